@@ -1,0 +1,542 @@
+//! All repositories that the agent reads: who may go to the network when, and what is known already.
+
+use std::{
+    collections::HashMap,
+    path::PathBuf,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use git2::{AutotagOption, Direction, FetchOptions, ObjectType, Reference, Remote, Repository};
+use sha2::{Digest as _, Sha256};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    task::spawn_blocking,
+    time::Instant,
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    credentials::Credentials,
+    error::GitError,
+    libgit2,
+    mirror::{Generation, Mirror},
+    network::{GitObserver, Request, Step},
+    references::{CommitId, References},
+    revision::{Resolution, RevisionError, RevisionSpec},
+    tree::GitTree,
+    url::{RepoUrl, Scheme},
+};
+
+/// Fetch everything that the remote has, also where the mirror is shallow (Git's `--unshallow`).
+const WHOLE_HISTORY: i32 = i32::MAX;
+/// Sets of credentials whose listings are kept for one repository.
+const MAX_LISTINGS: usize = 16;
+
+/// How repositories are read.
+#[derive(Clone, Debug)]
+pub struct GitOptions {
+    /// Where the mirrors live; belongs to this process alone.
+    pub cache_directory: PathBuf,
+    /// Time for listing the references.
+    pub list_timeout: Duration,
+    /// Time for bringing one commit.
+    pub fetch_timeout: Duration,
+    /// Fetch only the newest commit where the server can do that (never over `file://`).
+    pub shallow: bool,
+    /// Connections to one host at a time.
+    pub connections_per_host: usize,
+    /// Fetches at a time.
+    pub fetches: usize,
+    /// Bytes that one fetch may receive.
+    pub fetch_bytes: u64,
+}
+
+impl GitOptions {
+    /// The defaults: 15 s to list, 60 s to fetch, shallow, 8 connections to one host, 8 fetches, 2 GiB.
+    pub fn new(cache_directory: PathBuf) -> Self {
+        Self {
+            cache_directory,
+            list_timeout: Duration::from_secs(15),
+            fetch_timeout: Duration::from_secs(60),
+            shallow: true,
+            connections_per_host: 8,
+            fetches: 8,
+            fetch_bytes: 2 << 30,
+        }
+    }
+}
+
+/// Who made a commit, when and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CommitMetadata {
+    /// `Name <address>`.
+    pub author: String,
+    /// When it was written, in seconds since 1970.
+    pub seconds: i64,
+    /// The message, all of it.
+    pub message: String,
+    /// The tags that lead to it.
+    pub tags: Vec<String>,
+}
+
+/// All repositories. Clones share everything.
+#[derive(Clone)]
+pub struct Repositories {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    options: GitOptions,
+    observer: Option<Arc<dyn GitObserver>>,
+    entries: Mutex<HashMap<String, Arc<Entry>>>,
+    hosts: Mutex<HashMap<String, Arc<Semaphore>>>,
+    fetches: Arc<Semaphore>,
+}
+
+/// One repository.
+struct Entry {
+    mirror: Mirror,
+    listing: Arc<tokio::sync::Mutex<()>>,
+    fetching: Arc<tokio::sync::Mutex<()>>,
+    known: Mutex<Known>,
+}
+
+#[derive(Default)]
+struct Known {
+    /// The newest listing for each set of credentials, and when its request began. Who has one may read the repository.
+    listings: HashMap<u64, (Instant, Arc<References>)>,
+    /// The listing whose references have been fetched one and all.
+    complete: Option<Arc<References>>,
+}
+
+impl Repositories {
+    /// Repositories with mirrors in the cache directory, which is made when it is needed.
+    pub fn new(options: GitOptions, observer: Option<Arc<dyn GitObserver>>) -> Self {
+        libgit2::prepare();
+        libgit2::set_home(&options.cache_directory);
+        let fetches = Arc::new(Semaphore::new(options.fetches.max(1)));
+        let (entries, hosts) = (Mutex::default(), Mutex::default());
+        Self {
+            shared: Arc::new(Shared {
+                options,
+                observer,
+                entries,
+                hosts,
+                fetches,
+            }),
+        }
+    }
+
+    /// Asks the server for its references. Callers at the same time share one request.
+    ///
+    /// # Errors
+    /// See [`GitError`].
+    pub async fn references(
+        &self,
+        url: &RepoUrl,
+        credentials: &Credentials,
+        cancel: &CancellationToken,
+    ) -> Result<Arc<References>, GitError> {
+        let asked = Instant::now();
+        let options = &self.shared.options;
+        let entry = self.entry(url);
+        let step = Arc::new(Step::new(
+            url,
+            credentials,
+            "listing the references",
+            options.list_timeout,
+            options.fetch_bytes,
+            cancel,
+        ));
+        let turn = step.within(Arc::clone(&entry.listing).lock_owned()).await?;
+        let fingerprint = credentials.fingerprint(url);
+        if let Some((began, references)) = lock(&entry.known).listings.get(&fingerprint)
+            && *began >= asked
+        {
+            return Ok(Arc::clone(references));
+        }
+        let place = self.place_at_host(&step).await?;
+        let began = Instant::now();
+        let result = Arc::clone(&step).run((turn, place), list).await;
+        self.observe(url, Request::LsRemote, began, result.is_ok());
+        let mut known = lock(&entry.known);
+        match result {
+            Ok(references) => {
+                let mut references = Arc::new(references);
+                // Equal listings share their memory.
+                if let Some((_, same)) = known.listings.values().find(|(_, listed)| *listed == references) {
+                    references = Arc::clone(same);
+                }
+                if known.listings.len() >= MAX_LISTINGS {
+                    known.listings.clear();
+                }
+                known
+                    .listings
+                    .insert(fingerprint, (began, Arc::clone(&references)));
+                Ok(references)
+            }
+            Err(error) => {
+                if matches!(error, GitError::Authentication { .. } | GitError::NotFound { .. }) {
+                    known.listings.remove(&fingerprint);
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// The commit that a revision means, given the references. Only an abbreviated commit id that no reference leads to may
+    /// need the network.
+    ///
+    /// # Errors
+    /// [`GitError::Revision`] when there is no such commit; else see [`GitError`].
+    pub async fn resolve(
+        &self,
+        url: &RepoUrl,
+        credentials: &Credentials,
+        revision: &RevisionSpec,
+        known: &Arc<References>,
+        cancel: &CancellationToken,
+    ) -> Result<CommitId, GitError> {
+        let fail = |source| GitError::Revision {
+            repository: url.to_string(),
+            source,
+        };
+        let digits = match revision.resolve(known).map_err(fail)? {
+            Resolution::Commit(commit) => return Ok(commit),
+            Resolution::Abbreviated(digits) => digits,
+        };
+        // First in what the mirror has, then in all that the server has.
+        for complete in [false, true] {
+            if complete {
+                self.fetch(url, credentials, Wanted::Everything, known, cancel)
+                    .await?;
+            }
+            let wanted = digits.clone();
+            let found = self
+                .read(url, move |generation| {
+                    generation.with(|repository| expand(repository, &wanted))
+                })
+                .await?;
+            match found {
+                Expanded::One(commit) => return Ok(commit),
+                Expanded::Many => return Err(fail(RevisionError::Ambiguous { revision: digits })),
+                Expanded::None => {}
+            }
+        }
+        Err(fail(RevisionError::Unknown { revision: digits }))
+    }
+
+    /// The files of a commit, fetched if the mirror does not have it.
+    ///
+    /// # Errors
+    /// [`GitError::Revision`] when the server does not have it either; else see [`GitError`].
+    pub async fn commit_tree(
+        &self,
+        url: &RepoUrl,
+        credentials: &Credentials,
+        commit: &CommitId,
+        cancel: &CancellationToken,
+    ) -> Result<Arc<GitTree>, GitError> {
+        // Without a listing these credentials have not shown yet that they may read what the mirror holds.
+        let listed = lock(&self.entry(url).known)
+            .listings
+            .get(&credentials.fingerprint(url))
+            .cloned();
+        let known = match listed {
+            Some((_, references)) => references,
+            None => self.references(url, credentials, cancel).await?,
+        };
+        if let Some(tree) = self.local_tree(url, commit).await? {
+            return Ok(tree);
+        }
+        self.fetch(url, credentials, Wanted::Commit(commit.clone()), &known, cancel)
+            .await?;
+        let tree = self.local_tree(url, commit).await?;
+        tree.ok_or_else(|| GitError::Revision {
+            repository: url.to_string(),
+            source: RevisionError::Unknown {
+                revision: commit.to_string(),
+            },
+        })
+    }
+
+    /// Author, date and message of a commit.
+    ///
+    /// # Errors
+    /// As [`Repositories::commit_tree`].
+    pub async fn commit_metadata(
+        &self,
+        url: &RepoUrl,
+        credentials: &Credentials,
+        commit: &CommitId,
+        cancel: &CancellationToken,
+    ) -> Result<CommitMetadata, GitError> {
+        self.commit_tree(url, credentials, commit, cancel).await?;
+        let known = lock(&self.entry(url).known)
+            .listings
+            .get(&credentials.fingerprint(url))
+            .cloned();
+        let tags = known.map(|(_, references)| {
+            references
+                .tags_of(commit)
+                .into_iter()
+                .map(ToOwned::to_owned)
+                .collect()
+        });
+        let id = commit.clone();
+        let read = move |generation: &Arc<Generation>| {
+            generation.with(|repository| {
+                let commit = repository.find_object(id.oid()?, None)?.peel_to_commit()?;
+                let author = commit.author();
+                let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+                Ok(CommitMetadata {
+                    author: format!("{} <{}>", text(author.name_bytes()), text(author.email_bytes())),
+                    seconds: author.when().seconds(),
+                    message: text(commit.message_bytes()).trim_end().to_owned(),
+                    tags: tags.unwrap_or_default(),
+                })
+            })
+        };
+        self.read(url, read).await
+    }
+
+    async fn local_tree(&self, url: &RepoUrl, commit: &CommitId) -> Result<Option<Arc<GitTree>>, GitError> {
+        let id = commit.clone();
+        match self.read(url, move |generation| generation.tree(&id)).await {
+            // The damaged generation is retired by now, so the commit is to be fetched again.
+            Err(GitError::Mirror { source, .. })
+                if source.downcast_ref().is_some_and(super::mirror::is_damage) =>
+            {
+                Ok(None)
+            }
+            result => result,
+        }
+    }
+
+    /// Reads from the mirror, off the async threads.
+    async fn read<T, R>(&self, url: &RepoUrl, read: R) -> Result<T, GitError>
+    where
+        T: Send + 'static,
+        R: FnOnce(&Arc<Generation>) -> Result<T, git2::Error> + Send + 'static,
+    {
+        let entry = self.entry(url);
+        let repository = url.to_string();
+        let mirror = |source| GitError::Mirror { repository, source };
+        let result = spawn_blocking(move || {
+            let generation = entry
+                .mirror
+                .generation()
+                .map_err(Box::<dyn std::error::Error + Send + Sync>::from)?;
+            read(&generation).map_err(Box::from)
+        });
+        match result.await {
+            Ok(result) => result.map_err(mirror),
+            Err(error) => Err(mirror(Box::new(error))),
+        }
+    }
+
+    /// Brings what is wanted into the mirror, unless somebody has done so while this waited for its turn.
+    async fn fetch(
+        &self,
+        url: &RepoUrl,
+        credentials: &Credentials,
+        wanted: Wanted,
+        known: &Arc<References>,
+        cancel: &CancellationToken,
+    ) -> Result<(), GitError> {
+        let options = &self.shared.options;
+        let entry = self.entry(url);
+        let (limit, bytes) = (options.fetch_timeout, options.fetch_bytes);
+        let step = Arc::new(Step::new(url, credentials, "fetching", limit, bytes, cancel));
+        let turn = step.within(Arc::clone(&entry.fetching).lock_owned()).await?;
+        match &wanted {
+            Wanted::Commit(commit) if self.local_tree(url, commit).await?.is_some() => return Ok(()),
+            Wanted::Everything if lock(&entry.known).complete.as_ref() == Some(known) => return Ok(()),
+            _ => {}
+        }
+        let place = self.place_at_host(&step).await?;
+        // Held by the caller, not the thread: a server that hangs keeps its host's places, not everybody's.
+        let _fetch = step
+            .within(Arc::clone(&self.shared.fetches).acquire_owned())
+            .await?;
+        let began = Instant::now();
+        let shallow = options.shallow && url.scheme() != Scheme::File;
+        let everything = matches!(wanted, Wanted::Everything);
+        let (references, into) = (Arc::clone(known), Arc::clone(&entry));
+        let result = Arc::clone(&step)
+            .run((turn, place), move |step| {
+                Fetch {
+                    step,
+                    references: &references,
+                    shallow,
+                }
+                .run(&into.mirror, &wanted)
+            })
+            .await;
+        self.observe(url, Request::Fetch, began, result.is_ok());
+        let all = result?;
+        if everything || all {
+            lock(&entry.known).complete = Some(Arc::clone(known));
+        }
+        Ok(())
+    }
+
+    async fn place_at_host(&self, step: &Step) -> Result<Option<OwnedSemaphorePermit>, GitError> {
+        let host = step.url.authority();
+        let places =
+            Arc::clone(lock(&self.shared.hosts).entry(host).or_insert_with(|| {
+                Arc::new(Semaphore::new(self.shared.options.connections_per_host.max(1)))
+            }));
+        // The semaphore is never closed.
+        Ok(step.within(places.acquire_owned()).await?.ok())
+    }
+
+    fn entry(&self, url: &RepoUrl) -> Arc<Entry> {
+        let name = url.mirror_name();
+        let directory = self.shared.options.cache_directory.join(&name);
+        Arc::clone(lock(&self.shared.entries).entry(name).or_insert_with(|| {
+            Arc::new(Entry {
+                mirror: Mirror::new(directory),
+                listing: Arc::default(),
+                fetching: Arc::default(),
+                known: Mutex::default(),
+            })
+        }))
+    }
+
+    fn observe(&self, url: &RepoUrl, request: Request, began: Instant, ok: bool) {
+        if let Some(observer) = &self.shared.observer {
+            observer.request(url, request, began.elapsed(), ok);
+        }
+    }
+}
+
+enum Wanted {
+    Commit(CommitId),
+    /// All branches and tags with their history.
+    Everything,
+}
+
+enum Expanded {
+    None,
+    One(CommitId),
+    Many,
+}
+
+/// The commit whose id begins with these digits.
+fn expand(repository: &Repository, digits: &str) -> Result<Expanded, git2::Error> {
+    match repository.find_commit_by_prefix(digits) {
+        Ok(commit) => Ok(Expanded::One(CommitId::from_oid(commit.id()))),
+        Err(error) if error.code() == git2::ErrorCode::Ambiguous => Ok(Expanded::Many),
+        Err(error) if error.code() == git2::ErrorCode::NotFound => Ok(Expanded::None),
+        Err(error) => Err(error),
+    }
+}
+
+fn list(step: &Arc<Step>) -> Result<References, GitError> {
+    let list = || {
+        let mut remote = Remote::create_detached(step.url.for_libgit2())?;
+        let connection = remote.connect_auth(Direction::Fetch, Some(step.callbacks()), None)?;
+        let mut references = References::default();
+        for head in connection.list()? {
+            references.add(head.name(), CommitId::from_oid(head.oid()), head.symref_target());
+        }
+        Ok(references)
+    };
+    list().map_err(|error| step.classify(error))
+}
+
+/// One fetch, on its own thread.
+struct Fetch<'a> {
+    step: &'a Arc<Step>,
+    references: &'a References,
+    shallow: bool,
+}
+
+impl Fetch<'_> {
+    /// Fetches what is wanted with as little as the server allows: the reference that leads to the commit, else the commit
+    /// by its id, else everything. Returns whether it was everything.
+    fn run(&self, mirror: &Mirror, wanted: &Wanted) -> Result<bool, GitError> {
+        let disk = |error| GitError::Mirror {
+            repository: self.step.repository(),
+            source: Box::new(error),
+        };
+        mirror.generation().map_err(disk)?.retire_if_fragmented();
+        let generation = mirror.generation().map_err(disk)?;
+        let open = || Repository::open_bare(generation.path()).map_err(|error| self.step.classify(error));
+        let repository = open()?;
+        if let Wanted::Commit(commit) = wanted {
+            let by_name = self
+                .references
+                .name_of(commit)
+                .filter(|name| Reference::is_valid_name(name));
+            for source in by_name.into_iter().chain([commit.as_str()]) {
+                match self.fetch(&repository, &[refspec(source)], self.shallow) {
+                    Ok(()) if has(&repository, commit) => return Ok(false),
+                    // The reference has moved on since it was listed, or the server lacks what it takes.
+                    Ok(()) | Err(GitError::Network { .. }) => {}
+                    Err(error) => return Err(error),
+                }
+            }
+        }
+        self.make_room(&repository)
+            .map_err(|error| self.step.classify(error))?;
+        let everything = ["heads", "tags"].map(|kind| format!("+refs/{kind}/*:refs/skiff/all/{kind}/*"));
+        self.fetch(&repository, &everything, false)?;
+        Ok(true)
+    }
+
+    fn fetch(&self, repository: &Repository, refspecs: &[String], shallow: bool) -> Result<(), GitError> {
+        let mut options = FetchOptions::new();
+        options
+            .remote_callbacks(self.step.callbacks())
+            .download_tags(AutotagOption::None)
+            .update_fetchhead(false);
+        if shallow {
+            options.depth(1);
+        } else if repository.is_shallow() {
+            options.depth(WHOLE_HISTORY);
+        }
+        let mut remote = repository
+            .remote_anonymous(&self.step.url.for_libgit2())
+            .map_err(|error| self.step.classify(error))?;
+        remote
+            .fetch(refspecs, Some(&mut options), None)
+            .map_err(|error| self.step.classify(error))
+    }
+
+    /// Removes references of which the server has no more, because `a` and `a/b` cannot both be names.
+    fn make_room(&self, repository: &Repository) -> Result<(), git2::Error> {
+        for reference in repository.references_glob("refs/skiff/all/*")? {
+            let mut reference = reference?;
+            let name = reference
+                .name()?
+                .strip_prefix("refs/skiff/all/")
+                .map(|name| format!("refs/{name}"));
+            if !name.is_some_and(|name| self.references.refs.contains_key(&name)) {
+                reference.delete()?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// From a reference or a commit to a reference of the mirror that never collides with another.
+fn refspec(source: &str) -> String {
+    let hash: String = Sha256::digest(source)
+        .iter()
+        .take(16)
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    format!("+{source}:refs/skiff/one/{hash}")
+}
+
+fn has(repository: &Repository, commit: &CommitId) -> bool {
+    let object = commit.oid().and_then(|id| repository.find_object(id, None));
+    object.and_then(|object| object.peel(ObjectType::Tree)).is_ok()
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

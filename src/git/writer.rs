@@ -1,0 +1,176 @@
+//! Commits: new repositories, changes on a branch, reverts. In local repositories; nothing is pushed yet.
+
+use std::path::Path;
+
+use git2::{
+    ErrorCode, FileMode, Oid, Repository, RepositoryInitOptions, Signature, Time,
+    build::{CheckoutBuilder, TreeUpdateBuilder},
+};
+
+use super::{error::GitError, libgit2, references::CommitId};
+use crate::files::RepoPath;
+
+/// Who makes a commit, and when.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Author {
+    /// Name.
+    pub name: String,
+    /// E-mail address.
+    pub email: String,
+    /// Seconds since 1970; `None` is now.
+    pub seconds: Option<i64>,
+}
+
+impl Author {
+    /// An author who commits now.
+    pub fn new(name: &str, email: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            email: email.to_owned(),
+            seconds: None,
+        }
+    }
+}
+
+/// What happens to one file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// The file has this content from now on.
+    Write(RepoPath, Vec<u8>),
+    /// A symbolic link with this target is there from now on.
+    Link(RepoPath, String),
+    /// Nothing is there from now on.
+    Remove(RepoPath),
+}
+
+/// Makes an empty repository in a directory, which is made if it does not exist; `HEAD` stands for the branch `main`.
+///
+/// # Errors
+/// [`GitError::Mirror`].
+pub fn init(directory: &Path, bare: bool) -> Result<(), GitError> {
+    libgit2::prepare();
+    let mut options = RepositoryInitOptions::new();
+    options
+        .bare(bare)
+        .mkpath(true)
+        .external_template(false)
+        .initial_head("main");
+    Repository::init_opts(directory, &options).map_err(|error| failed(directory, error))?;
+    Ok(())
+}
+
+/// Commits changes on a branch, which is made if it does not exist. A working tree in which the branch is checked out
+/// follows, except for files that were edited there.
+///
+/// # Errors
+/// [`GitError::Mirror`].
+pub fn commit(
+    directory: &Path,
+    branch: &str,
+    changes: &[Change],
+    message: &str,
+    author: &Author,
+) -> Result<CommitId, GitError> {
+    libgit2::prepare();
+    let commit = || {
+        let repository = Repository::open(directory)?;
+        let tip = tip(&repository, branch)?;
+        let base = match &tip {
+            Some(tip) => tip.tree()?,
+            None => repository.find_tree(repository.treebuilder(None)?.write()?)?,
+        };
+        let mut update = TreeUpdateBuilder::new();
+        for change in changes {
+            match change {
+                Change::Write(path, content) => {
+                    update.upsert(path.as_str(), repository.blob(content)?, FileMode::Blob);
+                }
+                Change::Link(path, target) => {
+                    update.upsert(path.as_str(), repository.blob(target.as_bytes())?, FileMode::Link);
+                }
+                Change::Remove(path) => {
+                    update.remove(path.as_str());
+                }
+            }
+        }
+        let tree = update.create_updated(&repository, &base)?;
+        record(&repository, branch, tip.as_ref(), tree, message, author)
+    };
+    commit().map_err(|error| failed(directory, error))
+}
+
+/// Commits the reverse of a commit on a branch.
+///
+/// # Errors
+/// [`GitError::Mirror`], also where later commits stand in the way.
+pub fn revert(
+    directory: &Path,
+    branch: &str,
+    commit: &CommitId,
+    author: &Author,
+) -> Result<CommitId, GitError> {
+    libgit2::prepare();
+    let revert = || {
+        let repository = Repository::open(directory)?;
+        let Some(tip) = tip(&repository, branch)? else {
+            return Err(git2::Error::from_str("the branch does not exist"));
+        };
+        let reverted = repository.find_commit(commit.oid()?)?;
+        let mut index = repository.revert_commit(&reverted, &tip, 0, None)?;
+        if index.has_conflicts() {
+            return Err(git2::Error::from_str(
+                "later commits changed the same lines: revert those first",
+            ));
+        }
+        let tree = index.write_tree_to(&repository)?;
+        let summary = String::from_utf8_lossy(reverted.summary_bytes().unwrap_or_default()).into_owned();
+        let message = format!("Revert \"{summary}\"\n\nThis reverts commit {commit}.\n");
+        record(&repository, branch, Some(&tip), tree, &message, author)
+    };
+    revert().map_err(|error| failed(directory, error))
+}
+
+fn tip<'a>(repository: &'a Repository, branch: &str) -> Result<Option<git2::Commit<'a>>, git2::Error> {
+    match repository.find_reference(&format!("refs/heads/{branch}")) {
+        Ok(reference) => reference.peel_to_commit().map(Some),
+        Err(error) if error.code() == ErrorCode::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn record(
+    repository: &Repository,
+    branch: &str,
+    parent: Option<&git2::Commit<'_>>,
+    tree: Oid,
+    message: &str,
+    author: &Author,
+) -> Result<CommitId, git2::Error> {
+    let signature = match author.seconds {
+        Some(seconds) => Signature::new(&author.name, &author.email, &Time::new(seconds, 0))?,
+        None => Signature::now(&author.name, &author.email)?,
+    };
+    let name = format!("refs/heads/{branch}");
+    let parents: Vec<_> = parent.into_iter().collect();
+    let tree = repository.find_tree(tree)?;
+    let checked_out = !repository.is_bare()
+        && repository
+            .find_reference("HEAD")?
+            .symbolic_target()
+            .ok()
+            .flatten()
+            == Some(name.as_str());
+    // Before the branch moves: what the working tree is compared with is the old commit.
+    if checked_out {
+        repository.checkout_tree(tree.as_object(), Some(CheckoutBuilder::new().safe()))?;
+    }
+    let id = repository.commit(Some(&name), &signature, &signature, message, &tree, &parents)?;
+    Ok(CommitId::from_oid(id))
+}
+
+fn failed(directory: &Path, error: git2::Error) -> GitError {
+    GitError::Mirror {
+        repository: directory.display().to_string(),
+        source: Box::new(error),
+    }
+}
