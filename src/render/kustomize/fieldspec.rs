@@ -1,0 +1,337 @@
+//! Field specs: where in which kinds of objects a transformer works.
+//!
+//! ```text
+//! {group, version, kind, path: spec/template/metadata/labels, create: true}
+//! ```
+//!
+//! An empty group, version or kind fits any. A path is separated by `/` (`\/` is a slash in a key); lists need no
+//! step of their own, the rest of the path is followed in every element; a step that ends in `[]` expects a list and is
+//! never created. [`Configuration`] holds the lists of all transformers: the defaults (`data/fieldspecs.json`), to which
+//! `configurations:` and `crds:` of a kustomization are added.
+
+use std::sync::OnceLock;
+
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+use super::filter::FilterError;
+use crate::error::{Classified, ErrorKind};
+use crate::object::{Gvk, type_name};
+
+/// How deep lists in lists are followed.
+const MAX_DEPTH: usize = 256;
+
+/// A place in objects of a kind.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct FieldSpec {
+    /// API group; empty for any.
+    pub group: String,
+    /// API version; empty for any.
+    pub version: String,
+    /// Kind; empty for any.
+    pub kind: String,
+    /// The path as written, separated by `/`.
+    pub path: String,
+    /// Whether a transformer that creates fields may create this one.
+    pub create: bool,
+}
+
+/// What [`visit`] puts where a field with `create` is missing or null.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Create {
+    /// Nothing: missing fields stay missing whatever the field spec says.
+    Never,
+    /// A null, which the visitor replaces by a scalar.
+    Scalar,
+    /// An empty mapping.
+    Mapping,
+}
+
+/// A kind that others refer to by name, and the fields in which they do.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default, rename_all = "camelCase")]
+pub struct NameReference {
+    /// API group of the kind referred to; empty for any.
+    pub group: String,
+    /// Its API version; empty for any.
+    pub version: String,
+    /// Its kind.
+    pub kind: String,
+    /// Where the name stands.
+    pub field_specs: Vec<FieldSpec>,
+}
+
+/// The field specs of every transformer.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default, rename_all = "camelCase")]
+pub struct Configuration {
+    /// Of `namePrefix`.
+    pub name_prefix: Vec<FieldSpec>,
+    /// Of `nameSuffix`.
+    pub name_suffix: Vec<FieldSpec>,
+    /// Of `namespace`.
+    pub namespace: Vec<FieldSpec>,
+    /// Of `commonLabels` and of `labels` with `includeSelectors`.
+    pub common_labels: Vec<FieldSpec>,
+    /// The user's own for every entry of `labels`.
+    pub labels: Vec<FieldSpec>,
+    /// Of `labels` with `includeTemplates`.
+    pub template_labels: Vec<FieldSpec>,
+    /// Of `commonAnnotations`.
+    pub common_annotations: Vec<FieldSpec>,
+    /// Of `images`.
+    pub images: Vec<FieldSpec>,
+    /// Of `replicas`.
+    pub replicas: Vec<FieldSpec>,
+    /// Where vars are expanded.
+    pub var_reference: Vec<FieldSpec>,
+    /// Where names of other objects stand.
+    pub name_reference: Vec<NameReference>,
+}
+
+/// Why field specs cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum FieldSpecError {
+    /// Two field specs for the same place disagree.
+    #[error("conflicting field specs for path '{path}'{kind}: one has 'create: true', the other has not")]
+    Conflict {
+        /// The path.
+        path: String,
+        /// ` of kind 'X'`, or nothing.
+        kind: String,
+    },
+    /// A configuration file does not have the fields of one.
+    #[error("not a transformer configuration: {reason}")]
+    Malformed {
+        /// What is wrong.
+        reason: String,
+    },
+}
+
+impl Classified for FieldSpecError {
+    fn kind(&self) -> ErrorKind {
+        ErrorKind::User
+    }
+}
+
+impl FieldSpec {
+    /// One for any kind.
+    pub fn any(path: &str, create: bool) -> Self {
+        Self {
+            path: path.to_owned(),
+            create,
+            ..Self::default()
+        }
+    }
+
+    /// Whether objects of this kind have the field.
+    pub fn matches(&self, gvk: &Gvk) -> bool {
+        selects(&self.group, &gvk.group)
+            && selects(&self.version, &gvk.version)
+            && selects(&self.kind, &gvk.kind)
+    }
+
+    /// The steps of the path, escapes resolved.
+    pub fn steps(&self) -> Vec<String> {
+        let mut steps: Vec<String> = Vec::new();
+        let mut escaped = false;
+        for part in self.path.strip_prefix('/').unwrap_or(&self.path).split('/') {
+            match steps.last_mut() {
+                Some(last) if escaped => {
+                    last.pop();
+                    last.push('/');
+                    last.push_str(part);
+                }
+                _ => steps.push(part.to_owned()),
+            }
+            escaped = part.ends_with('\\');
+        }
+        steps
+    }
+
+    /// Whether `other`, taken as a selector, picks this one: it then adds nothing to a list that has this one.
+    fn is_covered_by(&self, other: &Self) -> bool {
+        self.path == other.path
+            && selects(&other.group, &self.group)
+            && selects(&other.version, &self.version)
+            && selects(&other.kind, &self.kind)
+    }
+}
+
+fn selects(wanted: &str, actual: &str) -> bool {
+    wanted.is_empty() || wanted == actual
+}
+
+/// Adds field specs to a list by kustomize's rule: an incoming one is dropped when the list has one with the same path
+/// whose kind the incoming one selects.
+///
+/// # Errors
+/// When those two disagree about `create`.
+pub fn merge_into(list: &mut Vec<FieldSpec>, incoming: &[FieldSpec]) -> Result<(), FieldSpecError> {
+    for spec in incoming {
+        match list.iter().find(|present| present.is_covered_by(spec)) {
+            None => list.push(spec.clone()),
+            Some(present) if present.create == spec.create => {}
+            Some(present) => {
+                let kind = if present.kind.is_empty() {
+                    String::new()
+                } else {
+                    format!(" of kind '{}'", present.kind)
+                };
+                return Err(FieldSpecError::Conflict {
+                    path: spec.path.clone(),
+                    kind,
+                });
+            }
+        }
+    }
+    Ok(())
+}
+
+impl Configuration {
+    /// The defaults of kustomize.
+    pub fn defaults() -> &'static Self {
+        static DEFAULTS: OnceLock<Configuration> = OnceLock::new();
+        DEFAULTS.get_or_init(|| {
+            // The embedded table is checked by a test.
+            serde_json::from_str(include_str!("data/fieldspecs.json")).unwrap_or_default()
+        })
+    }
+
+    /// Reads a file of `configurations:` (already parsed).
+    ///
+    /// # Errors
+    /// When it has a field that is not one of the lists, or a list has something else than field specs.
+    pub fn from_value(value: &Value) -> Result<Self, FieldSpecError> {
+        Self::deserialize(value).map_err(|error| FieldSpecError::Malformed {
+            reason: error.to_string(),
+        })
+    }
+
+    /// Adds the field specs of another configuration.
+    ///
+    /// # Errors
+    /// When the two disagree about `create` of a field.
+    pub fn merge(&mut self, other: &Self) -> Result<(), FieldSpecError> {
+        merge_into(&mut self.name_prefix, &other.name_prefix)?;
+        merge_into(&mut self.name_suffix, &other.name_suffix)?;
+        merge_into(&mut self.namespace, &other.namespace)?;
+        merge_into(&mut self.common_labels, &other.common_labels)?;
+        merge_into(&mut self.labels, &other.labels)?;
+        merge_into(&mut self.template_labels, &other.template_labels)?;
+        merge_into(&mut self.common_annotations, &other.common_annotations)?;
+        merge_into(&mut self.images, &other.images)?;
+        merge_into(&mut self.replicas, &other.replicas)?;
+        merge_into(&mut self.var_reference, &other.var_reference)?;
+        for reference in &other.name_reference {
+            let present = self.name_reference.iter_mut().find(|present| {
+                (&present.group, &present.version, &present.kind)
+                    == (&reference.group, &reference.version, &reference.kind)
+            });
+            match present {
+                Some(present) => merge_into(&mut present.field_specs, &reference.field_specs)?,
+                None => self.name_reference.push(reference.clone()),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Group, version and kind of a value; empty where it has none.
+pub fn gvk_of(object: &Value) -> Gvk {
+    let text = |field| object.get(field).and_then(Value::as_str).unwrap_or_default();
+    Gvk::from_api_version(text("apiVersion"), text("kind"))
+}
+
+/// Calls `set` on every place of `object` that the field spec names, if the object is of its kind.
+///
+/// A missing field ends the walk in silence, unless both the spec and `create` allow to create it.
+///
+/// # Errors
+/// When the path leads through a scalar, and whatever `set` returns.
+pub fn visit(
+    object: &mut Value,
+    spec: &FieldSpec,
+    create: Create,
+    set: &mut dyn FnMut(&mut Value) -> Result<(), FilterError>,
+) -> Result<(), FilterError> {
+    if !spec.matches(&gvk_of(object)) {
+        return Ok(());
+    }
+    visit_any_kind(object, spec, create, set)
+}
+
+/// As [`visit`], for a caller that has decided by another identity that the spec applies.
+///
+/// # Errors
+/// As [`visit`].
+pub fn visit_any_kind(
+    object: &mut Value,
+    spec: &FieldSpec,
+    create: Create,
+    set: &mut dyn FnMut(&mut Value) -> Result<(), FilterError>,
+) -> Result<(), FilterError> {
+    let create = if spec.create { create } else { Create::Never };
+    Walk { spec, create, set }.follow(object, &spec.steps(), 0)
+}
+
+struct Walk<'a> {
+    spec: &'a FieldSpec,
+    create: Create,
+    set: &'a mut dyn FnMut(&mut Value) -> Result<(), FilterError>,
+}
+
+impl Walk<'_> {
+    fn follow(&mut self, value: &mut Value, steps: &[String], depth: usize) -> Result<(), FilterError> {
+        if depth > MAX_DEPTH {
+            return Err(FilterError::TooDeep {
+                path: self.spec.path.clone(),
+            });
+        }
+        let Some((step, rest)) = steps.split_first() else {
+            return (self.set)(value);
+        };
+        match value {
+            Value::Array(items) => items
+                .iter_mut()
+                .try_for_each(|item| self.follow(item, steps, depth + 1)),
+            Value::Object(fields) => {
+                let (name, is_list) = step
+                    .strip_suffix("[]")
+                    .map_or((step.as_str(), false), |name| (name, true));
+                let create = if is_list { Create::Never } else { self.create };
+                match field_or_created(fields, name, create, rest.is_empty()) {
+                    Some(next) => self.follow(next, rest, depth + 1),
+                    None => Ok(()),
+                }
+            }
+            Value::Null => Ok(()),
+            Value::Bool(_) | Value::Number(_) | Value::String(_) => Err(FilterError::NotTraversable {
+                path: self.spec.path.clone(),
+                found: type_name(value),
+            }),
+        }
+    }
+}
+
+fn field_or_created<'a>(
+    fields: &'a mut Map<String, Value>,
+    name: &str,
+    create: Create,
+    is_last: bool,
+) -> Option<&'a mut Value> {
+    let new = match (create, is_last) {
+        (Create::Never, _) => return fields.get_mut(name).filter(|value| !value.is_null()),
+        (Create::Scalar, true) => Value::Null,
+        (Create::Mapping, _) | (Create::Scalar, false) => Value::Object(Map::new()),
+    };
+    let field = fields.entry(name).or_insert(Value::Null);
+    if field.is_null() {
+        *field = new;
+    }
+    Some(field)
+}
+
+#[cfg(test)]
+mod tests;
