@@ -1,0 +1,28 @@
+//! `replicas`: the number of replicas of a workload.
+
+use serde_json::Value;
+
+use super::FilterError;
+use crate::object::type_name;
+use crate::render::kustomize::fieldspec::{Create, FieldSpec, visit};
+
+/// Sets the count at every place that the field specs name in an object of this kind.
+///
+/// # Errors
+/// When a place is a mapping or a list.
+pub fn apply(object: &mut Value, count: i64, fieldspecs: &[FieldSpec]) -> Result<(), FilterError> {
+    for spec in fieldspecs {
+        visit(object, spec, Create::Scalar, &mut |place| {
+            if place.is_object() || place.is_array() {
+                return Err(FilterError::WrongType {
+                    path: spec.path.clone(),
+                    expected: "a number",
+                    found: type_name(place),
+                });
+            }
+            *place = Value::from(count);
+            Ok(())
+        })?;
+    }
+    Ok(())
+}
