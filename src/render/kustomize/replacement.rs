@@ -9,6 +9,7 @@
 //! text looks like; a mapping or a list becomes a copy. Paths and texts with YAML or JSON inside are in the modules below.
 
 mod path;
+mod rewrite;
 mod structured;
 
 use serde::Deserialize;

@@ -1,13 +1,14 @@
 //! Fields inside of a text that is YAML or JSON: `data.config\.json.server.port`.
 //!
 //! When a path goes on through a scalar, the scalar is parsed, the rest of the path is followed in there and the text is
-//! written back: JSON with sorted keys, compact or indented as it was; YAML in block style. As in kustomize, a delimiter
+//! written back: JSON with sorted keys, compact or indented as it was; YAML with its comments and quotes. As in kustomize, a delimiter
 //! is not heeded in there, and whatever goes wrong is no error here but means that the path leads elsewhere.
 
 use serde_json::Value;
 
 use super::NewValue;
 use super::path::{self, Create};
+use super::rewrite::rewrite;
 use crate::object::yaml;
 
 /// Sets a field inside of a text; false when the path does not lead through one.
@@ -29,11 +30,17 @@ pub(super) fn set(object: &mut Value, steps: &[String], create: Option<Create>, 
 
 fn changed(text: &str, steps: &[String], create: Option<Create>, value: &NewValue) -> Option<String> {
     let options = yaml::Options::new(yaml::Schema::Yaml12ish, yaml::DuplicateKeys::LastWins);
-    let mut document = yaml::parse(text.as_bytes(), &options)
-        .ok()?
-        .into_iter()
-        .next()?
-        .value;
+    let parse = |text: &str| {
+        Some(
+            yaml::parse(text.as_bytes(), &options)
+                .ok()?
+                .into_iter()
+                .next()?
+                .value,
+        )
+    };
+    let before = parse(text)?;
+    let mut document = before.clone();
     let mut is_set = true;
     let found = path::each(&mut document, steps, create, &mut |place| {
         is_set &= super::set(place, value).is_ok();
@@ -42,7 +49,14 @@ fn changed(text: &str, steps: &[String], create: Option<Create>, value: &NewValu
         return None;
     }
     if !text.trim_start().starts_with(['{', '[']) {
-        return Some(yaml::to_string(&document).trim().to_owned());
+        let rewritten =
+            rewrite(text, &before, &document).filter(|text| parse(text).as_ref() == Some(&document));
+        return Some(
+            rewritten
+                .unwrap_or_else(|| yaml::to_string(&document))
+                .trim()
+                .to_owned(),
+        );
     }
     sort_keys(&mut document);
     let is_indented = text.contains('\n') && text.contains("  ");
