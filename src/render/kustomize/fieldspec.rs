@@ -300,8 +300,19 @@ impl Walk<'_> {
                 let (name, is_list) = step
                     .strip_suffix("[]")
                     .map_or((step.as_str(), false), |name| (name, true));
-                let create = if is_list { Create::Never } else { self.create };
-                match field_or_created(fields, name, create, rest.is_empty()) {
+                if is_list {
+                    return match fields.get_mut(name) {
+                        None => Ok(()),
+                        Some(next) => {
+                            // A list that is announced and null becomes an empty one, as in kustomize.
+                            if next.is_null() {
+                                *next = Value::Array(Vec::new());
+                            }
+                            self.follow(next, rest, depth + 1)
+                        }
+                    };
+                }
+                match field_or_created(fields, name, self.create, rest.is_empty()) {
                     Some(next) => self.follow(next, rest, depth + 1),
                     None => Ok(()),
                 }

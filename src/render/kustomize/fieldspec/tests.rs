@@ -55,6 +55,17 @@ fn missing_fields_are_created_only_if_both_spec_and_transformer_say_so() {
 }
 
 #[test]
+fn a_null_that_is_announced_as_a_list_becomes_an_empty_one() {
+    let object = json!({"spec": {"containers": null}});
+    let (object, count) = visited(
+        &object,
+        &FieldSpec::any("spec/containers[]/image", true),
+        Create::Never,
+    );
+    assert_eq!((object, count), (json!({"spec": {"containers": []}}), Ok(0)));
+}
+
+#[test]
 fn a_scalar_on_the_way_is_an_error() {
     let (_, result) = visited(
         &json!({"spec": "x"}),
