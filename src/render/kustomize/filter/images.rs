@@ -159,3 +159,86 @@ fn containers(value: &mut Value, image: &Image, depth: usize) -> Result<(), Filt
         _ => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::render::kustomize::fieldspec::Configuration;
+
+    fn replaced(image: &str, name: &str, new: [&str; 4]) -> String {
+        let [new_name, new_tag, digest, tag_suffix] = new;
+        let entry = Image::new(name, new_name, new_tag, digest, tag_suffix).unwrap();
+        let mut object = json!({"kind": "Widget", "image": {"image": image}});
+        apply(&mut object, &entry, &[FieldSpec::any("image/image", true)]).unwrap();
+        object["image"]["image"].as_str().unwrap().to_owned()
+    }
+
+    #[test]
+    fn name_tag_and_digest_are_replaced_separately() {
+        for (image, new, expected) in [
+            ("nginx", ["", "2", "", ""], "nginx:2"),
+            ("nginx:1", ["", "2", "", ""], "nginx:2"),
+            ("nginx@sha256:abc", ["", "2", "", ""], "nginx:2"),
+            ("nginx:1@sha256:abc", ["other", "", "", ""], "other:1@sha256:abc"),
+            ("nginx:1", ["", "", "sha256:def", ""], "nginx@sha256:def"),
+            ("nginx:1", ["x/y", "2", "sha256:def", ""], "x/y:2@sha256:def"),
+            ("nginx:1@sha256:abc", ["", "", "", "-s"], "nginx:1-s"),
+            ("nginxx:1", ["", "2", "", ""], "nginxx:1"),
+            ("docker.io/nginx:1", ["", "2", "", ""], "docker.io/nginx:1"),
+        ] {
+            assert_eq!(replaced(image, "nginx", new), expected, "{image}");
+        }
+    }
+
+    #[test]
+    fn the_port_of_a_registry_is_not_a_tag() {
+        assert_eq!(
+            replaced("host:5000/a/b", "host:5000/a/b", ["", "2", "", ""]),
+            "host:5000/a/b:2"
+        );
+        assert_eq!(
+            replaced("host:5000/a/b:1", "host:5000/a/b", ["", "2", "", ""]),
+            "host:5000/a/b:2"
+        );
+    }
+
+    #[test]
+    fn the_name_is_a_regular_expression() {
+        assert_eq!(replaced("re-x-y:1", "re.*y", ["new", "", "", ""]), "new:1");
+        assert!(Image::new("(", "", "", "", "").is_err());
+    }
+
+    #[test]
+    fn containers_are_found_at_any_depth_and_an_entry_runs_twice_over_them() {
+        let entry = Image::new("nginx", "", "", "", "-s").unwrap();
+        let mut object = json!({
+            "kind": "Deployment",
+            "spec": {"template": {"spec": {"containers": [{"image": "nginx:1"}, {"image": null}, {}]}}},
+            "any": [{"initContainers": [{"image": "nginx:1"}]}]
+        });
+        apply(&mut object, &entry, &Configuration::defaults().images).unwrap();
+        assert_eq!(
+            object.pointer("/spec/template/spec/containers/0/image").unwrap(),
+            "nginx:1-s-s"
+        );
+        assert_eq!(
+            object.pointer("/any/0/initContainers/0/image").unwrap(),
+            "nginx:1-s"
+        );
+        assert_eq!(
+            object.pointer("/spec/template/spec/containers/1").unwrap(),
+            &json!({"image": null})
+        );
+    }
+
+    #[test]
+    fn custom_resource_definitions_are_left_alone() {
+        let entry = Image::new("nginx", "", "2", "", "").unwrap();
+        let mut object =
+            json!({"kind": "CustomResourceDefinition", "spec": {"containers": [{"image": "nginx"}]}});
+        apply(&mut object, &entry, &Configuration::defaults().images).unwrap();
+        assert_eq!(object.pointer("/spec/containers/0/image").unwrap(), "nginx");
+    }
+}

@@ -38,3 +38,55 @@ pub fn apply(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn pairs() -> Vec<(String, String)> {
+        vec![
+            ("team".to_owned(), "a".to_owned()),
+            ("app".to_owned(), "new".to_owned()),
+        ]
+    }
+
+    #[test]
+    fn pairs_are_added_and_replace_what_is_there() {
+        let mut object = json!({"metadata": {"labels": {"app": "old", "tier": "web"}}});
+        apply(&mut object, &pairs(), &[FieldSpec::any("metadata/labels", true)]).unwrap();
+        assert_eq!(
+            object["metadata"]["labels"],
+            json!({"app": "new", "tier": "web", "team": "a"})
+        );
+    }
+
+    #[test]
+    fn a_missing_or_null_mapping_is_made_if_the_field_spec_creates() {
+        for metadata in [json!({}), json!({"labels": null})] {
+            let mut object = json!({"metadata": metadata});
+            apply(&mut object, &pairs(), &[FieldSpec::any("metadata/labels", false)]).unwrap();
+            assert_eq!(object["metadata"], metadata);
+            apply(&mut object, &pairs(), &[FieldSpec::any("metadata/labels", true)]).unwrap();
+            assert_eq!(object["metadata"]["labels"], json!({"app": "new", "team": "a"}));
+        }
+    }
+
+    #[test]
+    fn labels_that_are_a_list_are_an_error() {
+        let result = apply(
+            &mut json!({"metadata": {"labels": []}}),
+            &pairs(),
+            &[FieldSpec::any("metadata/labels", true)],
+        );
+        assert_eq!(
+            result,
+            Err(FilterError::WrongType {
+                path: "metadata/labels".to_owned(),
+                expected: "a mapping",
+                found: "a list",
+            })
+        );
+    }
+}

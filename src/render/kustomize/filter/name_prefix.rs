@@ -47,3 +47,29 @@ pub fn apply(object: &mut Value, affix: Affix<'_>, fieldspecs: &[FieldSpec]) -> 
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn text_goes_before_or_after_the_name() {
+        let specs = [FieldSpec::any("metadata/name", false)];
+        let mut object = json!({"metadata": {"name": "web"}});
+        apply(&mut object, Affix::Prefix("a-"), &specs).unwrap();
+        apply(&mut object, Affix::Suffix("-z"), &specs).unwrap();
+        assert_eq!(object["metadata"]["name"], "a-web-z");
+        assert!(apply(&mut json!({"metadata": {"name": {}}}), Affix::Prefix("a"), &specs).is_err());
+    }
+
+    #[test]
+    fn definitions_api_services_and_namespaces_of_any_group_keep_their_names() {
+        let keeps = |api_version, kind| keeps_name(&Gvk::from_api_version(api_version, kind));
+        assert!(keeps("v1", "Namespace") && keeps("example.com/v1", "Namespace"));
+        assert!(keeps("apiextensions.k8s.io/v1", "CustomResourceDefinition"));
+        assert!(keeps("apiregistration.k8s.io/v1", "APIService") && !keeps("example.com/v1", "APIService"));
+        assert!(!keeps("v1", "Pod"));
+    }
+}

@@ -111,3 +111,105 @@ fn set_subjects(object: &mut Value, config: &Namespace) -> Result<(), FilterErro
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::render::kustomize::fieldspec::Configuration;
+
+    fn moved(object: Value, change: impl FnOnce(&mut Namespace)) -> Value {
+        let mut config = Namespace {
+            namespace: "new".to_owned(),
+            ..Namespace::default()
+        };
+        change(&mut config);
+        let mut object = object;
+        apply(&mut object, &config, &Configuration::defaults().namespace).unwrap();
+        object
+    }
+
+    fn object(api_version: &str, kind: &str) -> Value {
+        json!({"apiVersion": api_version, "kind": kind, "metadata": {"name": "x"}})
+    }
+
+    #[test]
+    fn what_is_not_known_to_be_cluster_scoped_is_moved() {
+        for (api_version, kind) in [
+            ("v1", "Pod"),
+            ("example.com/v1", "Widget"),
+            ("example.com/v1", "Namespace"),
+        ] {
+            let moved = moved(object(api_version, kind), |_| {});
+            assert_eq!(
+                moved["metadata"],
+                json!({"name": "x", "namespace": "new"}),
+                "{kind}"
+            );
+        }
+        let role = object("rbac.authorization.k8s.io/v1", "ClusterRole");
+        assert_eq!(moved(role.clone(), |_| {}), role);
+    }
+
+    #[test]
+    fn a_core_namespace_is_renamed() {
+        assert_eq!(
+            moved(object("v1", "Namespace"), |_| {})["metadata"],
+            json!({"name": "new"})
+        );
+    }
+
+    #[test]
+    fn a_namespace_that_is_there_can_stay() {
+        let mut pod = object("v1", "Pod");
+        pod["metadata"]["namespace"] = json!("old");
+        assert_eq!(moved(pod.clone(), |config| config.unset_only = true), pod);
+        assert_eq!(moved(pod, |_| {})["metadata"]["namespace"], "new");
+    }
+
+    #[test]
+    fn subjects_of_role_bindings_follow_by_their_own_rule() {
+        let mut binding = object("rbac.authorization.k8s.io/v1", "RoleBinding");
+        binding["subjects"] = json!([
+            {"kind": "ServiceAccount", "name": "default"},
+            {"kind": "ServiceAccount", "name": "robot", "namespace": "old"},
+            {"kind": "User", "name": "default"}
+        ]);
+        let namespaces = |subjects| {
+            let moved = moved(binding.clone(), |config| config.subjects = subjects);
+            let namespace = |index: usize| {
+                moved["subjects"][index]["namespace"]
+                    .as_str()
+                    .unwrap_or_default()
+                    .to_owned()
+            };
+            [namespace(0), namespace(1), namespace(2)]
+        };
+        assert_eq!(
+            namespaces(RoleBindingSubjects::DefaultOnly),
+            ["new", "old", "new"]
+        );
+        assert_eq!(
+            namespaces(RoleBindingSubjects::AllServiceAccounts),
+            ["new", "new", ""]
+        );
+        assert_eq!(namespaces(RoleBindingSubjects::None), ["", "old", ""]);
+    }
+
+    #[test]
+    fn services_of_api_services_and_conversion_webhooks_are_moved() {
+        let service = moved(object("apiregistration.k8s.io/v1", "APIService"), |_| {});
+        assert_eq!(service["spec"]["service"]["namespace"], "new");
+        let mut definition = object("apiextensions.k8s.io/v1", "CustomResourceDefinition");
+        let path = "/spec/conversion/webhook/clientConfig/service";
+        definition["spec"] =
+            json!({"conversion": {"webhook": {"clientConfig": {"service": {"namespace": "old"}}}}});
+        assert_eq!(
+            moved(definition, |_| {}).pointer(path).unwrap()["namespace"],
+            "new"
+        );
+        let plain = object("apiextensions.k8s.io/v1", "CustomResourceDefinition");
+        assert_eq!(moved(plain.clone(), |_| {}), plain);
+    }
+}

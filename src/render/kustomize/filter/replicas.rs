@@ -26,3 +26,26 @@ pub fn apply(object: &mut Value, count: i64, fieldspecs: &[FieldSpec]) -> Result
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn the_count_is_set_or_created_in_kinds_that_have_one() {
+        let specs = [FieldSpec {
+            kind: "Deployment".to_owned(),
+            ..FieldSpec::any("spec/replicas", true)
+        }];
+        for spec in [json!({"replicas": 1}), json!({"replicas": null}), json!({})] {
+            let mut object = json!({"kind": "Deployment", "spec": spec});
+            apply(&mut object, 5, &specs).unwrap();
+            assert_eq!(object["spec"]["replicas"], 5);
+        }
+        let mut other = json!({"kind": "Job", "spec": {}});
+        apply(&mut other, 5, &specs).unwrap();
+        assert_eq!(other, json!({"kind": "Job", "spec": {}}));
+    }
+}
