@@ -8,8 +8,9 @@
 //!
 //! Renderers see a [`Files`] and nothing else, so they can reach neither the host's files nor anything above the
 //! root of the source: a path is a [`RepoPath`], which cannot hold `..`, and a symbolic link is resolved within the
-//! tree or is an error. `Files` writes down each entry that was looked at with its content id; a later commit whose
-//! entries under those paths have the same ids renders to the same result ([`Inputs::unchanged_in`]).
+//! tree or is an error. `Files` writes down what was learned of each entry: the content id of a file, the names in a
+//! directory, that nothing was there. A later commit of which the same is true renders to the same result
+//! ([`Inputs::unchanged_in`]).
 
 mod disk;
 mod memory;
@@ -141,7 +142,11 @@ pub struct FileLimits {
 
 impl Default for FileLimits {
     fn default() -> Self {
-        Self { file_bytes: 10 << 20, files: 50_000, total_bytes: 256 << 20 }
+        Self {
+            file_bytes: 10 << 20,
+            files: 50_000,
+            total_bytes: 256 << 20,
+        }
     }
 }
 
@@ -158,7 +163,11 @@ const LINK_DEPTH: usize = 40;
 impl Files {
     /// Wraps a tree for one render.
     pub fn new(tree: Arc<dyn Tree>, limits: FileLimits) -> Self {
-        Self { tree, limits, recorder: recorder::Recorder::default() }
+        Self {
+            tree,
+            limits,
+            recorder: recorder::Recorder::default(),
+        }
     }
 
     /// What has been looked at so far.
@@ -204,8 +213,9 @@ impl Files {
     /// [`FilesError::NotFound`], [`FilesError::WrongKind`], [`FilesError::Limit`], [`FilesError::Link`],
     /// [`FilesError::Storage`].
     pub fn read(&self, path: &RepoPath) -> Result<Bytes, FilesError> {
-        let (real, entry) =
-            self.resolve(path)?.ok_or_else(|| FilesError::NotFound { path: path.clone() })?;
+        let (real, entry) = self
+            .resolve(path)?
+            .ok_or_else(|| FilesError::NotFound { path: path.clone() })?;
         if entry.kind != EntryKind::File {
             return Err(wrong_kind(path, entry.kind, "a file"));
         }
@@ -219,13 +229,16 @@ impl Files {
     /// # Errors
     /// As [`Files::read`].
     pub fn list(&self, path: &RepoPath) -> Result<Vec<(String, EntryKind)>, FilesError> {
-        let (real, entry) =
-            self.resolve(path)?.ok_or_else(|| FilesError::NotFound { path: path.clone() })?;
+        let (real, entry) = self
+            .resolve(path)?
+            .ok_or_else(|| FilesError::NotFound { path: path.clone() })?;
         if entry.kind != EntryKind::Directory {
             return Err(wrong_kind(path, entry.kind, "a directory"));
         }
-        let mut listed = Vec::new();
-        for (name, child) in self.tree.children(&real)? {
+        let children = self.tree.children(&real)?;
+        self.recorder.listing(&real, &children);
+        let mut listed = Vec::with_capacity(children.len());
+        for (name, child) in children {
             let kind = if child.kind == EntryKind::Symlink {
                 let Ok(target) = path.join(&name) else { continue };
                 match self.kind(&target)? {
@@ -245,10 +258,18 @@ impl Files {
         let mut pending: Vec<String> = path.components().rev().map(str::to_owned).collect();
         let mut real = RepoPath::root();
         let mut links = 0usize;
-        let Some(mut entry) = self.tree.entry(&real)? else { return Ok(None) };
+        let Some(mut entry) = self.tree.entry(&real)? else {
+            return Ok(None);
+        };
         while let Some(component) = pending.pop() {
-            let Ok(next) = real.join(&component) else { return Ok(None) };
-            let found = if entry.kind == EntryKind::Directory { self.tree.entry(&next)? } else { None };
+            let Ok(next) = real.join(&component) else {
+                return Ok(None);
+            };
+            let found = if entry.kind == EntryKind::Directory {
+                self.tree.entry(&next)?
+            } else {
+                None
+            };
             let Some(found) = found else {
                 self.recorder.absent(&next);
                 return Ok(None);
@@ -262,7 +283,10 @@ impl Files {
             links += 1;
             if links > LINK_DEPTH {
                 let problem = format!("passes through more than {LINK_DEPTH} other links");
-                return Err(FilesError::Link { path: path.clone(), problem });
+                return Err(FilesError::Link {
+                    path: path.clone(),
+                    problem,
+                });
             }
             let target = self.tree.content(&next, 4096)?;
             let target = String::from_utf8_lossy(&target).into_owned();
@@ -289,5 +313,9 @@ fn wrong_kind(path: &RepoPath, found: EntryKind, expected: &'static str) -> File
         EntryKind::Symlink => "a symbolic link",
         EntryKind::Submodule => "a Git submodule (Skiff does not fetch submodules)",
     };
-    FilesError::WrongKind { path: path.clone(), found, expected }
+    FilesError::WrongKind {
+        path: path.clone(),
+        found,
+        expected,
+    }
 }
