@@ -13,7 +13,7 @@ mod element;
 mod extract;
 mod set;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use element::{PathElement, compare_values, path_to_string};
 pub use extract::{extract, remove};
