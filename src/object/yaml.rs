@@ -79,6 +79,8 @@ pub struct Options {
     pub duplicate_keys: DuplicateKeys,
     /// What the text may hold at most.
     pub limits: Limits,
+    /// With [`Schema::Yaml12ish`]: whether keys that are numbers or booleans become text instead of being refused.
+    pub keys_become_text: bool,
 }
 
 impl Default for Options {
@@ -94,6 +96,7 @@ impl Options {
             schema,
             duplicate_keys,
             limits: Limits::default(),
+            keys_become_text: false,
         }
     }
 }

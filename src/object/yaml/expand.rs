@@ -184,7 +184,7 @@ impl Expander<'_> {
     fn key(&mut self, id: usize, depth: usize, reached: Use) -> Result<String, Refusal> {
         let place = self.place(id);
         let refuse = |message: String| Err(Refusal::new(YamlProblem::Value, place, message));
-        let any_kind = self.options.schema == Schema::Yaml11;
+        let any_kind = self.options.schema == Schema::Yaml11 || self.options.keys_become_text;
         match self.value(id, depth + 1, reached)? {
             Value::String(text) => Ok(text),
             Value::Bool(truth) if any_kind => Ok(truth.to_string()),
