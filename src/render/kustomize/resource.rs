@@ -1,0 +1,445 @@
+//! A resource on its way through a build: its fields, and what is remembered of it.
+//!
+//! ```text
+//! file ──▶ Manifest (parsed once) ──▶ Resource ──▶ … renamed, moved, patched … ──▶ output
+//! ```
+//!
+//! Each renaming step first stores the id that the resource has: selectors, patches, name references and vars know a
+//! resource by its former names too. kustomize keeps this memory in annotations of the object, here it stays outside.
+
+use std::{fmt, rc::Rc};
+
+use serde_json::{Map, Value};
+
+use super::{error::KustomizeError, fieldspec::gvk_of, filter::scalar_text, schema, selector::Id};
+use crate::{
+    files::RepoPath,
+    object::{
+        type_name,
+        yaml::{self, DuplicateKeys, Schema},
+    },
+};
+
+/// How deep lists of lists (`kind: List`) are unpacked.
+const LIST_DEPTH: usize = 32;
+
+/// One object as a file has it.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Manifest {
+    pub value: Value,
+    pub file: Option<RepoPath>,
+    /// The line on which its document begins, from 1.
+    pub line: usize,
+}
+
+impl Manifest {
+    /// Reads the objects of a YAML text: lists are unpacked, empty documents dropped.
+    ///
+    /// # Errors
+    /// When the text is no YAML, or a document has no kind or no name.
+    pub fn parse(text: &[u8], file: Option<&RepoPath>) -> Result<Vec<Self>, KustomizeError> {
+        let options = yaml::Options::new(Schema::Yaml12ish, DuplicateKeys::Error);
+        Self::parse_with(text, file, &options)
+    }
+
+    /// Reads the objects of a patch. Its keys meet those of the object as text: `80:` is the key `"80"`.
+    ///
+    /// # Errors
+    /// As [`Manifest::parse`].
+    pub fn parse_patch(text: &[u8], file: Option<&RepoPath>) -> Result<Vec<Self>, KustomizeError> {
+        let mut options = yaml::Options::new(Schema::Yaml12ish, DuplicateKeys::Error);
+        options.keys_become_text = true;
+        Self::parse_with(text, file, &options)
+    }
+
+    fn parse_with(
+        text: &[u8],
+        file: Option<&RepoPath>,
+        options: &yaml::Options,
+    ) -> Result<Vec<Self>, KustomizeError> {
+        let documents = yaml::parse(text, options).map_err(|source| match file {
+            Some(file) => KustomizeError::Yaml {
+                file: file.clone(),
+                source,
+            },
+            None => KustomizeError::InlineYaml(source),
+        })?;
+        let mut manifests = Vec::with_capacity(documents.len());
+        let mut lists = Vec::new();
+        for document in documents {
+            let place = Place {
+                file,
+                line: document.line,
+            };
+            match document.value {
+                Value::Null => {}
+                value if is_list(&value) => lists.push((value, document.line)),
+                value => manifests.push(place.manifest(value)?),
+            }
+        }
+        for (value, line) in lists {
+            Place { file, line }.unpack(value, &mut manifests, 0)?;
+        }
+        Ok(manifests)
+    }
+}
+
+/// Annotations are text, also where a number or a boolean is written without quotes.
+fn write_out_annotations(value: &mut Value) {
+    let annotations = value
+        .get_mut("metadata")
+        .and_then(|metadata| metadata.get_mut("annotations"));
+    let Some(Value::Object(annotations)) = annotations else {
+        return;
+    };
+    for text in annotations.values_mut() {
+        if let Value::Bool(_) | Value::Number(_) | Value::Null = text
+            && let Some(written) = scalar_text(text)
+        {
+            *text = Value::String(written);
+        }
+    }
+}
+
+fn is_list(value: &Value) -> bool {
+    let kind = value.get("kind").and_then(Value::as_str).unwrap_or_default();
+    kind == "List" || (kind.ends_with("List") && value.get("items").is_some())
+}
+
+#[derive(Clone, Copy)]
+struct Place<'a> {
+    file: Option<&'a RepoPath>,
+    line: usize,
+}
+
+impl fmt::Display for Place<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.file {
+            Some(file) => write!(f, "'{file}', document at line {}", self.line),
+            None => write!(f, "inline YAML, document at line {}", self.line),
+        }
+    }
+}
+
+impl Place<'_> {
+    fn manifest(self, value: Value) -> Result<Manifest, KustomizeError> {
+        let fail = |problem: String| Err(KustomizeError::invalid(format!("{self}: {problem}")));
+        let Value::Object(fields) = &value else {
+            return fail(format!(
+                "a resource must be a mapping, but this is {}",
+                type_name(&value)
+            ));
+        };
+        let text = |value: Option<&Value>| value.and_then(Value::as_str).unwrap_or_default().to_owned();
+        let kind = text(fields.get("kind"));
+        match fields.get("kind") {
+            Some(Value::String(kind)) if !kind.is_empty() => {}
+            None | Some(Value::Null | Value::String(_)) => return fail("field 'kind' is missing".to_owned()),
+            Some(_) => return fail("field 'kind' must be a string".to_owned()),
+        }
+        if !matches!(
+            fields.get("apiVersion"),
+            None | Some(Value::Null | Value::String(_))
+        ) {
+            return fail(format!("{kind}: field 'apiVersion' must be a string"));
+        }
+        let metadata = match fields.get("metadata") {
+            Some(Value::Object(metadata)) => metadata,
+            None | Some(Value::Null) => return fail(format!("{kind}: field 'metadata.name' is missing")),
+            Some(_) => return fail(format!("{kind}: field 'metadata' must be a mapping")),
+        };
+        match metadata.get("name") {
+            Some(Value::String(name)) if !name.is_empty() => {}
+            None | Some(Value::Null | Value::String(_)) => {
+                return fail(format!("{kind}: field 'metadata.name' is missing"));
+            }
+            Some(_) => {
+                return fail(format!(
+                    "{kind}: field 'metadata.name' must be a string (put it in quotes)"
+                ));
+            }
+        }
+        if !matches!(
+            metadata.get("namespace"),
+            None | Some(Value::Null | Value::String(_))
+        ) {
+            return fail(format!(
+                "{kind}: field 'metadata.namespace' must be a string (put it in quotes)"
+            ));
+        }
+        for field in ["labels", "annotations"] {
+            match metadata.get(field) {
+                None | Some(Value::Null | Value::Object(_)) => {}
+                Some(_) => {
+                    return fail(format!(
+                        "{kind}: field 'metadata.{field}' must be a mapping of strings"
+                    ));
+                }
+            }
+        }
+        let mut manifest = Manifest {
+            value,
+            file: self.file.cloned(),
+            line: self.line,
+        };
+        write_out_annotations(&mut manifest.value);
+        Ok(manifest)
+    }
+
+    fn unpack(self, list: Value, manifests: &mut Vec<Manifest>, depth: usize) -> Result<(), KustomizeError> {
+        if depth > LIST_DEPTH {
+            return Err(KustomizeError::invalid(format!(
+                "{self}: lists are nested too deep"
+            )));
+        }
+        let Value::Object(mut fields) = list else {
+            return Ok(());
+        };
+        let items = match fields.shift_remove("items") {
+            None | Some(Value::Null) => return Ok(()),
+            Some(Value::Array(items)) => items,
+            Some(other) => {
+                let found = type_name(&other);
+                return Err(KustomizeError::invalid(format!(
+                    "{self}: field 'items' must be a list, but is {found}"
+                )));
+            }
+        };
+        for item in items {
+            if is_list(&item) {
+                self.unpack(item, manifests, depth + 1)?;
+            } else if !item.is_null() {
+                manifests.push(self.manifest(item)?);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Where something comes from, for `buildMetadata`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Provenance {
+    /// A resource file, as seen from the directory that is built.
+    File(String),
+    /// A generator or a transformer.
+    Plugin {
+        /// The file that configures it.
+        configured_in: String,
+        /// `apiVersion`, `kind`, `name`, `namespace`; the last two may be empty.
+        configured_by: Box<[String; 4]>,
+    },
+}
+
+impl Provenance {
+    /// The record as kustomize writes it.
+    pub fn to_value(&self) -> Value {
+        let mut record = Map::new();
+        match self {
+            Self::File(path) => {
+                record.insert("path".to_owned(), Value::from(path.as_str()));
+            }
+            Self::Plugin {
+                configured_in,
+                configured_by,
+            } => {
+                record.insert("configuredIn".to_owned(), Value::from(configured_in.as_str()));
+                let fields = ["apiVersion", "kind", "name", "namespace"];
+                let by = fields
+                    .iter()
+                    .zip(configured_by.iter())
+                    .filter(|(_, text)| !text.is_empty())
+                    .map(|(field, text)| ((*field).to_owned(), Value::from(text.as_str())))
+                    .collect();
+                record.insert("configuredBy".to_owned(), Value::Object(by));
+            }
+        }
+        Value::Object(record)
+    }
+}
+
+/// A resource during a build.
+#[derive(Debug, Clone)]
+pub(super) struct Resource {
+    /// Its fields. After a change of identity call [`Resource::refresh`].
+    pub value: Value,
+    current: Id,
+    /// Oldest first; namespaces are effective ones.
+    previous: Vec<Id>,
+    /// In the order applied.
+    pub prefixes: Vec<Rc<str>>,
+    /// In the order applied.
+    pub suffixes: Vec<Rc<str>>,
+    /// Whether its name gets a hash of its content in the end.
+    pub needs_hash: bool,
+    /// Vars that read it.
+    pub vars: Vec<String>,
+    /// The file and line it was read from, or those of the kustomization that generated it.
+    pub file: Option<RepoPath>,
+    pub line: usize,
+    pub origin: Option<Rc<Provenance>>,
+    pub transformations: Vec<Rc<Provenance>>,
+    /// A patch removed it.
+    pub is_deleted: bool,
+}
+
+impl Resource {
+    pub fn new(manifest: Manifest) -> Self {
+        let current = id_of(&manifest.value);
+        Self {
+            value: manifest.value,
+            current,
+            previous: Vec::new(),
+            prefixes: Vec::new(),
+            suffixes: Vec::new(),
+            needs_hash: false,
+            vars: Vec::new(),
+            file: manifest.file,
+            line: manifest.line,
+            origin: None,
+            transformations: Vec::new(),
+            is_deleted: false,
+        }
+    }
+
+    /// The id it has now.
+    pub fn id(&self) -> &Id {
+        &self.current
+    }
+
+    /// The id it had first.
+    pub fn original_id(&self) -> &Id {
+        self.previous.first().unwrap_or(&self.current)
+    }
+
+    /// The ids it had, oldest first.
+    pub fn previous_ids(&self) -> &[Id] {
+        &self.previous
+    }
+
+    /// The id it has now and those it had.
+    pub fn ids(&self) -> impl Iterator<Item = &Id> {
+        std::iter::once(&self.current).chain(&self.previous)
+    }
+
+    /// Takes the identity from the fields again, after they have changed.
+    pub fn refresh(&mut self) {
+        self.current = id_of(&self.value);
+        // Only name, namespace and kind are remembered; group and version are always the current ones.
+        for previous in &mut self.previous {
+            if previous.gvk.group != self.current.gvk.group {
+                previous.gvk.group.clone_from(&self.current.gvk.group);
+            }
+            if previous.gvk.version != self.current.gvk.version {
+                previous.gvk.version.clone_from(&self.current.gvk.version);
+            }
+        }
+    }
+
+    /// Remembers the id it has, before a step that changes it.
+    pub fn store_previous_id(&mut self) {
+        let mut id = self.current.clone();
+        id.namespace = id.effective_namespace().to_owned();
+        self.previous.push(id);
+    }
+
+    /// Takes over what is remembered of another resource, whose place this one takes.
+    pub fn inherit(&mut self, other: &Self) {
+        self.previous.clone_from(&other.previous);
+        self.prefixes.clone_from(&other.prefixes);
+        self.suffixes.clone_from(&other.suffixes);
+        self.vars.clone_from(&other.vars);
+        self.transformations.clone_from(&other.transformations);
+        self.refresh();
+    }
+
+    /// Whether kustomize would have notes of its own in the annotations, which therefore exist.
+    pub fn has_annotations_of_kustomize(&self) -> bool {
+        !self.previous.is_empty() || self.needs_hash || self.origin.is_some() || !self.prefixes.is_empty()
+    }
+
+    /// `metadata`, made if it is missing.
+    pub fn metadata_mut(&mut self) -> Option<&mut Map<String, Value>> {
+        let metadata = self
+            .value
+            .as_object_mut()?
+            .entry("metadata")
+            .or_insert(Value::Null);
+        if metadata.is_null() {
+            *metadata = Value::Object(Map::new());
+        }
+        metadata.as_object_mut()
+    }
+
+    /// Sets the name.
+    pub fn set_name(&mut self, name: &str) {
+        if let Some(metadata) = self.metadata_mut() {
+            metadata.insert("name".to_owned(), Value::from(name));
+        }
+        name.clone_into(&mut self.current.name);
+    }
+
+    /// Sets the namespace; an empty one removes the field.
+    pub fn set_namespace(&mut self, namespace: &str) {
+        if let Some(metadata) = self.metadata_mut() {
+            if namespace.is_empty() {
+                metadata.shift_remove("namespace");
+            } else {
+                metadata.insert("namespace".to_owned(), Value::from(namespace));
+            }
+        }
+        namespace.clone_into(&mut self.current.namespace);
+    }
+
+    /// Sets the kind.
+    pub fn set_kind(&mut self, kind: &str) {
+        if let Some(fields) = self.value.as_object_mut() {
+            fields.insert("kind".to_owned(), Value::from(kind));
+        }
+        kind.clone_into(&mut self.current.gvk.kind);
+    }
+}
+
+/// The id that a value has.
+pub(super) fn id_of(value: &Value) -> Id {
+    let text = |field| {
+        value
+            .get("metadata")
+            .and_then(|metadata| metadata.get(field))
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+    };
+    Id {
+        gvk: gvk_of(value),
+        name: text("name").to_owned(),
+        namespace: text("namespace").to_owned(),
+    }
+}
+
+/// Whether two ids mean the same resource: namespaces are compared as they take effect.
+pub(super) fn is_same(a: &Id, b: &Id) -> bool {
+    a.name == b.name && a.gvk == b.gvk && a.effective_namespace() == b.effective_namespace()
+}
+
+/// Whether a kind is selected by another where empty parts fit any.
+pub(super) fn is_selected(gvk: &crate::object::Gvk, group: &str, version: &str, kind: &str) -> bool {
+    (group.is_empty() || gvk.group == group)
+        && (version.is_empty() || gvk.version == version)
+        && (kind.is_empty() || gvk.kind == kind)
+}
+
+/// An id in words: `Deployment shop/api (apps/v1)`.
+pub(super) fn describe(id: &Id) -> String {
+    let api_version = match id.gvk.api_version() {
+        text if text.is_empty() => String::new(),
+        text => format!(" ({text})"),
+    };
+    match id.namespace.as_str() {
+        "" => format!("{} '{}'{api_version}", id.gvk.kind, id.name),
+        namespace => format!("{} '{namespace}/{}'{api_version}", id.gvk.kind, id.name),
+    }
+}
+
+/// Whether a kind lies outside of namespaces.
+pub(super) fn is_cluster_scoped(id: &Id) -> bool {
+    schema::is_cluster_scoped(&id.gvk)
+}
