@@ -1,0 +1,678 @@
+//! The order of work: what a kustomization does with the resources that it names.
+//!
+//! ```text
+//! resources ▶ configurations ▶ generators ▶ components ▶ transformers ▶ validators ▶ vars
+//!     │                                          │
+//!     └ a base: the same, from nothing           └ the same, on what is there so far
+//! ```
+//!
+//! An [`Accumulator`] is what one layer hands to the next above it. Steps that need the whole tree (hashes, name
+//! references, vars, sorting) are no part of this: they come once, in [`super::build`].
+
+use std::rc::Rc;
+
+use serde_json::Value;
+
+use super::{
+    Options,
+    error::KustomizeError,
+    fieldspec::{Configuration, FieldSpec, merge_into},
+    filter::namespace::Namespace,
+    generator::{self, Kind},
+    kustomization::{self, COMPONENT, Kustomization},
+    load::{Entry, Loader, Root},
+    plugin::{Plugins, inline_manifests, relative},
+    resource::{Manifest, Provenance, Resource},
+    resources::Resources,
+    schema::{self, Schema},
+    transform::{Step, Transformer, image, pairs},
+    vars::Vars,
+};
+use crate::files::{Files, RepoPath};
+
+/// What a layer has gathered.
+#[derive(Default)]
+pub(super) struct Accumulator {
+    pub resources: Resources,
+    /// Field specs, once they differ from the defaults.
+    configuration: Option<Rc<Configuration>>,
+    pub vars: Vars,
+}
+
+impl Accumulator {
+    /// The field specs of this layer and those below.
+    pub fn configuration(&self) -> &Configuration {
+        self.configuration
+            .as_deref()
+            .unwrap_or_else(|| Configuration::defaults())
+    }
+
+    fn configure(&mut self, configuration: &Configuration) -> Result<(), KustomizeError> {
+        let mut merged = self.configuration().clone();
+        merged.merge(configuration)?;
+        self.configuration = Some(Rc::new(merged));
+        Ok(())
+    }
+
+    /// Takes in what a base has gathered.
+    fn merge(&mut self, base: Self) -> Result<(), KustomizeError> {
+        match (&self.configuration, &base.configuration) {
+            (_, None) => {}
+            (None, Some(_)) => self.configuration.clone_from(&base.configuration),
+            (Some(_), Some(configuration)) => self.configure(configuration)?,
+        }
+        if self.resources.len() == 0 {
+            self.resources = base.resources;
+        } else {
+            base.resources
+                .into_vec()
+                .into_iter()
+                .try_for_each(|resource| self.resources.append(resource))?;
+        }
+        self.vars.merge(base.vars)
+    }
+}
+
+/// Which records `buildMetadata` of the top kustomization asks for.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct BuildMetadata {
+    pub origin: bool,
+    pub transformations: bool,
+    pub managed_by: bool,
+}
+
+/// A build under way.
+pub(super) struct Build<'a> {
+    pub loader: Loader<'a>,
+    options: &'a Options,
+    top: RepoPath,
+    /// What `openapi` asked for, once it has been met.
+    schema: Option<OpenApi>,
+    pub metadata: BuildMetadata,
+    pub warnings: Vec<String>,
+    layers: usize,
+}
+
+/// The schema that strategic merge goes by.
+#[derive(Clone)]
+enum OpenApi {
+    BuiltIn,
+    File(Rc<Schema>),
+}
+
+/// What sort of kustomization an entry must lead to.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Expected {
+    Base,
+    Component,
+}
+
+impl<'a> Build<'a> {
+    pub fn new(files: &'a Files, options: &'a Options) -> Self {
+        Self {
+            loader: Loader::new(files, options),
+            options,
+            top: RepoPath::root(),
+            schema: None,
+            metadata: BuildMetadata::default(),
+            warnings: Vec::new(),
+            layers: 0,
+        }
+    }
+
+    /// Accumulates the kustomization that was asked for; gives it back with what it made.
+    pub fn top(&mut self, directory: &RepoPath) -> Result<(Kustomization, Accumulator), KustomizeError> {
+        let root = self.loader.top(directory)?;
+        self.top = root.directory.clone();
+        let value = match &self.options.overlay {
+            Some(edited) => edited.clone(),
+            None => self.loader.kustomization(&root)?,
+        };
+        let kustomization = self.load(&root, &value)?;
+        for name in &kustomization.build_metadata {
+            match name.as_str() {
+                "originAnnotations" => self.metadata.origin = true,
+                "transformerAnnotations" => self.metadata.transformations = true,
+                "managedByLabel" => self.metadata.managed_by = true,
+                other => {
+                    return Err(KustomizeError::invalid(format!(
+                        "'{}': buildMetadata has the unknown option '{other}'",
+                        root.file
+                    )));
+                }
+            }
+        }
+        let mut accumulator = Accumulator::default();
+        self.accumulate(&root, &kustomization, &mut accumulator)?;
+        Ok((kustomization, accumulator))
+    }
+
+    fn load(&mut self, root: &Root, value: &Value) -> Result<Kustomization, KustomizeError> {
+        self.layers += 1;
+        if self.layers > self.options.limits.kustomizations {
+            return Err(KustomizeError::Limit {
+                limit: format!(
+                    "{} kustomizations in one build",
+                    self.options.limits.kustomizations
+                ),
+            });
+        }
+        if kustomization::is_empty(value) {
+            return Err(KustomizeError::invalid(format!(
+                "'{}' is empty: it has no field to build from",
+                root.file
+            )));
+        }
+        let kustomization = Kustomization::from_value(value, &root.file, &mut self.warnings)?;
+        self.use_openapi(root, &kustomization)?;
+        Ok(kustomization)
+    }
+
+    /// The first `openapi` that is met counts for the whole build.
+    fn use_openapi(&mut self, root: &Root, kustomization: &Kustomization) -> Result<(), KustomizeError> {
+        let get = |name: &str| {
+            kustomization
+                .openapi
+                .get(name)
+                .map(String::as_str)
+                .filter(|text| !text.is_empty())
+        };
+        let fail = |error: KustomizeError| error.within(&root.file, "openapi");
+        let schema = match (get("path"), get("version")) {
+            (None, None) => return Ok(()),
+            (Some(_), Some(_)) => {
+                return Err(fail(KustomizeError::invalid(
+                    "'path' and 'version' cannot both be set",
+                )));
+            }
+            (None, Some("v1.21.2")) => OpenApi::BuiltIn,
+            (None, Some(version)) => {
+                return Err(fail(KustomizeError::invalid(format!(
+                    "version '{version}' is not built in: v1.21.2 is the only one, others must be given as a path"
+                ))));
+            }
+            (Some(path), None) => {
+                let (_, value) = self.loader.configuration(root, path).map_err(fail)?;
+                OpenApi::File(Rc::new(
+                    Schema::from_openapi(&value).map_err(|error| fail(error.into()))?,
+                ))
+            }
+        };
+        self.schema.get_or_insert(schema);
+        Ok(())
+    }
+
+    fn schema(&self) -> &Schema {
+        match &self.schema {
+            Some(OpenApi::File(schema)) => schema,
+            Some(OpenApi::BuiltIn) | None => Schema::built_in(),
+        }
+    }
+
+    /// All that one kustomization does.
+    fn accumulate(
+        &mut self,
+        root: &Rc<Root>,
+        kustomization: &Kustomization,
+        accumulator: &mut Accumulator,
+    ) -> Result<(), KustomizeError> {
+        for entry in &kustomization.resources {
+            self.add_entry(root, entry, accumulator)
+                .map_err(|error| error.within(&root.file, format!("resources entry '{}'", short(entry))))?;
+        }
+        self.configure(root, kustomization, accumulator)?;
+        self.generate(root, kustomization, accumulator)?;
+        for entry in &kustomization.components {
+            self.add_directory(root, entry, Expected::Component, accumulator)
+                .map_err(|error| error.within(&root.file, format!("components entry '{entry}'")))?;
+        }
+        for transformer in self.transformers(root, kustomization, accumulator)? {
+            let (place, transformer) = transformer;
+            transformer
+                .run(&mut accumulator.resources, self.schema())
+                .map_err(|error| error.within(&root.file, place))?;
+        }
+        accumulator.resources.drop_deleted();
+        self.validate(root, kustomization, accumulator)?;
+        accumulator
+            .vars
+            .define(&kustomization.vars, &mut accumulator.resources)
+            .map_err(|error| error.within(&root.file, "vars"))
+    }
+
+    fn add_entry(
+        &mut self,
+        root: &Rc<Root>,
+        entry: &str,
+        accumulator: &mut Accumulator,
+    ) -> Result<(), KustomizeError> {
+        match self.loader.entry(root, entry)? {
+            Entry::File(manifests) => {
+                for manifest in manifests.iter() {
+                    let resource = self.resource(manifest.clone());
+                    self.append(resource, accumulator)?;
+                }
+                Ok(())
+            }
+            Entry::Directory => self.add_directory(root, entry, Expected::Base, accumulator),
+        }
+    }
+
+    fn append(&self, resource: Resource, accumulator: &mut Accumulator) -> Result<(), KustomizeError> {
+        let limit = self.options.limits.resources;
+        if accumulator.resources.len() >= limit {
+            return Err(KustomizeError::Limit {
+                limit: format!("{limit} resources in one build"),
+            });
+        }
+        accumulator.resources.append(resource)
+    }
+
+    fn resource(&self, manifest: Manifest) -> Resource {
+        let mut resource = Resource::new(manifest);
+        if self.metadata.origin
+            && let Some(file) = &resource.file
+        {
+            resource.origin = Some(Rc::new(Provenance::File(relative(file, &self.top))));
+        }
+        resource
+    }
+
+    fn add_directory(
+        &mut self,
+        root: &Rc<Root>,
+        entry: &str,
+        expected: Expected,
+        accumulator: &mut Accumulator,
+    ) -> Result<(), KustomizeError> {
+        Root::check_local(entry)?;
+        let base_root = self.loader.enter(root, entry)?;
+        let kustomization = self.load(&base_root, &self.loader.kustomization(&base_root)?)?;
+        let is_component = kustomization.kind == COMPONENT;
+        match expected {
+            Expected::Base if is_component => Err(KustomizeError::invalid(format!(
+                "'{}' is a Component: name it under 'components', not under 'resources'",
+                base_root.file
+            ))),
+            Expected::Component if !is_component => Err(KustomizeError::invalid(format!(
+                "'{}' is a Kustomization, not a Component: name it under 'resources', or set its kind",
+                base_root.file
+            ))),
+            Expected::Component => self.accumulate(&base_root, &kustomization, accumulator),
+            Expected::Base => {
+                let mut base = Accumulator::default();
+                self.accumulate(&base_root, &kustomization, &mut base)?;
+                let limit = self.options.limits.resources;
+                if accumulator.resources.len().saturating_add(base.resources.len()) > limit {
+                    return Err(KustomizeError::Limit {
+                        limit: format!("{limit} resources in one build"),
+                    });
+                }
+                accumulator.merge(base)
+            }
+        }
+    }
+
+    fn configure(
+        &self,
+        root: &Root,
+        kustomization: &Kustomization,
+        accumulator: &mut Accumulator,
+    ) -> Result<(), KustomizeError> {
+        for entry in &kustomization.configurations {
+            let configure = |accumulator: &mut Accumulator| -> Result<(), KustomizeError> {
+                let (file, value) = self.loader.configuration(root, entry)?;
+                let configuration: Configuration =
+                    super::decode::decode(&value, super::decode::UnknownFields::Reject)
+                        .map_err(|source| KustomizeError::Decode { file, source })?;
+                accumulator.configure(&configuration)
+            };
+            configure(accumulator)
+                .map_err(|error| error.within(&root.file, format!("configurations entry '{entry}'")))?;
+        }
+        for entry in &kustomization.crds {
+            let configure = |accumulator: &mut Accumulator| -> Result<(), KustomizeError> {
+                let (_, value) = self.loader.configuration(root, entry)?;
+                accumulator.configure(&schema::crd_configuration(&value)?)
+            };
+            configure(accumulator)
+                .map_err(|error| error.within(&root.file, format!("crds entry '{entry}'")))?;
+        }
+        Ok(())
+    }
+
+    fn generate(
+        &mut self,
+        root: &Rc<Root>,
+        kustomization: &Kustomization,
+        accumulator: &mut Accumulator,
+    ) -> Result<(), KustomizeError> {
+        let fields = [
+            (
+                Kind::ConfigMap,
+                "configMapGenerator",
+                "ConfigMapGenerator",
+                &kustomization.config_map_generator,
+            ),
+            (
+                Kind::Secret,
+                "secretGenerator",
+                "SecretGenerator",
+                &kustomization.secret_generator,
+            ),
+        ];
+        let defaults = kustomization.generator_options.as_ref();
+        for (kind, field, plugin, list) in fields {
+            for arguments in list {
+                generator::generate(kind, arguments, defaults, &self.loader, root)
+                    .and_then(|mut resource| {
+                        if self.metadata.origin {
+                            resource.origin = Some(self.provenance(&root.file, &["builtin", plugin, "", ""]));
+                        }
+                        generator::absorb(&mut accumulator.resources, resource, &arguments.behavior)
+                    })
+                    .map_err(|error| error.within(&root.file, format!("{field} '{}'", arguments.name)))?;
+            }
+        }
+        for entry in &kustomization.generators {
+            self.plugin_configs(root, entry)
+                .and_then(|configs| {
+                    for config in configs {
+                        let plugins = Plugins {
+                            loader: &self.loader,
+                            root,
+                        };
+                        for mut generated in plugins.generate(&config.value)? {
+                            if self.metadata.origin {
+                                generated.resource.origin = Some(self.plugin_provenance(root, &config));
+                            }
+                            generator::absorb(
+                                &mut accumulator.resources,
+                                generated.resource,
+                                &generated.behavior,
+                            )?;
+                        }
+                    }
+                    Ok(())
+                })
+                .map_err(|error| error.within(&root.file, format!("generators entry '{}'", short(entry))))?;
+        }
+        Ok(())
+    }
+
+    /// The configurations of plugins that an entry of a plugin list holds.
+    fn plugin_configs(&mut self, root: &Rc<Root>, entry: &str) -> Result<Vec<Resource>, KustomizeError> {
+        if let Some(manifests) = inline_manifests(entry) {
+            return Ok(manifests?.into_iter().map(Resource::new).collect());
+        }
+        let mut accumulator = Accumulator::default();
+        self.add_entry(root, entry, &mut accumulator)?;
+        Ok(accumulator.resources.into_vec())
+    }
+
+    fn provenance(&self, file: &RepoPath, by: &[&str; 4]) -> Rc<Provenance> {
+        let configured_in = relative(file, &self.top);
+        Rc::new(Provenance::Plugin {
+            configured_in,
+            configured_by: Box::new(by.map(str::to_owned)),
+        })
+    }
+
+    fn plugin_provenance(&self, root: &Root, config: &Resource) -> Rc<Provenance> {
+        let id = config.id();
+        let by = [
+            id.gvk.version.as_str(),
+            id.gvk.kind.as_str(),
+            id.name.as_str(),
+            id.namespace.as_str(),
+        ];
+        self.provenance(config.file.as_ref().unwrap_or(&root.file), &by)
+    }
+
+    /// The steps of a layer, each with the place to name in an error.
+    fn transformers(
+        &mut self,
+        root: &Rc<Root>,
+        kustomization: &Kustomization,
+        accumulator: &Accumulator,
+    ) -> Result<Vec<(String, Transformer)>, KustomizeError> {
+        let mut transformers = Vec::new();
+        for (place, kind, step) in self.field_steps(root, kustomization, accumulator.configuration())? {
+            let provenance = self
+                .metadata
+                .transformations
+                .then(|| self.provenance(&root.file, &["builtin", kind, "", ""]));
+            transformers.push((place, Transformer { step, provenance }));
+        }
+        for entry in &kustomization.transformers {
+            let place = format!("transformers entry '{}'", short(entry));
+            let plugins = self
+                .plugin_transformers(root, entry)
+                .map_err(|error| error.within(&root.file, &*place))?;
+            transformers.extend(
+                plugins
+                    .into_iter()
+                    .map(|transformer| (place.clone(), transformer)),
+            );
+        }
+        Ok(transformers)
+    }
+
+    fn plugin_transformers(
+        &mut self,
+        root: &Rc<Root>,
+        entry: &str,
+    ) -> Result<Vec<Transformer>, KustomizeError> {
+        let mut transformers = Vec::new();
+        for config in self.plugin_configs(root, entry)? {
+            let plugins = Plugins {
+                loader: &self.loader,
+                root,
+            };
+            for step in plugins.steps(&config.value)? {
+                let provenance = self
+                    .metadata
+                    .transformations
+                    .then(|| self.plugin_provenance(root, &config));
+                transformers.push(Transformer { step, provenance });
+            }
+        }
+        Ok(transformers)
+    }
+
+    /// The steps that the fields of a kustomization stand for, in the order of work.
+    fn field_steps(
+        &self,
+        root: &Root,
+        kustomization: &Kustomization,
+        configuration: &Configuration,
+    ) -> Result<Vec<(String, &'static str, Step)>, KustomizeError> {
+        let plugins = Plugins {
+            loader: &self.loader,
+            root,
+        };
+        let mut steps: Vec<(String, &'static str, Step)> = Vec::new();
+        let mut add = |place: String, kind: &'static str, step: Result<Step, KustomizeError>| match step {
+            Ok(step) => {
+                steps.push((place, kind, step));
+                Ok(())
+            }
+            Err(error) => Err(error.within(&root.file, place)),
+        };
+        if !kustomization.patches_strategic_merge.is_empty() {
+            let step = plugins.strategic_merge(&kustomization.patches_strategic_merge, "");
+            add(
+                "patchesStrategicMerge".to_owned(),
+                "PatchStrategicMergeTransformer",
+                step,
+            )?;
+        }
+        for (at, patch) in kustomization.patches.iter().enumerate() {
+            add(
+                entry_place("patches", at, &patch.path),
+                "PatchTransformer",
+                plugins.patch(patch, "patches"),
+            )?;
+        }
+        if !kustomization.namespace.is_empty() {
+            let config = Namespace {
+                namespace: kustomization.namespace.clone(),
+                ..Namespace::default()
+            };
+            let step = Step::Namespace {
+                config,
+                fieldspecs: configuration.namespace.clone(),
+            };
+            add("namespace".to_owned(), "NamespaceTransformer", Ok(step))?;
+        }
+        if !kustomization.name_prefix.is_empty() {
+            let (text, fieldspecs) = (
+                kustomization.name_prefix.clone(),
+                configuration.name_prefix.clone(),
+            );
+            add(
+                "namePrefix".to_owned(),
+                "PrefixTransformer",
+                Ok(Step::Prefix { text, fieldspecs }),
+            )?;
+        }
+        if !kustomization.name_suffix.is_empty() {
+            let (text, fieldspecs) = (
+                kustomization.name_suffix.clone(),
+                configuration.name_suffix.clone(),
+            );
+            add(
+                "nameSuffix".to_owned(),
+                "SuffixTransformer",
+                Ok(Step::Suffix { text, fieldspecs }),
+            )?;
+        }
+        for (at, label) in kustomization.labels.iter().enumerate() {
+            let step = label_fieldspecs(label, configuration).map(|fieldspecs| Step::Labels {
+                pairs: pairs(&label.pairs),
+                fieldspecs,
+            });
+            add(format!("labels entry {}", at + 1), "LabelTransformer", step)?;
+        }
+        if !kustomization.common_labels.is_empty() {
+            let fieldspecs = configuration.common_labels.clone();
+            let step = Step::Labels {
+                pairs: pairs(&kustomization.common_labels),
+                fieldspecs,
+            };
+            add("commonLabels".to_owned(), "LabelTransformer", Ok(step))?;
+        }
+        if !kustomization.common_annotations.is_empty() {
+            let fieldspecs = configuration.common_annotations.clone();
+            let step = Step::Annotations {
+                pairs: pairs(&kustomization.common_annotations),
+                fieldspecs,
+            };
+            add("commonAnnotations".to_owned(), "AnnotationsTransformer", Ok(step))?;
+        }
+        for (at, patch) in kustomization.patches_json6902.iter().enumerate() {
+            let place = entry_place("patchesJson6902", at, &patch.path);
+            add(place, "PatchJson6902Transformer", plugins.json_6902(patch))?;
+        }
+        for replica in &kustomization.replicas {
+            let (name, count) = (replica.name.clone(), replica.count);
+            let step = Step::Replicas {
+                name,
+                count,
+                fieldspecs: configuration.replicas.clone(),
+            };
+            add(
+                format!("replicas entry '{}'", replica.name),
+                "ReplicaCountTransformer",
+                Ok(step),
+            )?;
+        }
+        for entry in &kustomization.images {
+            let step = image(entry, configuration.images.clone());
+            add(
+                format!("images entry '{}'", entry.name),
+                "ImageTagTransformer",
+                step,
+            )?;
+        }
+        if !kustomization.replacements.is_empty() {
+            let step = plugins
+                .replacements(&kustomization.replacements)
+                .map(Step::Replacements);
+            add("replacements".to_owned(), "ReplacementTransformer", step)?;
+        }
+        Ok(steps)
+    }
+
+    fn validate(
+        &mut self,
+        root: &Rc<Root>,
+        kustomization: &Kustomization,
+        accumulator: &mut Accumulator,
+    ) -> Result<(), KustomizeError> {
+        for entry in &kustomization.validators {
+            let place = format!("validators entry '{}'", short(entry));
+            let validators = self
+                .plugin_transformers(root, entry)
+                .map_err(|error| error.within(&root.file, &*place))?;
+            let before: Vec<Value> = accumulator.resources.iter().map(without_validated_by).collect();
+            for validator in validators {
+                validator
+                    .run(&mut accumulator.resources, self.schema())
+                    .map_err(|error| error.within(&root.file, &*place))?;
+            }
+            let after: Vec<Value> = accumulator.resources.iter().map(without_validated_by).collect();
+            if before != after {
+                return Err(KustomizeError::invalid("a validator must not change resources")
+                    .within(&root.file, place));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn label_fieldspecs(
+    label: &kustomization::Label,
+    configuration: &Configuration,
+) -> Result<Vec<FieldSpec>, KustomizeError> {
+    let mut fieldspecs = Vec::new();
+    merge_into(&mut fieldspecs, &label.fields)?;
+    merge_into(&mut fieldspecs, &configuration.labels)?;
+    if label.include_selectors {
+        merge_into(&mut fieldspecs, &configuration.common_labels)?;
+    } else {
+        if label.include_templates {
+            merge_into(&mut fieldspecs, &configuration.template_labels)?;
+        }
+        merge_into(&mut fieldspecs, &[FieldSpec::any("metadata/labels", true)])?;
+    }
+    Ok(fieldspecs)
+}
+
+fn entry_place(field: &str, at: usize, path: &str) -> String {
+    match path {
+        "" => format!("{field} entry {}", at + 1),
+        path => format!("{field} entry '{path}'"),
+    }
+}
+
+/// An entry that may be inline YAML, for a message.
+fn short(entry: &str) -> String {
+    let line = entry.lines().find(|line| line.trim_start().starts_with("kind:"));
+    match (entry.contains('\n'), line) {
+        (true, Some(line)) => format!("inline, {}", line.trim()),
+        (true, None) => "inline".to_owned(),
+        (false, _) => entry.to_owned(),
+    }
+}
+
+fn without_validated_by(resource: &Resource) -> Value {
+    let mut value = resource.value.clone();
+    if let Some(Value::Object(labels)) = value
+        .get_mut("metadata")
+        .and_then(|metadata| metadata.get_mut("labels"))
+    {
+        labels.shift_remove("validated-by");
+    }
+    value
+}

@@ -1,0 +1,267 @@
+//! Patches as entries of a kustomization: what they are, which resources they are for, and how they are applied.
+//!
+//! A text is a strategic merge patch when it holds resources, and a JSON patch when it holds a list of operations. Without a
+//! target, a strategic merge patch names its one resource itself, by any id that it has or had.
+
+use serde_json::Value;
+
+use super::{
+    error::KustomizeError,
+    json_patch::{self, Patch as JsonPatch},
+    load::{Loader, Root},
+    merge::{Merged, strategic_merge},
+    resource::{Manifest, Resource, describe},
+    resources::Resources,
+    schema::Schema,
+    selector::{CompiledSelector, Selector},
+};
+use crate::{files::RepoPath, object::yaml};
+
+/// What a patch's text turned out to be.
+pub(super) enum Content {
+    StrategicMerge(Vec<Manifest>),
+    Json(JsonPatch),
+}
+
+/// What a strategic merge patch may change of an object's identity.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Permissions {
+    pub name: bool,
+    pub kind: bool,
+}
+
+/// A target that patches select resources with.
+pub(super) struct Target {
+    selector: CompiledSelector,
+    /// The name, when it is a plain one: it is then looked up rather than searched for.
+    name: Option<String>,
+}
+
+impl Target {
+    pub fn new(selector: &Selector) -> Result<Self, KustomizeError> {
+        let is_plain = !selector.name.is_empty()
+            && selector
+                .name
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+        Ok(Self {
+            selector: selector.compile()?,
+            name: is_plain.then(|| selector.name.clone()),
+        })
+    }
+
+    /// Positions of the resources that it selects, in order.
+    pub fn select(&self, resources: &mut Resources) -> Vec<usize> {
+        let mut positions = match &self.name {
+            Some(name) => resources.named(name),
+            None => (0..resources.len()).collect(),
+        };
+        positions.sort_unstable();
+        positions.retain(|at| {
+            resources.get(*at).is_some_and(|resource| {
+                !resource.is_deleted
+                    && self.selector.matches_patch_target(
+                        resource.original_id(),
+                        resource.id(),
+                        &resource.value,
+                    )
+            })
+        });
+        positions
+    }
+}
+
+/// The text of a patch, and the file that it comes from.
+pub(super) struct Text {
+    pub file: Option<RepoPath>,
+    pub text: String,
+}
+
+impl Text {
+    /// Where it stands, for a message.
+    pub fn place(&self) -> String {
+        self.file
+            .as_ref()
+            .map_or_else(|| "the inline patch".to_owned(), |file| format!("'{file}'"))
+    }
+
+    /// An error in it.
+    pub fn error(&self, action: &'static str, source: impl Into<KustomizeError>) -> KustomizeError {
+        source.into().of_object(action, self.place())
+    }
+}
+
+/// The text of a patch that is given in place or as a file.
+pub(super) fn text(
+    path: &str,
+    inline: &str,
+    loader: &Loader<'_>,
+    root: &Root,
+) -> Result<Text, KustomizeError> {
+    match (path.trim(), inline.trim()) {
+        ("", "") => Err(KustomizeError::invalid(
+            "a patch must have one of 'patch' and 'path'",
+        )),
+        ("", _) => Ok(Text {
+            file: None,
+            text: inline.to_owned(),
+        }),
+        (path, "") => {
+            let (file, text) = loader.text(root, path)?;
+            Ok(Text {
+                file: Some(file),
+                text,
+            })
+        }
+        _ => Err(KustomizeError::invalid(
+            "a patch can have 'patch' or 'path', not both",
+        )),
+    }
+}
+
+/// Finds out which sort of patch a text is. A text without content is a strategic merge patch without documents.
+pub(super) fn parse(patch: &Text) -> Result<Content, KustomizeError> {
+    let text = &patch.text;
+    let mut options = yaml::Options::new(yaml::Schema::Yaml12ish, yaml::DuplicateKeys::LastWins);
+    options.keys_become_text = true;
+    let documents = yaml::parse(text.as_bytes(), &options);
+    let is_json_patch = match &documents {
+        Ok(documents) => documents
+            .first()
+            .is_some_and(|document| document.value.is_array()),
+        // JSON escapes that the reader of resources does not know.
+        Err(_) => text.trim_start().starts_with('['),
+    };
+    if is_json_patch {
+        return json_patch::parse(text)
+            .map(Content::Json)
+            .map_err(|error| patch.error("reading", error));
+    }
+    Manifest::parse_patch(text.as_bytes(), patch.file.as_ref())
+        .map(Content::StrategicMerge)
+        .map_err(|error| patch.error("reading as strategic merge patch or JSON patch", error))
+}
+
+/// Merges patches into the resources that they name.
+pub(super) fn merge_by_id(
+    patches: &[Manifest],
+    permissions: Permissions,
+    resources: &mut Resources,
+    schema: &Schema,
+) -> Result<(), KustomizeError> {
+    for patch in patches {
+        let id = super::resource::id_of(&patch.value);
+        let found = resources.with_any_id(&id);
+        match found.as_slice() {
+            [at] => merge_at(*at, &patch.value, permissions, resources, schema)?,
+            [] => {
+                return Err(KustomizeError::invalid(format!(
+                    "strategic merge patch: there is no {} to patch; group, version, kind, name and namespace must be those \
+                     that the resource has or had",
+                    describe(&id)
+                )));
+            }
+            _ => {
+                return Err(KustomizeError::invalid(format!(
+                    "strategic merge patch: several resources are or were called {}; give the patch a target",
+                    describe(&id)
+                )));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Merges a patch into every resource that a target selects.
+pub(super) fn merge_into_selected(
+    patch: &Manifest,
+    target: &Target,
+    permissions: Permissions,
+    resources: &mut Resources,
+    schema: &Schema,
+) -> Result<(), KustomizeError> {
+    for at in target.select(resources) {
+        let mut value = patch.value.clone();
+        if let (Some(resource), Some(fields)) = (resources.get(at), value.as_object_mut()) {
+            for field in ["apiVersion", "kind"] {
+                match resource.value.get(field) {
+                    // With permission to change the kind, the patch's own kind counts.
+                    _ if field == "kind" && permissions.kind => {}
+                    Some(own) => {
+                        fields.insert(field.to_owned(), own.clone());
+                    }
+                    None => {
+                        fields.shift_remove(field);
+                    }
+                }
+            }
+        }
+        merge_at(at, &value, permissions, resources, schema)?;
+    }
+    Ok(())
+}
+
+fn merge_at(
+    at: usize,
+    patch: &Value,
+    permissions: Permissions,
+    resources: &mut Resources,
+    schema: &Schema,
+) -> Result<(), KustomizeError> {
+    let merge = |resource: &mut Resource| -> Result<(), KustomizeError> {
+        let id = resource.id().clone();
+        if permissions.name || permissions.kind {
+            resource.store_previous_id();
+        }
+        let merged = strategic_merge(&mut resource.value, patch, schema)
+            .map_err(|error| KustomizeError::from(error).of_object("strategic merge patch", describe(&id)))?;
+        if merged == Merged::Deleted || resource.value.as_object().is_none_or(serde_json::Map::is_empty) {
+            resource.is_deleted = true;
+            return Ok(());
+        }
+        resource.refresh();
+        if !permissions.kind && resource.id().gvk.kind != id.gvk.kind {
+            resource.set_kind(&id.gvk.kind);
+        }
+        if !permissions.name && resource.id().name != id.name {
+            resource.set_name(&id.name);
+        }
+        resource.set_namespace(&id.namespace);
+        resource.refresh();
+        Ok(())
+    };
+    resources.change(at, merge).unwrap_or(Ok(()))
+}
+
+/// Applies a JSON patch to every resource that a target selects.
+///
+/// With `remembers`, as in `patches`, the resource stays known under the id that it has before the patch.
+pub(super) fn apply_json(
+    patch: &JsonPatch,
+    target: &Target,
+    remembers: bool,
+    resources: &mut Resources,
+) -> Result<(), KustomizeError> {
+    let apply = |resource: &mut Resource| -> Result<(), KustomizeError> {
+        if remembers {
+            resource.store_previous_id();
+        }
+        let outcome = if resource.has_annotations_of_kustomize() {
+            json_patch::apply_keeping_annotations(patch, &mut resource.value)
+        } else {
+            json_patch::apply(patch, &mut resource.value)
+        };
+        outcome
+            .map_err(|error| KustomizeError::from(error).of_object("JSON patch", describe(resource.id())))?;
+        if resource.value.as_object().is_none_or(serde_json::Map::is_empty) {
+            resource.is_deleted = true;
+        } else {
+            resource.refresh();
+        }
+        Ok(())
+    };
+    for at in target.select(resources) {
+        resources.change(at, apply).unwrap_or(Ok(()))?;
+    }
+    Ok(())
+}

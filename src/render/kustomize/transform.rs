@@ -1,0 +1,375 @@
+//! The steps that change the resources of a layer.
+//!
+//! ```text
+//! fields of the kustomization ─┐
+//!                              ├─▶ [Transformer] ──run──▶ Resources
+//! plugins in transformers: ────┘
+//! ```
+//!
+//! All steps of a layer are made before the first one runs, so a broken entry changes nothing. The same steps serve
+//! the fields of a kustomization, which bring the default field specs, and plugins, which bring their own.
+
+use std::{collections::BTreeMap, rc::Rc};
+
+use serde_json::Value;
+
+use super::{
+    error::KustomizeError,
+    fieldspec::FieldSpec,
+    filter::{annotations, images, labels, name_prefix, name_prefix::Affix, namespace, replicas},
+    hash,
+    json_patch::Patch as JsonPatch,
+    kustomization::Image,
+    patch::{self, Permissions, Target},
+    replacement::{self, Replacement},
+    resource::{Manifest, Provenance, Resource, describe, is_selected},
+    resources::Resources,
+    schema::Schema,
+};
+
+/// One step.
+pub(super) enum Step {
+    /// Patches that name their resources.
+    Merge {
+        patches: Vec<Manifest>,
+        permissions: Permissions,
+    },
+    /// A patch for selected resources.
+    MergeSelected {
+        patch: Box<Manifest>,
+        target: Target,
+        permissions: Permissions,
+    },
+    /// A JSON patch.
+    Json {
+        patch: JsonPatch,
+        target: Target,
+        remembers: bool,
+    },
+    /// A namespace.
+    Namespace {
+        config: namespace::Namespace,
+        fieldspecs: Vec<FieldSpec>,
+    },
+    /// A name prefix.
+    Prefix {
+        text: String,
+        fieldspecs: Vec<FieldSpec>,
+    },
+    /// A name suffix.
+    Suffix {
+        text: String,
+        fieldspecs: Vec<FieldSpec>,
+    },
+    /// Labels.
+    Labels {
+        pairs: Vec<(String, String)>,
+        fieldspecs: Vec<FieldSpec>,
+    },
+    /// Annotations.
+    Annotations {
+        pairs: Vec<(String, String)>,
+        fieldspecs: Vec<FieldSpec>,
+    },
+    /// A number of replicas.
+    Replicas {
+        name: String,
+        count: i64,
+        fieldspecs: Vec<FieldSpec>,
+    },
+    /// An image.
+    Image {
+        image: images::Image,
+        fieldspecs: Vec<FieldSpec>,
+    },
+    /// Replacements.
+    Replacements(Vec<Replacement>),
+    /// Hash suffixes.
+    Hash,
+    /// A text that is written into fields.
+    ValueAdd {
+        value: String,
+        targets: Vec<ValueTarget>,
+    },
+}
+
+/// Where [`Step::ValueAdd`] writes.
+pub(super) struct ValueTarget {
+    pub target: Target,
+    pub fieldspec: FieldSpec,
+    /// From 1: the text becomes this part of a file path that is there; 0: it takes the whole field.
+    pub file_path_position: i64,
+}
+
+/// A step, and what `buildMetadata` says of it.
+pub(super) struct Transformer {
+    pub step: Step,
+    pub provenance: Option<Rc<Provenance>>,
+}
+
+impl Transformer {
+    /// Carries out the step.
+    pub fn run(&self, resources: &mut Resources, schema: &Schema) -> Result<(), KustomizeError> {
+        self.step.run(resources, schema)?;
+        if let Some(provenance) = &self.provenance {
+            for resource in resources.iter_mut() {
+                resource.transformations.push(Rc::clone(provenance));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Text pairs in the form that filters take.
+pub(super) fn pairs(entries: &BTreeMap<String, String>) -> Vec<(String, String)> {
+    entries
+        .iter()
+        .map(|(key, text)| (key.clone(), text.clone()))
+        .collect()
+}
+
+/// The step of one `images` entry.
+pub(super) fn image(image: &Image, fieldspecs: Vec<FieldSpec>) -> Result<Step, KustomizeError> {
+    let Image {
+        name,
+        new_name,
+        new_tag,
+        digest,
+        tag_suffix,
+    } = image;
+    Ok(Step::Image {
+        image: images::Image::new(name, new_name, new_tag, digest, tag_suffix)?,
+        fieldspecs,
+    })
+}
+
+impl Step {
+    fn run(&self, resources: &mut Resources, schema: &Schema) -> Result<(), KustomizeError> {
+        match self {
+            Self::Merge { patches, permissions } => {
+                patch::merge_by_id(patches, *permissions, resources, schema)
+            }
+            Self::MergeSelected {
+                patch,
+                target,
+                permissions,
+            } => patch::merge_into_selected(patch, target, *permissions, resources, schema),
+            Self::Json {
+                patch,
+                target,
+                remembers,
+            } => patch::apply_json(patch, target, *remembers, resources),
+            Self::Namespace { config, fieldspecs } => set_namespace(config, fieldspecs, resources),
+            Self::Prefix { text, fieldspecs } => rename(Affix::Prefix(text), fieldspecs, resources),
+            Self::Suffix { text, fieldspecs } => rename(Affix::Suffix(text), fieldspecs, resources),
+            Self::Labels { pairs, fieldspecs } => each(resources, "labels", |value| {
+                labels::apply(value, pairs, fieldspecs).map_err(KustomizeError::from)
+            }),
+            Self::Annotations { pairs, fieldspecs } => each(resources, "annotations", |value| {
+                annotations::apply(value, pairs, fieldspecs).map_err(KustomizeError::from)
+            }),
+            Self::Image { image, fieldspecs } => each(resources, "images", |value| {
+                images::apply(value, image, fieldspecs).map_err(KustomizeError::from)
+            }),
+            Self::Replicas {
+                name,
+                count,
+                fieldspecs,
+            } => set_replicas(name, *count, fieldspecs, resources),
+            Self::Replacements(replacements) => replace(replacements, resources),
+            Self::Hash => {
+                add_hashes(resources);
+                Ok(())
+            }
+            Self::ValueAdd { value, targets } => add_value(value, targets, resources),
+        }
+    }
+}
+
+fn each(
+    resources: &mut Resources,
+    action: &'static str,
+    apply: impl Fn(&mut Value) -> Result<(), KustomizeError>,
+) -> Result<(), KustomizeError> {
+    for resource in resources.iter_mut() {
+        apply(&mut resource.value).map_err(|error| error.of_object(action, describe(resource.id())))?;
+        resource.refresh();
+    }
+    Ok(())
+}
+
+fn set_namespace(
+    config: &namespace::Namespace,
+    fieldspecs: &[FieldSpec],
+    resources: &mut Resources,
+) -> Result<(), KustomizeError> {
+    if config.namespace.is_empty() {
+        return Ok(());
+    }
+    for resource in resources.iter_mut() {
+        resource.store_previous_id();
+        namespace::apply(&mut resource.value, config, fieldspecs)
+            .map_err(|error| KustomizeError::from(error).of_object("namespace", describe(resource.id())))?;
+        resource.refresh();
+    }
+    resources
+        .check_unique()
+        .map_err(|error| error.of_object("namespace", format!("'{}'", config.namespace)))
+}
+
+fn rename(
+    affix: Affix<'_>,
+    fieldspecs: &[FieldSpec],
+    resources: &mut Resources,
+) -> Result<(), KustomizeError> {
+    let text: Rc<str> = match affix {
+        Affix::Prefix(text) | Affix::Suffix(text) => text.into(),
+    };
+    for resource in resources.iter_mut() {
+        let original = resource.original_id().gvk.clone();
+        if name_prefix::keeps_name(&original) {
+            continue;
+        }
+        for spec in fieldspecs {
+            if !is_selected(&original, &spec.group, &spec.version, &spec.kind) {
+                continue;
+            }
+            if spec.path == "metadata/name" {
+                match affix {
+                    Affix::Prefix(_) => resource.prefixes.push(Rc::clone(&text)),
+                    Affix::Suffix(_) => resource.suffixes.push(Rc::clone(&text)),
+                }
+                resource.store_previous_id();
+            }
+            name_prefix::apply(&mut resource.value, affix, std::slice::from_ref(spec)).map_err(|error| {
+                KustomizeError::from(error).of_object("name prefix or suffix", describe(resource.id()))
+            })?;
+            resource.refresh();
+        }
+    }
+    Ok(())
+}
+
+fn set_replicas(
+    name: &str,
+    count: i64,
+    fieldspecs: &[FieldSpec],
+    resources: &mut Resources,
+) -> Result<(), KustomizeError> {
+    let mut is_found = false;
+    for at in resources.named(name) {
+        let apply = |resource: &mut Resource| -> Result<bool, KustomizeError> {
+            let mut is_found = false;
+            for spec in fieldspecs {
+                let fits = resource.ids().any(|id| {
+                    id.name == name && is_selected(&id.gvk, &spec.group, &spec.version, &spec.kind)
+                });
+                if fits {
+                    is_found = true;
+                    replicas::apply(&mut resource.value, count, std::slice::from_ref(spec)).map_err(
+                        |error| KustomizeError::from(error).of_object("replicas", describe(resource.id())),
+                    )?;
+                }
+            }
+            Ok(is_found)
+        };
+        is_found |= resources.change(at, apply).unwrap_or(Ok(false))?;
+    }
+    if is_found {
+        return Ok(());
+    }
+    let kinds: Vec<&str> = fieldspecs.iter().map(|spec| spec.kind.as_str()).collect();
+    Err(KustomizeError::invalid(format!(
+        "replicas: no resource called '{name}' is of a kind with replicas ({})",
+        kinds.join(", ")
+    )))
+}
+
+fn replace(replacements: &[Replacement], resources: &mut Resources) -> Result<(), KustomizeError> {
+    let mut remaining = replacements;
+    while !remaining.is_empty() {
+        let mut views: Vec<replacement::Resource<'_>> = resources
+            .iter_mut()
+            .map(|resource| {
+                let ids = resource.ids().cloned().collect();
+                replacement::Resource {
+                    ids,
+                    object: &mut resource.value,
+                }
+            })
+            .collect();
+        // Ids stay as they are until a replacement writes into one.
+        while let Some((next, rest)) = remaining.split_first() {
+            remaining = rest;
+            replacement::apply(next, &mut views)?;
+            if changes_identity(next) {
+                break;
+            }
+        }
+        for resource in resources.iter_mut() {
+            resource.refresh();
+        }
+    }
+    Ok(())
+}
+
+fn changes_identity(replacement: &Replacement) -> bool {
+    replacement.targets.iter().flatten().any(|target| {
+        target.field_paths.is_empty()
+            || target.field_paths.iter().any(|path| {
+                ["metadata", "kind", "apiVersion"]
+                    .iter()
+                    .any(|field| path.trim_start_matches('.').starts_with(field))
+            })
+    })
+}
+
+/// Adds the hash of its content to the name of each resource that wants one.
+pub(super) fn add_hashes(resources: &mut Resources) {
+    for resource in resources.iter_mut().filter(|resource| resource.needs_hash) {
+        if let Some(hash) = hash::of(&resource.value) {
+            resource.store_previous_id();
+            let name = format!("{}-{hash}", resource.id().name);
+            resource.set_name(&name);
+        }
+    }
+}
+
+fn add_value(value: &str, targets: &[ValueTarget], resources: &mut Resources) -> Result<(), KustomizeError> {
+    use super::fieldspec::{Create, visit_any_kind};
+    for ValueTarget {
+        target,
+        fieldspec,
+        file_path_position,
+    } in targets
+    {
+        let apply = |resource: &mut Resource| -> Result<(), KustomizeError> {
+            visit_any_kind(&mut resource.value, fieldspec, Create::Scalar, &mut |place| {
+                let old = place.as_str().unwrap_or_default();
+                *place = Value::from(match usize::try_from(*file_path_position) {
+                    Ok(position) if position > 0 && !old.is_empty() => {
+                        insert_path_part(old, position - 1, value)
+                    }
+                    _ => value.to_owned(),
+                });
+                Ok(())
+            })
+            .map_err(|error| {
+                KustomizeError::from(error).of_object("adding a value", describe(resource.id()))
+            })?;
+            resource.refresh();
+            Ok(())
+        };
+        for at in target.select(resources) {
+            resources.change(at, apply).unwrap_or(Ok(()))?;
+        }
+    }
+    Ok(())
+}
+
+fn insert_path_part(path: &str, position: usize, part: &str) -> String {
+    let (root, relative) = path.strip_prefix('/').map_or(("", path), |rest| ("/", rest));
+    let mut parts: Vec<&str> = relative.split('/').filter(|part| !part.is_empty()).collect();
+    parts.insert(position.min(parts.len()), part);
+    format!("{root}{}", parts.join("/"))
+}
