@@ -14,9 +14,10 @@ mod list;
 use serde_json::{Map, Value};
 
 use self::list::Patch;
+use super::filter::scalar_text;
 use super::schema::{Schema, TypeRef};
 use crate::error::{Classified, ErrorKind};
-use crate::object::type_name;
+use crate::object::{type_name, yaml};
 
 /// How deep objects and patches may be nested.
 const MAX_DEPTH: usize = 512;
@@ -159,7 +160,7 @@ impl Directive {
             Some("delete") => Ok(Self::Delete),
             _ => Err(MergeError::UnknownDirective {
                 path: path.text(),
-                directive: super::filter::scalar_text(value).unwrap_or_else(|| type_name(value).to_owned()),
+                directive: scalar_text(value).unwrap_or_else(|| type_name(value).to_owned()),
             }),
         }
     }
@@ -212,7 +213,7 @@ impl<'s> Merge<'s> {
                 None => *items = patch,
                 Some(_) => return self.lists(items, patch, known, path),
             },
-            (target, patch) if is_scalar(target) && is_scalar(&patch) => *target = patch,
+            (target, patch) if is_scalar(target) && is_scalar(&patch) => *target = in_style_of(target, patch),
             (target, patch) => {
                 return Err(MergeError::WrongKind {
                     path: path.text(),
@@ -270,7 +271,7 @@ impl<'s> Merge<'s> {
         match list::take_directive(&mut patch, path)? {
             Directive::Delete => return Ok(false),
             Directive::Merge => {
-                *items = self.merge_list(std::mem::take(items), Patch::Other(patch), known, path)?
+                *items = self.merge_list(std::mem::take(items), Patch::Other(patch), known, path)?;
             }
             Directive::Replace => *items = self.merge_list(patch, Patch::Same, known, path)?,
         }
@@ -382,6 +383,16 @@ impl<'s> Merge<'s> {
 
 fn is_scalar(value: &Value) -> bool {
     matches!(value, Value::Bool(_) | Value::Number(_) | Value::String(_))
+}
+
+/// A scalar of the patch, put where the object has another. kustomize keeps the quotes that are there, so a number or a
+/// boolean becomes text in the place of a text that can only have been quoted.
+fn in_style_of(target: &Value, patch: Value) -> Value {
+    let is_quoted = target.is_string() && yaml::to_string(target).starts_with(['"', '\'']);
+    match scalar_text(&patch) {
+        Some(text) if is_quoted => Value::String(text),
+        _ => patch,
+    }
 }
 
 #[cfg(test)]

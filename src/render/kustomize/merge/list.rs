@@ -349,27 +349,43 @@ impl<'m, 's, 'p> Rebuild<'m, 's, 'p> {
                 (kept, place)
             }
             (None, Some(other)) => {
+                // An unknown directive is data here, as it is wherever the object has nothing.
+                let directive = self.take_directive(other).unwrap_or(Directive::Merge);
+                if directive == Directive::Delete {
+                    return Ok(None);
+                }
                 let patch = self.take(other);
                 let adopted = self.merge.adopt(patch, self.known, &self.path)?;
-                let kept = adopted.is_some();
                 self.put(other, adopted.unwrap_or_default());
-                (kept, other)
+                (true, other)
             }
-            (Some(place), Some(other)) => {
-                let replaces = self.item(other).get(DIRECTIVE).and_then(Value::as_str) == Some("replace");
-                let patch = self.take(other);
-                let mut item = if replaces {
-                    Value::Object(Map::new())
-                } else {
-                    self.take(place)
-                };
-                let kept = self.merge.both(&mut item, patch, self.known, &self.path)?;
-                let result = if replaces { other } else { place };
-                self.put(result, item);
-                (kept, result)
-            }
+            (Some(place), Some(other)) => match self.take_directive(other)? {
+                Directive::Delete => return Ok(None),
+                Directive::Replace => {
+                    let mut item = Value::Object(Map::new());
+                    let patch = self.take(other);
+                    let kept = self.merge.both(&mut item, patch, self.known, &self.path)?;
+                    self.put(other, item);
+                    (kept, other)
+                }
+                Directive::Merge => {
+                    let mut item = self.take(place);
+                    let patch = self.item(other).clone();
+                    let kept = self.merge.both(&mut item, patch, self.known, &self.path)?;
+                    self.put(place, item);
+                    (kept, place)
+                }
+            },
         };
         Ok((kept && !is_nothing(self.item(place))).then_some(place))
+    }
+
+    /// Takes the directive of an element of the patch. The element may be looked at once more, then without it.
+    fn take_directive(&mut self, place: usize) -> Result<Directive, MergeError> {
+        match self.arena.get_mut(place) {
+            Some(Value::Object(fields)) => Directive::take(fields, &self.path),
+            _ => Ok(Directive::Merge),
+        }
     }
 
     fn take(&mut self, place: usize) -> Value {

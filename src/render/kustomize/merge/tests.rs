@@ -40,6 +40,16 @@ fn scalars_are_replaced_and_mappings_are_merged() {
 }
 
 #[test]
+fn a_number_in_the_place_of_a_quoted_text_is_quoted_too() {
+    check(
+        CUSTOM,
+        "{a: '5', b: 'true', c: x, d: 5}",
+        "{a: 6, b: false, c: 7, d: '8'}",
+        "{a: '6', b: 'false', c: 7, d: '8'}",
+    );
+}
+
+#[test]
 fn a_null_in_the_patch_removes_and_adds_nothing() {
     check(
         CUSTOM,
@@ -306,6 +316,16 @@ fn elements_without_their_key_collapse_as_in_kustomize() {
         "{ports: [{port: 80, protocol: UDP, b: 1}, {port: 81, protocol: UDP, b: 1}]}",
         "{ports: [{protocol: UDP, p: 1}, {port: 82, protocol: UDP}]}",
         "{ports: [{port: 82, protocol: UDP}, {port: 80, protocol: UDP, b: 1}, {port: 81, protocol: UDP, b: 1}]}",
+    );
+}
+
+#[test]
+fn an_element_that_is_met_twice_has_lost_its_directive_the_second_time() {
+    check(
+        SERVICE,
+        "{ports: [], x: 1}",
+        "{ports: [{port: 82, name: q, $patch: replace}, {name: r}, {port: 82, name: p, protocol: TCP, $patch: delete}]}",
+        "{ports: [{port: 82, name: p, protocol: TCP}], x: 1}",
     );
 }
 
