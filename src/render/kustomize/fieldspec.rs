@@ -101,12 +101,6 @@ pub enum FieldSpecError {
         /// ` of kind 'X'`, or nothing.
         kind: String,
     },
-    /// A configuration file does not have the fields of one.
-    #[error("not a transformer configuration: {reason}")]
-    Malformed {
-        /// What is wrong.
-        reason: String,
-    },
 }
 
 impl Classified for FieldSpecError {
@@ -196,16 +190,6 @@ impl Configuration {
         DEFAULTS.get_or_init(|| {
             // The embedded table is checked by a test.
             serde_json::from_str(include_str!("data/fieldspecs.json")).unwrap_or_default()
-        })
-    }
-
-    /// Reads a file of `configurations:` (already parsed).
-    ///
-    /// # Errors
-    /// When it has a field that is not one of the lists, or a list has something else than field specs.
-    pub fn from_value(value: &Value) -> Result<Self, FieldSpecError> {
-        Self::deserialize(value).map_err(|error| FieldSpecError::Malformed {
-            reason: error.to_string(),
         })
     }
 

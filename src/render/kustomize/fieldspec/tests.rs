@@ -154,7 +154,7 @@ fn the_users_configuration_is_added_to_the_defaults() {
     });
     let mut configuration = Configuration::defaults().clone();
     configuration
-        .merge(&Configuration::from_value(&user).unwrap())
+        .merge(&Configuration::deserialize(&user).unwrap())
         .unwrap();
     assert_eq!(configuration.images.len(), 7);
     assert_eq!(configuration.name_reference.len(), 17);
@@ -169,6 +169,6 @@ fn the_users_configuration_is_added_to_the_defaults() {
             .iter()
             .any(|spec| spec.path == "spec/config")
     );
-    assert!(Configuration::from_value(&json!({"imagez": []})).is_err());
-    assert!(Configuration::from_value(&json!({"images": [{"paths": "x"}]})).is_err());
+    assert!(Configuration::deserialize(&json!({"imagez": []})).is_err());
+    assert!(Configuration::deserialize(&json!({"images": [{"paths": "x"}]})).is_err());
 }
