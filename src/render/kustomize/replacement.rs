@@ -342,7 +342,7 @@ impl Target {
             &self.field_paths
         };
         let options = self.options.clone().unwrap_or_default();
-        let create = options.create.then(|| match value.value {
+        let create = options.create.then_some(match value.value {
             Value::Object(_) => Create::Mapping,
             Value::Array(_) => Create::List,
             _ => Create::Scalar,

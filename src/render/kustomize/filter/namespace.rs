@@ -73,7 +73,7 @@ impl Namespace {
                 found: type_name(place),
             });
         };
-        if !(self.unset_only && !old.is_empty()) {
+        if !self.unset_only || old.is_empty() {
             *place = Value::from(self.namespace.as_str());
         }
         Ok(())
