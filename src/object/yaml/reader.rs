@@ -65,6 +65,21 @@ impl Refusal {
         }
     }
 
+    /// What is missing at the end of a text is missing on its last line, not on the one behind it.
+    fn within(mut self, text: &str) -> Self {
+        let last = u32::try_from(text.lines().count())
+            .unwrap_or(u32::MAX)
+            .saturating_sub(1);
+        if self.place.line > last {
+            let length = text.lines().next_back().map_or(0, |line| line.chars().count());
+            self.place = Place {
+                line: last,
+                column: u32::try_from(length).unwrap_or(u32::MAX),
+            };
+        }
+        self
+    }
+
     fn into_error(self, documents_before: usize) -> YamlError {
         YamlError {
             problem: self.problem,
@@ -180,7 +195,7 @@ impl<'a> Reader<'a> {
                 }
                 Err(error) => Err(syntax(&error)),
             };
-            match step.map_err(|refusal| refusal.into_error(documents.len()))? {
+            match step.map_err(|refusal| refusal.within(text).into_error(documents.len()))? {
                 Step::More => {}
                 Step::Document(document) => documents.push(document),
                 Step::End => return Ok(documents),

@@ -296,12 +296,12 @@ fn errors_name_the_place_and_a_remedy() {
         ("a: 1\n  b: 2\n", 2, "mapping values"),
         ("a: @x", 1, "cannot start any token"),
         ("a: %x", 1, "cannot start any token"),
-        ("a: 1\nb: \"x\n", 3, "quoted scalar that begins at line 2"),
+        ("a: 1\nb: \"x\n", 2, "quoted scalar that begins at line 2"),
         ("a: 1\n---\nb: [1, 2\nc: 3\n", 4, "that begins at line 3"),
         ("a: 1\n...\nb: 2\n", 3, "document start"),
         ("a: \u{7}", 1, "U+0007"),
         ("a: [!x, b]", 1, "space behind the tag"),
-        ("a: \"x\\", 2, "quoted scalar that begins at line 1"),
+        ("a: \"x\\", 1, "quoted scalar that begins at line 1"),
     ];
     for (text, line, words) in cases {
         let error = refused(text);
