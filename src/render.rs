@@ -32,6 +32,9 @@ use crate::{
 use environment::Environment;
 use kustomize::KustomizeError;
 
+/// A field of the wrong type, with its path.
+pub type FieldError = serde_path_to_error::Error<serde_json::Error>;
+
 /// What a renderer is told besides the source.
 #[derive(Clone, Debug, Default)]
 pub struct RenderContext {
@@ -175,7 +178,7 @@ pub enum RenderError {
         file: RepoPath,
         /// What is wrong with it.
         #[source]
-        source: serde_json::Error,
+        source: FieldError,
     },
     /// A file is no YAML.
     #[error("cannot read '{file}'")]

@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// A file with this text is not rendered.
-const SKIP_MARKER: &[u8] = b"+argocd:skip-file-rendering";
+const SKIP_MARKER: &str = "+argocd:skip-file-rendering";
 
 const EXTENSIONS: [&str; 4] = ["yaml", "yml", "json", "jsonnet"];
 
@@ -33,7 +33,7 @@ pub(super) fn read(
     let mut pending = vec![(root.clone(), EntryKind::Directory)];
     while let Some((path, kind)) = pending.pop() {
         match kind {
-            EntryKind::Directory if path == *root || (options.recurse && !is_link(files, &path)?) => {
+            EntryKind::Directory if path == *root || (options.recurse && may_enter(files, &path)?) => {
                 let children = files.list(&path)?;
                 let below = children.into_iter().rev();
                 pending
@@ -48,15 +48,15 @@ pub(super) fn read(
     Ok(values)
 }
 
-/// Directories are not entered through links: they may lead in a circle.
-fn is_link(files: &Files, path: &RepoPath) -> Result<bool, RenderError> {
+/// Directories are not entered through links, which may lead in a circle, and a folder on disk may hold Git's own files.
+fn may_enter(files: &Files, path: &RepoPath) -> Result<bool, RenderError> {
     let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
-        return Ok(false);
+        return Ok(true);
     };
     let expected = files
         .real_path(&parent)?
         .and_then(|parent| parent.join(name).ok());
-    Ok(files.real_path(path)? != expected)
+    Ok(name != ".git" && files.real_path(path)? == expected)
 }
 
 struct Filter {
@@ -105,7 +105,8 @@ fn file(
         });
     }
     let text = files.read(path)?;
-    if contains(&text, SKIP_MARKER) {
+    let lenient = String::from_utf8_lossy(&text);
+    if lenient.contains(SKIP_MARKER) {
         return Ok(Vec::new());
     }
     let is_json = extension == Some("json");
@@ -114,7 +115,7 @@ fn file(
         Err(error)
             if !is_json
                 && error.problem != YamlProblem::Limit
-                && is_unrelated(&text, error.documents_before) =>
+                && is_unrelated(&lenient, error.documents_before) =>
         {
             warnings.push(format!(
                 "'{path}' is left out, since it does not look like a manifest: {error}"
@@ -175,13 +176,9 @@ fn claims_to_be_an_object(value: &Value) -> bool {
 }
 
 /// Whether a file that is no YAML may be left out: it has no readable document and lacks what every manifest has.
-fn is_unrelated(text: &[u8], documents_before: usize) -> bool {
-    let looks_like_a_manifest = [&b"apiVersion:"[..], b"kind:", b"metadata:"]
-        .iter()
-        .all(|field| contains(text, field));
-    documents_before == 0 && !looks_like_a_manifest
-}
-
-fn contains(text: &[u8], part: &[u8]) -> bool {
-    text.windows(part.len()).any(|window| window == part)
+fn is_unrelated(text: &str, documents_before: usize) -> bool {
+    documents_before == 0
+        && !["apiVersion:", "kind:", "metadata:"]
+            .iter()
+            .all(|field| text.contains(field))
 }

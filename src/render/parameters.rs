@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::RenderError;
+use super::{FieldError, Origin, RenderError};
 use crate::{
     api::ApplicationSource,
     files::{Files, RepoPath},
@@ -46,21 +46,25 @@ pub(super) fn merged(
         let Some(patch) = documents.into_iter().next().map(|document| document.value) else {
             continue;
         };
+        if !patch.is_object() {
+            let problem = "the file must hold a mapping with fields of spec.source".to_owned();
+            return Err(RenderError::Document {
+                origin: Origin { path: file, line: 1 },
+                problem,
+            });
+        }
         merged = apply(&merged, patch).map_err(|source| RenderError::Parameters { file, source })?;
     }
     Ok(merged)
 }
 
-fn apply(source: &ApplicationSource, mut patch: Value) -> Result<ApplicationSource, serde_json::Error> {
-    let Some(fields) = patch.as_object_mut() else {
-        return Err(serde::de::Error::custom(
-            "the file must hold a mapping with fields of spec.source",
-        ));
-    };
-    for field in PROTECTED {
-        fields.shift_remove(field);
+fn apply(source: &ApplicationSource, mut patch: Value) -> Result<ApplicationSource, FieldError> {
+    if let Some(fields) = patch.as_object_mut() {
+        for field in PROTECTED {
+            fields.shift_remove(field);
+        }
     }
-    let mut value = serde_json::to_value(source)?;
+    let mut value = serde_json::to_value(source).unwrap_or_default();
     json_patch::merge(&mut value, &patch);
-    serde_json::from_value(value)
+    serde_path_to_error::deserialize(value)
 }

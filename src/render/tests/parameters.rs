@@ -97,7 +97,7 @@ fn override_files_that_do_not_fit_are_errors_that_name_them() {
     for (text, words) in [
         ("kustomize: 5\n", "cannot be merged into spec.source"),
         ("- a\n", "must hold a mapping"),
-        ("a: [\n", "line 2"),
+        ("a: [\n", "line 1"),
     ] {
         let files = tree(&[
             ("app/.argocd-source.yaml", text),
