@@ -14,6 +14,7 @@
 
 mod credentials;
 mod error;
+mod fetch;
 mod http;
 mod known_hosts;
 mod libgit2;

@@ -16,7 +16,10 @@ use std::{
 
 use git2::{ErrorClass, ErrorCode, Repository, RepositoryInitOptions};
 
-use super::{references::CommitId, tree::GitTree};
+use super::{
+    references::{CommitId, References},
+    tree::GitTree,
+};
 
 /// Open handles that wait for the next reader.
 const IDLE_HANDLES: usize = 4;
@@ -35,6 +38,8 @@ pub(super) struct Generation {
     retired: AtomicBool,
     handles: Mutex<Vec<Repository>>,
     trees: Mutex<HashMap<CommitId, Weak<GitTree>>>,
+    /// The listing whose references have been fetched one and all, with their history.
+    complete: Mutex<Option<Arc<References>>>,
 }
 
 impl Mirror {
@@ -102,6 +107,7 @@ impl Generation {
             retired: AtomicBool::new(false),
             handles: Mutex::default(),
             trees: Mutex::default(),
+            complete: Mutex::default(),
         }
     }
 
@@ -132,6 +138,15 @@ impl Generation {
         }
         drop(handles);
         result
+    }
+
+    /// Whether all is here that these references lead to.
+    pub(super) fn is_complete(&self, references: &Arc<References>) -> bool {
+        lock(&self.complete).as_ref() == Some(references)
+    }
+
+    pub(super) fn set_complete(&self, references: &Arc<References>) {
+        *lock(&self.complete) = Some(Arc::clone(references));
     }
 
     /// Makes the next fetch begin anew.
@@ -200,13 +215,11 @@ impl Drop for Generation {
 
 /// Whether an error says that the objects on disk are not what they should be.
 pub(super) fn is_damage(error: &git2::Error) -> bool {
+    use ErrorClass::{Config, Object, Odb, Reference, Repository, Tree, Zlib};
     matches!(
         error.class(),
-        ErrorClass::Zlib | ErrorClass::Object | ErrorClass::Tree
-    ) || (error.class() == ErrorClass::Odb
-        && error.code() != ErrorCode::NotFound
-        && error.code() != ErrorCode::Ambiguous)
-        || (error.class() == ErrorClass::Os && error.code() != ErrorCode::NotFound)
+        Config | Object | Odb | Reference | Repository | Tree | Zlib
+    ) && !matches!(error.code(), ErrorCode::NotFound | ErrorCode::Ambiguous)
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -7,6 +7,7 @@
 use std::{
     cell::{Cell, RefCell},
     future::Future,
+    path::Path,
     sync::{Arc, Mutex, PoisonError},
     thread,
     time::Duration,
@@ -27,6 +28,7 @@ use super::{
     error::GitError,
     known_hosts::Trust,
     libgit2,
+    mirror::is_damage,
     url::{RepoUrl, Scheme},
 };
 
@@ -118,8 +120,9 @@ impl Step {
         }
     }
 
-    /// Runs `work` on a thread that owns `places` until it ends, which may be after this has returned.
-    pub(super) async fn run<T, P, W>(self: Arc<Self>, places: P, work: W) -> Result<T, GitError>
+    /// Runs `work` on a thread that owns `places` until it ends, which may be after this has returned. Gives them back with
+    /// the result, so that nobody else has their turn before the caller has made use of it.
+    pub(super) async fn run<T, P, W>(self: Arc<Self>, places: P, work: W) -> Result<(T, P), GitError>
     where
         T: Send + 'static,
         P: Send + 'static,
@@ -144,8 +147,7 @@ impl Step {
         let step = Arc::clone(&self);
         let thread = thread::Builder::new().name("git".to_owned()).spawn(move || {
             CURRENT.set(Some(Arc::clone(&step)));
-            let result = work(&step);
-            drop(places);
+            let result = work(&step).map(|result| (result, places));
             // The caller may be gone.
             let _ = send.send(result);
         });
@@ -206,8 +208,10 @@ impl Step {
             return self.stopped();
         }
         let repository = self.repository();
+        let is_file = self.url.scheme() == Scheme::File;
         match (error.code(), error.class()) {
-            (ErrorCode::NotFound, _) if self.url.scheme() == Scheme::File => {
+            (ErrorCode::NotFound, _) if is_file => GitError::NotFound { repository },
+            (_, ErrorClass::Os) if is_file && !Path::new(self.url.path()).exists() => {
                 GitError::NotFound { repository }
             }
             (ErrorCode::Auth, _) => self.refused(),
@@ -216,6 +220,20 @@ impl Step {
                 problem: error.message().to_owned(),
             },
             (_, ErrorClass::Os | ErrorClass::Filesystem | ErrorClass::NoMemory) => GitError::Mirror {
+                repository,
+                source: Box::new(error),
+            },
+            (_, ErrorClass::Ssh) if error.message().contains("failed to authenticate") => {
+                let problem = format!(
+                    "{}; set the field sshPrivateKey to a private key in PEM or OpenSSH format without passphrase",
+                    error.message()
+                );
+                GitError::Authentication { repository, problem }
+            }
+            _ if self.url.scheme() == Scheme::Ssh && is_not_found(error.message()) => {
+                GitError::NotFound { repository }
+            }
+            _ if is_damage(&error) => GitError::Mirror {
                 repository,
                 source: Box::new(error),
             },
@@ -331,4 +349,15 @@ impl Step {
             problem,
         }))
     }
+}
+
+/// Whether this is how SSH servers (OpenSSH with Git; GitHub; GitLab) say that there is no such repository.
+fn is_not_found(message: &str) -> bool {
+    [
+        "does not appear to be a git repository",
+        "Repository not found",
+        "could not be found",
+    ]
+    .iter()
+    .any(|sign| message.contains(sign))
 }

@@ -7,8 +7,7 @@ use std::{
     time::Duration,
 };
 
-use git2::{AutotagOption, Direction, FetchOptions, ObjectType, Reference, Remote, Repository};
-use sha2::{Digest as _, Sha256};
+use git2::Repository;
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
     task::spawn_blocking,
@@ -19,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     credentials::Credentials,
     error::GitError,
+    fetch::{self, Fetch, Wanted},
     libgit2,
     mirror::{Generation, Mirror},
     network::{GitObserver, Request, Step},
@@ -28,8 +28,6 @@ use super::{
     url::{RepoUrl, Scheme},
 };
 
-/// Fetch everything that the remote has, also where the mirror is shallow (Git's `--unshallow`).
-const WHOLE_HISTORY: i32 = i32::MAX;
 /// Sets of credentials whose listings are kept for one repository.
 const MAX_LISTINGS: usize = 16;
 
@@ -99,16 +97,11 @@ struct Entry {
     mirror: Mirror,
     listing: Arc<tokio::sync::Mutex<()>>,
     fetching: Arc<tokio::sync::Mutex<()>>,
-    known: Mutex<Known>,
+    /// The newest listing for each set of credentials, and when its request began. Who has one may read the repository.
+    listings: Mutex<HashMap<u64, Listing>>,
 }
 
-#[derive(Default)]
-struct Known {
-    /// The newest listing for each set of credentials, and when its request began. Who has one may read the repository.
-    listings: HashMap<u64, (Instant, Arc<References>)>,
-    /// The listing whose references have been fetched one and all.
-    complete: Option<Arc<References>>,
-}
+type Listing = (Instant, Arc<References>);
 
 impl Repositories {
     /// Repositories with mirrors in the cache directory, which is made when it is needed.
@@ -151,34 +144,32 @@ impl Repositories {
         ));
         let turn = step.within(Arc::clone(&entry.listing).lock_owned()).await?;
         let fingerprint = credentials.fingerprint(url);
-        if let Some((began, references)) = lock(&entry.known).listings.get(&fingerprint)
+        if let Some((began, references)) = lock(&entry.listings).get(&fingerprint)
             && *began >= asked
         {
             return Ok(Arc::clone(references));
         }
         let place = self.place_at_host(&step).await?;
         let began = Instant::now();
-        let result = Arc::clone(&step).run((turn, place), list).await;
+        let result = Arc::clone(&step).run((turn, place), fetch::list).await;
         self.observe(url, Request::LsRemote, began, result.is_ok());
-        let mut known = lock(&entry.known);
+        let mut listings = lock(&entry.listings);
         match result {
-            Ok(references) => {
+            Ok((references, _turn)) => {
                 let mut references = Arc::new(references);
                 // Equal listings share their memory.
-                if let Some((_, same)) = known.listings.values().find(|(_, listed)| *listed == references) {
+                if let Some((_, same)) = listings.values().find(|(_, listed)| *listed == references) {
                     references = Arc::clone(same);
                 }
-                if known.listings.len() >= MAX_LISTINGS {
-                    known.listings.clear();
+                if listings.len() >= MAX_LISTINGS {
+                    listings.clear();
                 }
-                known
-                    .listings
-                    .insert(fingerprint, (began, Arc::clone(&references)));
+                listings.insert(fingerprint, (began, Arc::clone(&references)));
                 Ok(references)
             }
             Err(error) => {
                 if matches!(error, GitError::Authentication { .. } | GitError::NotFound { .. }) {
-                    known.listings.remove(&fingerprint);
+                    listings.remove(&fingerprint);
                 }
                 Err(error)
             }
@@ -239,8 +230,7 @@ impl Repositories {
         cancel: &CancellationToken,
     ) -> Result<Arc<GitTree>, GitError> {
         // Without a listing these credentials have not shown yet that they may read what the mirror holds.
-        let listed = lock(&self.entry(url).known)
-            .listings
+        let listed = lock(&self.entry(url).listings)
             .get(&credentials.fingerprint(url))
             .cloned();
         let known = match listed {
@@ -273,8 +263,7 @@ impl Repositories {
         cancel: &CancellationToken,
     ) -> Result<CommitMetadata, GitError> {
         self.commit_tree(url, credentials, commit, cancel).await?;
-        let known = lock(&self.entry(url).known)
-            .listings
+        let known = lock(&self.entry(url).listings)
             .get(&credentials.fingerprint(url))
             .cloned();
         let tags = known.map(|(_, references)| {
@@ -350,10 +339,16 @@ impl Repositories {
         let (limit, bytes) = (options.fetch_timeout, options.fetch_bytes);
         let step = Arc::new(Step::new(url, credentials, "fetching", limit, bytes, cancel));
         let turn = step.within(Arc::clone(&entry.fetching).lock_owned()).await?;
-        match &wanted {
-            Wanted::Commit(commit) if self.local_tree(url, commit).await?.is_some() => return Ok(()),
-            Wanted::Everything if lock(&entry.known).complete.as_ref() == Some(known) => return Ok(()),
-            _ => {}
+        let references = Arc::clone(known);
+        let done = match &wanted {
+            Wanted::Commit(commit) => self.local_tree(url, commit).await?.is_some(),
+            Wanted::Everything => {
+                self.read(url, move |generation| Ok(generation.is_complete(&references)))
+                    .await?
+            }
+        };
+        if done {
+            return Ok(());
         }
         let place = self.place_at_host(&step).await?;
         // Held by the caller, not the thread: a server that hangs keeps its host's places, not everybody's.
@@ -362,24 +357,14 @@ impl Repositories {
             .await?;
         let began = Instant::now();
         let shallow = options.shallow && url.scheme() != Scheme::File;
-        let everything = matches!(wanted, Wanted::Everything);
         let (references, into) = (Arc::clone(known), Arc::clone(&entry));
         let result = Arc::clone(&step)
             .run((turn, place), move |step| {
-                Fetch {
-                    step,
-                    references: &references,
-                    shallow,
-                }
-                .run(&into.mirror, &wanted)
+                Fetch::new(step, &references, shallow).run(&into.mirror, &wanted)
             })
             .await;
         self.observe(url, Request::Fetch, began, result.is_ok());
-        let all = result?;
-        if everything || all {
-            lock(&entry.known).complete = Some(Arc::clone(known));
-        }
-        Ok(())
+        result.map(drop)
     }
 
     async fn place_at_host(&self, step: &Step) -> Result<Option<OwnedSemaphorePermit>, GitError> {
@@ -400,7 +385,7 @@ impl Repositories {
                 mirror: Mirror::new(directory),
                 listing: Arc::default(),
                 fetching: Arc::default(),
-                known: Mutex::default(),
+                listings: Mutex::default(),
             })
         }))
     }
@@ -410,12 +395,6 @@ impl Repositories {
             observer.request(url, request, began.elapsed(), ok);
         }
     }
-}
-
-enum Wanted {
-    Commit(CommitId),
-    /// All branches and tags with their history.
-    Everything,
 }
 
 enum Expanded {
@@ -432,109 +411,6 @@ fn expand(repository: &Repository, digits: &str) -> Result<Expanded, git2::Error
         Err(error) if error.code() == git2::ErrorCode::NotFound => Ok(Expanded::None),
         Err(error) => Err(error),
     }
-}
-
-fn list(step: &Arc<Step>) -> Result<References, GitError> {
-    let list = || {
-        let mut remote = Remote::create_detached(step.url.for_libgit2())?;
-        let connection = remote.connect_auth(Direction::Fetch, Some(step.callbacks()), None)?;
-        let mut references = References::default();
-        for head in connection.list()? {
-            references.add(head.name(), CommitId::from_oid(head.oid()), head.symref_target());
-        }
-        Ok(references)
-    };
-    list().map_err(|error| step.classify(error))
-}
-
-/// One fetch, on its own thread.
-struct Fetch<'a> {
-    step: &'a Arc<Step>,
-    references: &'a References,
-    shallow: bool,
-}
-
-impl Fetch<'_> {
-    /// Fetches what is wanted with as little as the server allows: the reference that leads to the commit, else the commit
-    /// by its id, else everything. Returns whether it was everything.
-    fn run(&self, mirror: &Mirror, wanted: &Wanted) -> Result<bool, GitError> {
-        let disk = |error| GitError::Mirror {
-            repository: self.step.repository(),
-            source: Box::new(error),
-        };
-        mirror.generation().map_err(disk)?.retire_if_fragmented();
-        let generation = mirror.generation().map_err(disk)?;
-        let open = || Repository::open_bare(generation.path()).map_err(|error| self.step.classify(error));
-        let repository = open()?;
-        if let Wanted::Commit(commit) = wanted {
-            let by_name = self
-                .references
-                .name_of(commit)
-                .filter(|name| Reference::is_valid_name(name));
-            for source in by_name.into_iter().chain([commit.as_str()]) {
-                match self.fetch(&repository, &[refspec(source)], self.shallow) {
-                    Ok(()) if has(&repository, commit) => return Ok(false),
-                    // The reference has moved on since it was listed, or the server lacks what it takes.
-                    Ok(()) | Err(GitError::Network { .. }) => {}
-                    Err(error) => return Err(error),
-                }
-            }
-        }
-        self.make_room(&repository)
-            .map_err(|error| self.step.classify(error))?;
-        let everything = ["heads", "tags"].map(|kind| format!("+refs/{kind}/*:refs/skiff/all/{kind}/*"));
-        self.fetch(&repository, &everything, false)?;
-        Ok(true)
-    }
-
-    fn fetch(&self, repository: &Repository, refspecs: &[String], shallow: bool) -> Result<(), GitError> {
-        let mut options = FetchOptions::new();
-        options
-            .remote_callbacks(self.step.callbacks())
-            .download_tags(AutotagOption::None)
-            .update_fetchhead(false);
-        if shallow {
-            options.depth(1);
-        } else if repository.is_shallow() {
-            options.depth(WHOLE_HISTORY);
-        }
-        let mut remote = repository
-            .remote_anonymous(&self.step.url.for_libgit2())
-            .map_err(|error| self.step.classify(error))?;
-        remote
-            .fetch(refspecs, Some(&mut options), None)
-            .map_err(|error| self.step.classify(error))
-    }
-
-    /// Removes references of which the server has no more, because `a` and `a/b` cannot both be names.
-    fn make_room(&self, repository: &Repository) -> Result<(), git2::Error> {
-        for reference in repository.references_glob("refs/skiff/all/*")? {
-            let mut reference = reference?;
-            let name = reference
-                .name()?
-                .strip_prefix("refs/skiff/all/")
-                .map(|name| format!("refs/{name}"));
-            if !name.is_some_and(|name| self.references.refs.contains_key(&name)) {
-                reference.delete()?;
-            }
-        }
-        Ok(())
-    }
-}
-
-/// From a reference or a commit to a reference of the mirror that never collides with another.
-fn refspec(source: &str) -> String {
-    let hash: String = Sha256::digest(source)
-        .iter()
-        .take(16)
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
-    format!("+{source}:refs/skiff/one/{hash}")
-}
-
-fn has(repository: &Repository, commit: &CommitId) -> bool {
-    let object = commit.oid().and_then(|id| repository.find_object(id, None));
-    object.and_then(|object| object.peel(ObjectType::Tree)).is_ok()
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
