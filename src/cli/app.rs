@@ -1,0 +1,90 @@
+//! `skiff app`: Applications from the command line, through the kubeconfig.
+//!
+//! ```text
+//! arguments ─▶ Session (kubeconfig, namespace) ─▶ one file a command ─▶ Console, exit code
+//! ```
+//!
+//! Nothing but the Kubernetes API is asked: a refresh is an annotation, a sync is the field `operation`, and waiting is
+//! a watch. So the commands work wherever the agent works, and with the permissions of whoever runs them. Exit codes
+//! are those of Argo CD's CLI: see [`AppError::exit_code`].
+
+mod delete;
+mod error;
+mod get;
+mod history;
+mod list;
+mod name;
+mod refresh;
+mod resources;
+mod session;
+mod sync;
+mod wait;
+
+pub use error::AppError;
+pub use session::{Connection, Session};
+
+use crate::cli::output::Console;
+
+/// The options of `skiff app`.
+#[derive(Debug, clap::Args)]
+pub struct AppOptions {
+    /// How to reach the cluster.
+    #[command(flatten)]
+    pub connection: Connection,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: AppCommand,
+}
+
+/// What `skiff app` can do.
+#[derive(Debug, clap::Subcommand)]
+pub enum AppCommand {
+    /// List Applications
+    List(list::Options),
+    /// Show an Application and its objects
+    Get(get::Options),
+    /// Bring the cluster to what the source declares
+    Sync(sync::Options),
+    /// Wait until Applications are synced, healthy, idle or gone
+    Wait(wait::Options),
+    /// Show what was synced when
+    History(history::Options),
+    /// Delete Applications, with or without their objects
+    Delete(delete::Options),
+    /// Compare an Application with its source now
+    Refresh(refresh::Options),
+}
+
+/// Runs a command and returns its exit code.
+///
+/// # Errors
+/// When the command could not do what it was asked for; [`AppError::exit_code`] has the exit code then.
+pub async fn run(options: &AppOptions, console: &mut Console<'_>) -> Result<u8, AppError> {
+    let session = Session::connect(&options.connection).await?;
+    run_command(&session, &options.command, console).await
+}
+
+/// Runs a command on a session that is connected.
+///
+/// # Errors
+/// As [`run`].
+pub async fn run_command(
+    session: &Session,
+    command: &AppCommand,
+    console: &mut Console<'_>,
+) -> Result<u8, AppError> {
+    let result = match command {
+        AppCommand::List(options) => list::run(session, options, console).await,
+        AppCommand::Get(options) => get::run(session, options, console).await,
+        AppCommand::Sync(options) => sync::run(session, options, console).await,
+        AppCommand::Wait(options) => wait::run(session, options, console).await,
+        AppCommand::History(options) => history::run(session, options, console).await,
+        AppCommand::Delete(options) => delete::run(session, options, console).await,
+        AppCommand::Refresh(options) => refresh::run(session, options, console).await,
+    };
+    match result {
+        // Whoever reads the output has had enough.
+        Err(AppError::Output(error)) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(0),
+        other => other,
+    }
+}
