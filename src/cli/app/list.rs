@@ -208,7 +208,7 @@ mod tests {
         assert!(wants(&[], &spec));
         assert!(wants(
             &["-p", "default", "-p", "other", "-c", "https://c", "-P", "a"],
-            spec.clone()
+            &spec
         ));
         assert!(!wants(&["-p", "default", "-P", "b"], &spec));
         assert!(!wants(&["-r", "https://example.com/other"], &spec));
