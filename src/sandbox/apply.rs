@@ -277,7 +277,8 @@ pub fn track_update(live: Option<&Value>, new: Value, schema: &TypeRef, operatio
         Some(Some(managers)) if !managers.is_empty() => managers,
         _ => live.map(Managers::of_object).unwrap_or_default(),
     };
-    let mut object = without_managed_fields(&new);
+    let mut object = new;
+    remove_managed_fields(&mut object);
     if !managers.is_empty() || live.is_none() {
         let before = match live {
             Some(live) => without_managed_fields(live),
@@ -315,10 +316,14 @@ fn managed_fields_mut(object: &mut Value) -> Option<&mut Vec<Value>> {
 
 fn without_managed_fields(object: &Value) -> Value {
     let mut object = object.clone();
+    remove_managed_fields(&mut object);
+    object
+}
+
+fn remove_managed_fields(object: &mut Value) {
     if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
         metadata.shift_remove("managedFields");
     }
-    object
 }
 
 fn set_managed_fields(object: &mut Value, entries: Option<Value>) {

@@ -215,7 +215,7 @@ fn merge_in_order(
             merge_lists(field, before.clone(), patched, &info, &schema.field(field), depth)?
         }
         (Some(before), None) => before.clone(),
-        (None, Some(patched)) => patched.iter().filter_map(|item| fresh(item)).collect(),
+        (None, Some(patched)) => patched.iter().filter_map(fresh).collect(),
         (None, None) => return Ok(()),
     };
     let merged = arrange(merged, order, before.as_deref().unwrap_or_default(), key);
@@ -336,9 +336,7 @@ fn fresh(value: &Value) -> Option<Value> {
                 .filter_map(|(name, value)| Some((name.clone(), fresh(value)?)))
                 .collect(),
         )),
-        Value::Array(items) => Some(Value::Array(
-            items.iter().filter_map(|item| fresh(item)).collect(),
-        )),
+        Value::Array(items) => Some(Value::Array(items.iter().filter_map(fresh).collect())),
         other => Some(other.clone()),
     }
 }

@@ -296,10 +296,10 @@ impl Managers {
                 api_version: version.clone(),
                 subresource: String::new(),
             };
-            if !self.sets.contains_key(&bucket) {
-                if let Some(set) = self.sets.remove(first) {
-                    self.sets.insert(bucket.clone(), set);
-                }
+            if !self.sets.contains_key(&bucket)
+                && let Some(set) = self.sets.remove(first)
+            {
+                self.sets.insert(bucket.clone(), set);
             }
             let merged = self
                 .sets

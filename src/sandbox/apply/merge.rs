@@ -39,10 +39,10 @@ fn merge_values(live: Option<&Value>, applied: Option<&Value>, schema: &TypeRef)
                 }
             }
             for (name, value) in right.into_iter().flatten() {
-                if !left.is_some_and(|left| left.contains_key(name)) {
-                    if let Some(value) = merge_values(None, Some(value), &schema.field(name)) {
-                        merged.insert(name.clone(), value);
-                    }
+                if !left.is_some_and(|left| left.contains_key(name))
+                    && let Some(value) = merge_values(None, Some(value), &schema.field(name))
+                {
+                    merged.insert(name.clone(), value);
                 }
             }
             (!merged.is_empty()).then_some(Value::Object(merged))

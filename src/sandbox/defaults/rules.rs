@@ -210,10 +210,8 @@ fn conditional(type_name: &str, map: &mut Fields) {
             let policy = pull_policy(text(map, "image"));
             default(map, "imagePullPolicy", json!(policy));
         }
-        "Volume" => {
-            if map.iter().all(|(name, value)| name == "name" || value.is_null()) {
-                map.insert("emptyDir".to_owned(), json!({}));
-            }
+        "Volume" if map.iter().all(|(name, value)| name == "name" || value.is_null()) => {
+            map.insert("emptyDir".to_owned(), json!({}));
         }
         "ImageVolumeSource" => {
             let policy = pull_policy(text(map, "reference"));
@@ -236,10 +234,10 @@ fn conditional(type_name: &str, map: &mut Fields) {
                 map.insert("type".to_owned(), json!("RollingUpdate"));
                 ensure(map, "rollingUpdate");
             }
-            if text(map, "type") == "RollingUpdate" {
-                if let Some(rolling) = child(map, "rollingUpdate") {
-                    default(rolling, "partition", json!(0));
-                }
+            if text(map, "type") == "RollingUpdate"
+                && let Some(rolling) = child(map, "rollingUpdate")
+            {
+                default(rolling, "partition", json!(0));
             }
         }
         "StatefulSetSpec" => {
@@ -262,7 +260,7 @@ fn conditional(type_name: &str, map: &mut Fields) {
             }
         }
         "HorizontalPodAutoscalerSpec" | "AutoscalingV2HorizontalPodAutoscalerSpec" => {
-            autoscaler(type_name, map)
+            autoscaler(type_name, map);
         }
         "HorizontalPodAutoscalerBehavior" => {
             let one = |kind, value| json!({"type": kind, "value": value, "periodSeconds": 15});

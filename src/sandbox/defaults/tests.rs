@@ -1,4 +1,8 @@
 //! What comes back from the API server for what was sent.
+#![allow(
+    clippy::needless_pass_by_value,
+    reason = "json! values are made to be passed on"
+)]
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
