@@ -102,6 +102,15 @@ pub enum GitError {
         /// What the other side or the network said.
         problem: String,
     },
+    /// A commit could not be made in a local repository.
+    #[error("cannot commit to {repository}")]
+    Commit {
+        /// Its directory.
+        repository: String,
+        /// What stands in the way.
+        #[source]
+        source: git2::Error,
+    },
     /// The mirror on disk cannot be read or written.
     #[error("cannot use the local mirror of {repository}")]
     Mirror {
@@ -120,7 +129,8 @@ impl Classified for GitError {
             | Self::Revision { .. }
             | Self::NotFound { .. }
             | Self::Limit { .. }
-            | Self::Redirect { .. } => ErrorKind::User,
+            | Self::Redirect { .. }
+            | Self::Commit { .. } => ErrorKind::User,
             Self::Authentication { .. }
             | Self::HostKey { .. }
             | Self::Certificate { .. }

@@ -1,6 +1,6 @@
 //! What a network step does with a server: list its references, and bring commits into a mirror.
 
-use std::{io, sync::Arc};
+use std::{io, path::Path, sync::Arc};
 
 use git2::{AutotagOption, Direction, FetchOptions, ObjectType, Reference, Remote, Repository};
 use sha2::{Digest as _, Sha256};
@@ -10,6 +10,7 @@ use super::{
     mirror::{Mirror, is_damage},
     network::Step,
     references::{CommitId, References},
+    url::Scheme,
 };
 
 /// Fetch everything that the remote has, also where the mirror is shallow (Git's `--unshallow`).
@@ -22,8 +23,17 @@ pub(super) enum Wanted {
     Everything,
 }
 
-/// Asks the server for its references.
-pub(super) fn list(step: &Arc<Step>) -> Result<References, GitError> {
+/// Asks the server for its references. Directories in `private` are nobody's repositories: an application that names a
+/// mirror there would read what others' credentials have brought.
+pub(super) fn list(step: &Arc<Step>, private: &Path) -> Result<References, GitError> {
+    if step.url.scheme() == Scheme::File {
+        let (wanted, private) = (Path::new(step.url.path()).canonicalize(), private.canonicalize());
+        if wanted.is_ok_and(|wanted| private.is_ok_and(|private| wanted.starts_with(private))) {
+            return Err(GitError::NotFound {
+                repository: step.repository(),
+            });
+        }
+    }
     let list = || {
         let mut remote = Remote::create_detached(step.url.for_libgit2())?;
         let connection = remote.connect_auth(Direction::Fetch, Some(step.callbacks()), None)?;
@@ -87,8 +97,12 @@ impl<'a> Fetch<'a> {
                 .name_of(commit)
                 .filter(|name| Reference::is_valid_name(name));
             for source in by_name.into_iter().chain([commit.as_str()]) {
-                match self.fetch(&repository, &[refspec(source)], self.shallow) {
-                    Ok(()) if has(&repository, commit) => return Ok(()),
+                let result = self.fetch(&repository, &[refspec(source)], self.shallow);
+                // Objects arrive before references are written, so the commit may be there in spite of an error.
+                if has(&repository, commit) {
+                    return Ok(());
+                }
+                match result {
                     // The reference has moved on since it was listed.
                     Ok(()) => {}
                     Err(GitError::Network { problem, .. }) if asks_too_much(&problem) => {}

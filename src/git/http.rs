@@ -29,8 +29,8 @@ use url::Url;
 use self::connection::{Connection, Outgoing};
 use super::{error::GitError, network::Step};
 
-/// A list of references may be this long. A million references are about 60 MB.
-const MAX_REFERENCES_BYTES: u64 = 128 << 20;
+/// A list of references may be this long, which is about 500,000 of them.
+const MAX_REFERENCES_BYTES: u64 = 32 << 20;
 /// What libgit2 may send in one request, which is what it wants and has.
 const MAX_REQUEST_BYTES: usize = 32 << 20;
 const MAX_REDIRECTS: usize = 5;

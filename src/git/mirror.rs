@@ -79,6 +79,7 @@ impl Mirror {
         for number in numbers.iter().rev() {
             let path = self.directory.join(number.to_string());
             if adopted.is_none() && Repository::open_bare(&path).is_ok() {
+                remove_leftovers(&path)?;
                 adopted = Some(Arc::new(Generation::new(path)));
             } else {
                 fs::remove_dir_all(&path)?;
@@ -211,6 +212,23 @@ impl Drop for Generation {
             }
         }
     }
+}
+
+/// Removes the locks of a process that was killed. Within this one nobody has touched the mirror yet.
+fn remove_leftovers(directory: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(directory)? {
+        let path = entry?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        if path.is_dir() {
+            // Objects are moved into place when they are whole, without locks.
+            if name != "objects" {
+                remove_leftovers(&path)?;
+            }
+        } else if name.ends_with(".lock") {
+            fs::remove_file(&path)?;
+        }
+    }
+    Ok(())
 }
 
 /// Whether an error says that the objects on disk are not what they should be.

@@ -245,7 +245,8 @@ impl Step {
     pub(super) fn refused(&self) -> GitError {
         let origins = self.credentials.origins.join("' and '");
         let problem = if self.credentials.origins.is_empty() && self.url.user_info().1.is_none() {
-            "the server asks for credentials and there are none; add a Secret with label \
+            "the server asks for credentials and there are none (some servers do so for repositories that do not exist, \
+             too); check the URL, or add a Secret with label \
              argocd.argoproj.io/secret-type=repository or repo-creds for this URL"
                 .to_owned()
         } else if origins.is_empty() {

@@ -151,7 +151,10 @@ impl Repositories {
         }
         let place = self.place_at_host(&step).await?;
         let began = Instant::now();
-        let result = Arc::clone(&step).run((turn, place), fetch::list).await;
+        let private = options.cache_directory.clone();
+        let result = Arc::clone(&step)
+            .run((turn, place), move |step| fetch::list(step, &private))
+            .await;
         self.observe(url, Request::LsRemote, began, result.is_ok());
         let mut listings = lock(&entry.listings);
         match result {

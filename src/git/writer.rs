@@ -46,7 +46,7 @@ pub enum Change {
 /// Makes an empty repository in a directory, which is made if it does not exist; `HEAD` stands for the branch `main`.
 ///
 /// # Errors
-/// [`GitError::Mirror`].
+/// [`GitError::Commit`].
 pub fn init(directory: &Path, bare: bool) -> Result<(), GitError> {
     libgit2::prepare();
     let mut options = RepositoryInitOptions::new();
@@ -63,7 +63,7 @@ pub fn init(directory: &Path, bare: bool) -> Result<(), GitError> {
 /// follows, except for files that were edited there.
 ///
 /// # Errors
-/// [`GitError::Mirror`].
+/// [`GitError::Commit`].
 pub fn commit(
     directory: &Path,
     branch: &str,
@@ -102,7 +102,7 @@ pub fn commit(
 /// Commits the reverse of a commit on a branch.
 ///
 /// # Errors
-/// [`GitError::Mirror`], also where later commits stand in the way.
+/// [`GitError::Commit`], also where later commits stand in the way.
 pub fn revert(
     directory: &Path,
     branch: &str,
@@ -169,8 +169,8 @@ fn record(
 }
 
 fn failed(directory: &Path, error: git2::Error) -> GitError {
-    GitError::Mirror {
+    GitError::Commit {
         repository: directory.display().to_string(),
-        source: Box::new(error),
+        source: error,
     }
 }

@@ -2,7 +2,7 @@ use std::{fs, path::Path, sync::Arc};
 
 use skiff::{
     files::{FilesError, Tree as _},
-    git::Request,
+    git::{GitError, RepoUrl, Request},
 };
 
 use tokio::sync::watch;
@@ -179,4 +179,51 @@ async fn metadata_of_a_commit_names_its_author_message_and_tags() {
         metadata.seconds.to_string(),
         upstream.git(&["show", "-s", "--format=%at", "main"])
     );
+}
+
+#[tokio::test]
+async fn locks_that_a_killed_process_left_behind_stop_nothing() {
+    let upstream = Upstream::new();
+    let server = HttpServer::start(&upstream, Behaviour::Serve).await;
+    let (reader, url) = (Reader::new(), server.url());
+    reader.read(&url, "main", "file").await.unwrap();
+    let (cache, mirror) = (Arc::clone(&reader.cache), reader.mirror());
+    drop(reader);
+    let references = fs::read_dir(mirror.join("refs/skiff/one"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path());
+    let locks: Vec<_> = references
+        .map(|reference| reference.with_extension("lock"))
+        .collect();
+    let locks: Vec<_> = locks
+        .into_iter()
+        .chain(["shallow.lock", "packed-refs.lock"].map(|name| mirror.join(name)))
+        .collect();
+    for lock in &locks {
+        fs::write(lock, "").unwrap();
+    }
+    let restarted = Reader::with(cache, |_| {});
+    for content in ["two", "three"] {
+        upstream.commit("main", &[write("file", content)]);
+        assert_eq!(restarted.read(&url, "main", "file").await.unwrap(), content);
+    }
+    assert_eq!(restarted.mirror(), mirror);
+    assert!(
+        locks.len() > 2 && locks.iter().all(|lock| !lock.exists()),
+        "{locks:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_mirror_is_no_repository_that_an_application_can_name() {
+    let upstream = Upstream::new();
+    let reader = Reader::new();
+    reader.read(&upstream.file_url(), "main", "file").await.unwrap();
+    let link = upstream.root.path().join("link");
+    std::os::unix::fs::symlink(reader.mirror(), &link).unwrap();
+    for directory in [reader.mirror(), link] {
+        let url = RepoUrl::parse(&format!("file://{}", directory.display())).unwrap();
+        let error = reader.references(&url).await.unwrap_err();
+        assert!(matches!(error, GitError::NotFound { .. }), "{error:?}");
+    }
 }
