@@ -1,0 +1,453 @@
+//! The order of a plan, and what is pruned.
+
+#![allow(clippy::needless_pass_by_value, reason = "values are written in place")]
+
+use serde_json::{Value, json};
+
+use super::*;
+use crate::sync::ownership::TrackingSettings;
+
+fn tracking() -> Tracking {
+    Tracking::new(&TrackingSettings::default(), "orders", "argocd", "argocd", "shop")
+}
+
+fn object(kind: &str, name: &str, annotations: Value) -> Object {
+    let (api_version, namespaced) = match kind {
+        "Namespace" => ("v1", false),
+        "CustomResourceDefinition" => ("apiextensions.k8s.io/v1", false),
+        "Widget" => ("example.com/v1", true),
+        "Deployment" => ("apps/v1", true),
+        _ => ("v1", true),
+    };
+    let mut metadata = json!({ "name": name, "annotations": annotations });
+    if namespaced {
+        metadata["namespace"] = "shop".into();
+    }
+    let mut value = json!({ "apiVersion": api_version, "kind": kind, "metadata": metadata });
+    if kind == "CustomResourceDefinition" {
+        value["spec"] = json!({ "group": "example.com", "names": { "kind": "Widget" } });
+    }
+    tracking().mark(Object::from_value(value).unwrap())
+}
+
+fn wave(wave: i64) -> Value {
+    json!({ "argocd.argoproj.io/sync-wave": wave.to_string() })
+}
+
+fn options(options: &str) -> Value {
+    json!({ "argocd.argoproj.io/sync-options": options })
+}
+
+fn new(kind: &str, name: &str, annotations: Value) -> Candidate {
+    Candidate {
+        desired: Some(Arc::new(object(kind, name, annotations))),
+        live: None,
+        verdict: Verdict::Missing,
+    }
+}
+
+fn same(kind: &str, name: &str) -> Candidate {
+    let object = Arc::new(object(kind, name, json!({})));
+    Candidate {
+        desired: Some(Arc::clone(&object)),
+        live: Some(object),
+        verdict: Verdict::Same,
+    }
+}
+
+fn extra(kind: &str, name: &str, annotations: Value) -> Candidate {
+    Candidate {
+        desired: None,
+        live: Some(Arc::new(object(kind, name, annotations))),
+        verdict: Verdict::Extra,
+    }
+}
+
+struct Sync {
+    options: Vec<String>,
+    prune: bool,
+    resources: Vec<SyncOperationResource>,
+    skip_hooks: bool,
+    namespace_exists: bool,
+}
+
+impl Default for Sync {
+    fn default() -> Self {
+        Self {
+            options: Vec::new(),
+            prune: true,
+            resources: Vec::new(),
+            skip_hooks: false,
+            namespace_exists: true,
+        }
+    }
+}
+
+impl Sync {
+    fn with(options: &[&str]) -> Self {
+        Self {
+            options: options.iter().map(ToString::to_string).collect(),
+            ..Self::default()
+        }
+    }
+
+    fn plan(&self, candidates: &[Candidate]) -> Result<Plan, PlanError> {
+        plan(&PlanInput {
+            candidates,
+            options: &SyncOptions::new(&self.options),
+            prune: self.prune,
+            resources: &self.resources,
+            skip_hooks: self.skip_hooks,
+            tracking: &tracking(),
+            destination_namespace: "shop",
+            destination_namespace_exists: self.namespace_exists,
+        })
+    }
+
+    /// The plan as text, a group a line.
+    fn lines(&self, candidates: &[Candidate]) -> Vec<String> {
+        let plan = self.plan(candidates).unwrap();
+        plan.groups
+            .iter()
+            .map(|group| {
+                let tasks = group.tasks.iter().map(|task| {
+                    let sign = match &task.action {
+                        Action::CreateNamespace { .. } => "*",
+                        Action::Apply { changed: true, .. } => "+",
+                        Action::Apply { changed: false, .. } => "=",
+                        Action::Prune { .. } => "-",
+                        Action::SkipPrune { .. } => "~",
+                    };
+                    assert_eq!((task.phase, task.wave), (group.phase, group.wave));
+                    format!("{sign}{}/{}", task.key.kind, task.key.name)
+                });
+                format!(
+                    "{} {}: {}",
+                    group.phase,
+                    group.wave,
+                    tasks.collect::<Vec<_>>().join(" ")
+                )
+            })
+            .collect()
+    }
+}
+
+#[test]
+fn objects_are_applied_by_wave_then_kind_then_name() {
+    let candidates = [
+        new("Deployment", "b", json!({})),
+        new("Widget", "a", json!({})),
+        new("Deployment", "a", json!({})),
+        new("ConfigMap", "z", json!({})),
+        new("Secret", "z", wave(1)),
+        new("Service", "s", wave(-2)),
+        same("ServiceAccount", "s"),
+    ];
+    assert_eq!(
+        Sync::default().lines(&candidates),
+        [
+            "Sync -2: +Service/s",
+            "Sync 0: =ServiceAccount/s +ConfigMap/z +Deployment/a +Deployment/b +Widget/a",
+            "Sync 1: +Secret/z",
+        ]
+    );
+}
+
+#[test]
+fn a_namespace_and_a_definition_go_before_what_needs_them() {
+    let candidates = [
+        new("Namespace", "shop", wave(5)),
+        new("CustomResourceDefinition", "widgets.example.com", wave(3)),
+        new("Widget", "w", wave(1)),
+        new("ConfigMap", "a", wave(2)),
+        new("ConfigMap", "b", wave(4)),
+    ];
+    assert_eq!(
+        Sync::default().lines(&candidates),
+        [
+            "Sync 1: +CustomResourceDefinition/widgets.example.com +Namespace/shop +Widget/w",
+            "Sync 2: +ConfigMap/a",
+            "Sync 4: +ConfigMap/b",
+        ]
+    );
+    let in_order = [
+        new("Namespace", "shop", wave(-1)),
+        new("ConfigMap", "a", json!({})),
+    ];
+    assert_eq!(
+        Sync::default().lines(&in_order),
+        ["Sync -1: +Namespace/shop", "Sync 0: +ConfigMap/a"]
+    );
+}
+
+#[test]
+fn batches_hold_one_kind_each_and_follow_the_prunes() {
+    let candidates = [
+        new("ConfigMap", "a", json!({})),
+        new("ConfigMap", "b", json!({})),
+        new("Deployment", "a", json!({})),
+        extra("ConfigMap", "old", json!({})),
+    ];
+    let plan = Sync::default().plan(&candidates).unwrap();
+    let group = &plan.groups[0];
+    let names = |tasks: &[Task]| tasks.iter().map(|task| task.key.name.clone()).collect::<Vec<_>>();
+    let batches: Vec<_> = group.apply_batches().map(names).collect();
+    assert_eq!(batches, [vec!["a", "b"], vec!["a"]]);
+    assert_eq!(
+        group
+            .prunes()
+            .map(|task| task.key.name.as_str())
+            .collect::<Vec<_>>(),
+        ["old"]
+    );
+}
+
+#[test]
+fn prunes_go_in_reverse_order_of_waves_and_kinds() {
+    let candidates = [
+        extra("Service", "s", wave(0)),
+        extra("ConfigMap", "c", wave(0)),
+        extra("Deployment", "d", wave(5)),
+        new("ConfigMap", "n", wave(0)),
+    ];
+    assert_eq!(
+        Sync::default().lines(&candidates),
+        [
+            "Sync 0: -Deployment/d +ConfigMap/n",
+            "Sync 5: -Service/s -ConfigMap/c",
+        ]
+    );
+}
+
+#[test]
+fn prune_last_goes_behind_everything() {
+    let candidates = [
+        extra("ConfigMap", "own", options("PruneLast=true")),
+        extra("ConfigMap", "plain", json!({})),
+        new("ConfigMap", "n", wave(3)),
+    ];
+    assert_eq!(
+        Sync::default().lines(&candidates),
+        [
+            "Sync 0: -ConfigMap/plain",
+            "Sync 3: +ConfigMap/n",
+            "Sync 4: -ConfigMap/own",
+        ]
+    );
+    assert_eq!(
+        Sync::with(&["PruneLast=true"]).lines(&candidates),
+        ["Sync 3: +ConfigMap/n", "Sync 4: -ConfigMap/plain -ConfigMap/own",]
+    );
+}
+
+#[test]
+fn the_table_of_prunes() {
+    let message = |sync: &Sync, annotations: Value| {
+        let plan = sync.plan(&[extra("ConfigMap", "a", annotations)]).unwrap();
+        match &plan.groups[0].tasks[0].action {
+            Action::Prune { .. } => "pruned",
+            Action::SkipPrune { message, .. } => message,
+            other => panic!("{other:?}"),
+        }
+    };
+    let off = Sync {
+        prune: false,
+        ..Sync::default()
+    };
+    assert_eq!(message(&off, json!({})), "ignored (requires pruning)");
+    assert_eq!(message(&off, options("Prune=true")), "ignored (requires pruning)");
+    assert_eq!(message(&Sync::default(), json!({})), "pruned");
+    assert_eq!(
+        message(&Sync::default(), options("Prune=false")),
+        "ignored (no prune)"
+    );
+    assert_eq!(
+        message(&Sync::with(&["Prune=false"]), json!({})),
+        "ignored (no prune)"
+    );
+    assert_eq!(
+        message(&Sync::with(&["Prune=false"]), options("Prune=true")),
+        "pruned"
+    );
+    assert_eq!(message(&Sync::default(), options("Prune=confirm")), CONFIRM_PRUNE);
+    assert_eq!(
+        message(&Sync::default(), json!({ "helm.sh/resource-policy": "keep" })),
+        "pruned"
+    );
+}
+
+#[test]
+fn what_is_not_ours_is_never_pruned() {
+    let foreign = |id: &str| {
+        let mut live = object("ConfigMap", "a", json!({}));
+        live.set_annotation("argocd.argoproj.io/tracking-id", id);
+        Candidate {
+            desired: None,
+            live: Some(Arc::new(live)),
+            verdict: Verdict::Extra,
+        }
+    };
+    for id in [
+        "other:/ConfigMap:shop/a",
+        "orders:/ConfigMap:shop/b",
+        "orders:/ConfigMap:elsewhere/a",
+        "orders:/Secret:shop/a",
+        "",
+    ] {
+        assert!(Sync::default().plan(&[foreign(id)]).unwrap().is_empty(), "{id}");
+    }
+    assert!(
+        !Sync::default()
+            .plan(&[foreign("orders:/ConfigMap:shop/a")])
+            .unwrap()
+            .is_empty()
+    );
+}
+
+#[test]
+fn the_destination_namespace_is_created_first_if_asked_for_and_missing() {
+    let candidates = [new("ConfigMap", "a", wave(-5))];
+    let missing = Sync {
+        namespace_exists: false,
+        ..Sync::with(&["CreateNamespace=true"])
+    };
+    assert_eq!(
+        missing.lines(&candidates),
+        ["PreSync 0: *Namespace/shop", "Sync -5: +ConfigMap/a"]
+    );
+    let plan = missing.plan(&candidates).unwrap();
+    let namespace = plan.tasks().next().and_then(Task::applied).unwrap();
+    assert_eq!(
+        namespace.value(),
+        &json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": "shop" } })
+    );
+    assert_eq!(
+        Sync {
+            namespace_exists: false,
+            ..Sync::default()
+        }
+        .lines(&candidates),
+        ["Sync -5: +ConfigMap/a"]
+    );
+    assert_eq!(
+        Sync::with(&["CreateNamespace=true"]).lines(&candidates),
+        ["Sync -5: +ConfigMap/a"]
+    );
+    let declared = [
+        new("Namespace", "shop", json!({})),
+        new("ConfigMap", "a", json!({})),
+    ];
+    assert_eq!(
+        missing.lines(&declared),
+        ["Sync 0: +Namespace/shop +ConfigMap/a"],
+        "a manifest wins"
+    );
+}
+
+#[test]
+fn only_what_was_selected_is_synced() {
+    let select = |group: &str, kind: &str, name: &str, namespace: &str| Sync {
+        resources: vec![SyncOperationResource {
+            group: group.to_owned(),
+            kind: kind.to_owned(),
+            name: name.to_owned(),
+            namespace: namespace.to_owned(),
+        }],
+        ..Sync::default()
+    };
+    let candidates = [
+        new("Deployment", "a", json!({})),
+        new("ConfigMap", "a", json!({})),
+        extra("ConfigMap", "b", json!({})),
+    ];
+    assert_eq!(
+        select("apps", "Deployment", "a", "").lines(&candidates),
+        ["Sync 0: +Deployment/a"]
+    );
+    assert_eq!(
+        select("", "ConfigMap", "b", "shop").lines(&candidates),
+        ["Sync 0: -ConfigMap/b"]
+    );
+    assert!(
+        select("", "ConfigMap", "b", "other")
+            .plan(&candidates)
+            .unwrap()
+            .is_empty()
+    );
+    assert!(
+        select("", "Deployment", "a", "")
+            .plan(&candidates)
+            .unwrap()
+            .is_empty()
+    );
+}
+
+#[test]
+fn unchanged_objects_are_left_out_if_asked_for() {
+    let candidates = [same("ConfigMap", "a"), new("ConfigMap", "b", json!({}))];
+    assert_eq!(
+        Sync::with(&["ApplyOutOfSyncOnly=true"]).lines(&candidates),
+        ["Sync 0: +ConfigMap/b"]
+    );
+    assert_eq!(
+        Sync::default().lines(&candidates),
+        ["Sync 0: =ConfigMap/a +ConfigMap/b"]
+    );
+}
+
+#[test]
+fn a_plan_is_refused_when_the_picture_is_incomplete() {
+    let mut unknown = same("ConfigMap", "a");
+    unknown.verdict = Verdict::Unknown;
+    let error = Sync::default()
+        .plan(&[unknown, extra("ConfigMap", "b", json!({}))])
+        .unwrap_err();
+    assert!(matches!(error, PlanError::Incomplete { .. }), "{error}");
+    assert!(error.to_string().contains("ConfigMap:shop/a"), "{error}");
+}
+
+#[test]
+fn a_hook_is_refused_by_name_unless_hooks_do_not_run() {
+    let hook = || new("Job", "migrate", json!({ "argocd.argoproj.io/hook": "PreSync" }));
+    let candidates = [hook(), new("ConfigMap", "a", json!({}))];
+    let error = Sync::default().plan(&candidates).unwrap_err().to_string();
+    assert!(
+        error.contains("argocd.argoproj.io/hook") && error.contains("Job:shop/migrate"),
+        "{error}"
+    );
+    let apply_only = Sync {
+        skip_hooks: true,
+        ..Sync::default()
+    };
+    assert_eq!(apply_only.lines(&candidates), ["Sync 0: +ConfigMap/a"]);
+    let helm = new("Job", "migrate", json!({ "helm.sh/hook": "pre-install" }));
+    assert!(
+        Sync::default()
+            .plan(&[helm])
+            .unwrap_err()
+            .to_string()
+            .contains("helm.sh/hook")
+    );
+}
+
+#[test]
+fn skipped_and_ignored_objects_are_neither_applied_nor_pruned() {
+    for annotations in [
+        json!({ "argocd.argoproj.io/hook": "Skip" }),
+        json!({ "helm.sh/hook": "test" }),
+    ] {
+        let candidates = [
+            new("ConfigMap", "a", annotations.clone()),
+            extra("ConfigMap", "b", annotations),
+        ];
+        assert!(Sync::default().plan(&candidates).unwrap().is_empty());
+    }
+    let finished_hook = extra("Job", "migrate", json!({ "argocd.argoproj.io/hook": "PreSync" }));
+    assert!(Sync::default().plan(&[finished_hook]).unwrap().is_empty());
+}
+
+#[test]
+fn nothing_to_do_is_an_empty_plan() {
+    assert!(Sync::default().plan(&[]).unwrap().is_empty());
+    assert_eq!(Sync::default().plan(&[]).unwrap().tasks().count(), 0);
+}
