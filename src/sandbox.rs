@@ -11,12 +11,12 @@
 //! works there. It is no cluster: there is no authentication, no admission and no persistence.
 
 mod apply;
+pub mod controllers;
 mod convert;
 mod crd;
 mod custom;
 mod defaults;
 mod discovery;
-pub mod controllers;
 pub mod fault;
 mod handler;
 mod kinds;
@@ -106,7 +106,14 @@ impl Builder {
         let controllers = controllers::start(store.clone(), self.controllers);
         let service = Service::new(Arc::new(handler));
         Sandbox {
-            inner: Arc::new(Running { store, faults, requests, service, chores, _controllers: controllers }),
+            inner: Arc::new(Running {
+                store,
+                faults,
+                requests,
+                service,
+                chores,
+                _controllers: controllers,
+            }),
         }
     }
 }

@@ -315,7 +315,7 @@ fn parse_body(request: &ApiRequest, resource: &Resource) -> Result<Value, ApiErr
         }
         other => Err(ApiError::unsupported_media_type(format!(
             "the body of the request was in an unknown format - accepted media types include: application/json, \
-             application/yaml (got {other:?})"
+             application/yaml: the sandbox reads JSON and YAML only, not {other:?}; 'create -f' and 'apply' send JSON"
         ))),
     }
 }

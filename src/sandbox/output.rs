@@ -113,7 +113,7 @@ pub fn list(format: &Format, resource: &Resource, metadata: &Value, mut items: V
             "kind": "PartialObjectMetadataList",
             "apiVersion": "meta.k8s.io/v1",
             "metadata": metadata,
-            "items": items.into_iter().map(metadata_only).collect::<Vec<_>>(),
+            "items": items.iter().map(metadata_only).collect::<Vec<_>>(),
         }),
         Format::Plain => {
             if resource.custom.is_none() {
@@ -159,7 +159,7 @@ pub fn list_of_bytes(
 pub fn shaped(format: &Format, resource: &Resource, object: Value) -> Value {
     match format {
         Format::Plain => object,
-        Format::Metadata => metadata_only(object),
+        Format::Metadata => metadata_only(&object),
         Format::Table => {
             let revision = object
                 .pointer("/metadata/resourceVersion")
@@ -171,7 +171,7 @@ pub fn shaped(format: &Format, resource: &Resource, object: Value) -> Value {
 }
 
 /// The `PartialObjectMetadata` of an object.
-pub fn metadata_only(object: Value) -> Value {
+pub fn metadata_only(object: &Value) -> Value {
     let metadata = object.get("metadata").cloned().unwrap_or_default();
     json!({"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": metadata})
 }

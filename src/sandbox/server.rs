@@ -138,7 +138,7 @@ impl Server {
             "apiVersion": "v1",
             "kind": "Config",
             "clusters": [{"name": "skiff-sandbox", "cluster": cluster}],
-            "users": [{"name": "skiff-sandbox", "user": {}}],
+            "users": [{"name": "skiff-sandbox", "user": {"token": "not-checked"}}],
             "contexts": [{
                 "name": "skiff-sandbox",
                 "context": {"cluster": "skiff-sandbox", "user": "skiff-sandbox", "namespace": "default"},

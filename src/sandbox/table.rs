@@ -31,7 +31,7 @@ pub fn table(resource: &Resource, objects: &[Value], metadata: &Value) -> Value 
                 .iter()
                 .map(|column| cell(resource, column, object))
                 .collect();
-            json!({"cells": cells, "object": metadata_only(object.clone())})
+            json!({"cells": cells, "object": metadata_only(object)})
         })
         .collect();
     json!({

@@ -490,10 +490,8 @@ fn immutable(resource: &Resource, live: &Value, object: &Value, causes: &mut Vec
                 "field is immutable",
             );
         }
-        ("scheduling.k8s.io", "PriorityClass") => {
-            if changed("/value") {
-                causes.push(Cause::forbidden("value", "may not be changed in an update."));
-            }
+        ("scheduling.k8s.io", "PriorityClass") if changed("/value") => {
+            causes.push(Cause::forbidden("value", "may not be changed in an update."));
         }
         ("networking.k8s.io", "IngressClass") => {
             fixed(

@@ -10,6 +10,9 @@ use super::super::store::{stale, text};
 use super::patch::{Patch, read_apply, read_patch};
 use super::{Answer, Call, Handler, parse_body};
 
+/// From the live `Scale` to the wanted one.
+type Change<'a> = Box<dyn FnOnce(&Value) -> Result<Value, ApiError> + 'a>;
+
 impl Handler {
     pub(super) fn scale(&self, call: &Call<'_>) -> Answer {
         let Some(paths) = call.resource.scale.clone() else {
@@ -19,7 +22,7 @@ impl Handler {
             let live = self.live(call)?;
             return Ok(output::json(StatusCode::OK, &scale_of(&paths, &live)));
         }
-        let change: Box<dyn FnOnce(&Value) -> Result<Value, ApiError> + '_> = match call.request.verb() {
+        let change: Change<'_> = match call.request.verb() {
             "update" => {
                 let scale = parse_body(call.request, &call.resource)?;
                 Box::new(move |_| Ok(scale))

@@ -196,7 +196,7 @@ impl Watching {
             .is_some_and(|previous| self.selection.matches(previous));
         match (event.kind, was, is) {
             (EventKind::Added, _, true) | (EventKind::Modified, false, true) => {
-                self.push("ADDED", &event.object)
+                self.push("ADDED", &event.object);
             }
             (EventKind::Modified, true, true) => self.push("MODIFIED", &event.object),
             (EventKind::Deleted, true, _) => self.push("DELETED", &event.object),

@@ -113,7 +113,7 @@ impl State {
         match (key.group.as_str(), key.kind.as_str()) {
             ("", "Namespace") => self.add_chore(Chore::NamespaceDefaults(key.name.clone())),
             ("apiextensions.k8s.io", "CustomResourceDefinition") => {
-                self.add_chore(Chore::Crd(key.name.clone()))
+                self.add_chore(Chore::Crd(key.name.clone()));
             }
             _ => {}
         }
@@ -150,7 +150,7 @@ impl State {
             ("", "Namespace") => self.add_chore(Chore::Namespace(key.name.clone())),
             ("", "Pod") => self.add_chore(Chore::Kubelet(key.clone())),
             ("apiextensions.k8s.io", "CustomResourceDefinition") => {
-                self.add_chore(Chore::Crd(key.name.clone()))
+                self.add_chore(Chore::Crd(key.name.clone()));
             }
             _ => {}
         }
