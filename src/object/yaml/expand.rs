@@ -9,6 +9,8 @@ use super::{
 
 /// How many repeated keys of one document are told of.
 const DUPLICATES_TOLD: usize = 20;
+/// How many blank fields of one document are told of.
+const BLANKS_TOLD: usize = 10_000;
 /// A string of this many bytes costs as much of the alias budget as another value.
 const BYTES_PER_NODE: usize = 64;
 
@@ -29,6 +31,7 @@ pub(super) fn expand(
         options,
         alias_nodes: 0,
         duplicate_keys: Vec::new(),
+        blank_fields: Vec::new(),
     };
     let value = expander.value(0, 0, Use::default())?;
     *count = count.saturating_add(expander.alias_nodes);
@@ -40,6 +43,11 @@ pub(super) fn expand(
         value,
         line,
         duplicate_keys: expander.duplicate_keys,
+        blank_fields: expander
+            .blank_fields
+            .into_iter()
+            .map(|path| path.into_iter().rev().collect())
+            .collect(),
     }))
 }
 
@@ -50,6 +58,8 @@ struct Expander<'a> {
     options: &'a Options,
     alias_nodes: usize,
     duplicate_keys: Vec<DuplicateKey>,
+    /// Each from the inside out.
+    blank_fields: Vec<Vec<String>>,
 }
 
 /// How a node is reached.
@@ -78,6 +88,7 @@ impl Expander<'_> {
             Some(node) if reached.shared => match &node.kind {
                 NodeKind::Scalar(value) => NodeKind::Scalar(value.clone()),
                 NodeKind::Merge => NodeKind::Merge,
+                NodeKind::Blank => NodeKind::Blank,
                 NodeKind::Sequence(items) => NodeKind::Sequence(items.clone()),
                 NodeKind::Mapping(entries) => NodeKind::Mapping(entries.clone()),
             },
@@ -89,10 +100,18 @@ impl Expander<'_> {
         match kind {
             NodeKind::Scalar(value) => Ok(value),
             NodeKind::Merge => Ok(Value::from("<<")),
+            NodeKind::Blank => {
+                if self.blank_fields.len() < BLANKS_TOLD {
+                    self.blank_fields.push(Vec::new());
+                }
+                Ok(Value::Null)
+            }
             NodeKind::Sequence(items) => {
                 let mut list = Vec::with_capacity(items.len());
-                for item in items {
+                for (index, item) in items.into_iter().enumerate() {
+                    let told = self.blank_fields.len();
                     list.push(self.value(item, depth + 1, reached)?);
+                    self.blanks_within(told, || index.to_string());
                 }
                 Ok(Value::Array(list))
             }
@@ -132,7 +151,9 @@ impl Expander<'_> {
             if !is_new {
                 self.repeated(&map, &mut given, &key, place)?;
             }
+            let told = self.blank_fields.len();
             let value = self.value(value, depth + 1, reached)?;
+            self.blanks_within(told, || key.clone());
             map.insert(key, value);
             if is_new {
                 given.push(Some(place));
@@ -148,6 +169,13 @@ impl Expander<'_> {
             }
         }
         Ok(map)
+    }
+
+    /// Puts a step before the paths of the blank fields that were found since `told` had been.
+    fn blanks_within(&mut self, told: usize, step: impl Fn() -> String) {
+        for path in self.blank_fields.iter_mut().skip(told) {
+            path.push(step());
+        }
     }
 
     fn is_merge(&self, key: usize) -> bool {

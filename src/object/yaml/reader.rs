@@ -26,6 +26,8 @@ pub(super) struct Node {
 
 pub(super) enum NodeKind {
     Scalar(Value),
+    /// Nothing where a value may stand.
+    Blank,
     /// A plain `<<`.
     Merge,
     Sequence(Vec<usize>),
@@ -128,6 +130,7 @@ fn json(text: &str) -> Option<Vec<Document>> {
                     value,
                     line,
                     duplicate_keys: Vec::new(),
+                    blank_fields: Vec::new(),
                 });
             }
         }
@@ -371,6 +374,7 @@ impl<'a> Reader<'a> {
                 _ => return refuse(format!("'{}' is tagged !!null, but is not null", short(&text))),
             },
             Some("merge") => return Ok(NodeKind::Merge),
+            None if plain && text.is_empty() => return Ok(NodeKind::Blank),
             None if plain => match scalar::resolve(&text, self.options.schema) {
                 Resolved::Value(value) => value,
                 Resolved::Merge => return Ok(NodeKind::Merge),

@@ -333,6 +333,23 @@ fn a_comma_behind_an_exclamation_mark_stays_text() {
 }
 
 #[test]
+fn tags_may_be_written_in_full() {
+    assert_eq!(
+        yaml11("[!<tag:yaml.org,2002:str> 1, !!str 2, ! 3]"),
+        json!(["1", "2", "3"])
+    );
+    for text in [
+        "[!<tag:yaml.org,2002:str>,x]",
+        "['a!<b',!c,d>]",
+        "[\"a!<b\",!c,d]",
+        "[!<a!b,c>,d]",
+        "{!x,}",
+    ] {
+        let _ = read(text, Schema::Yaml11);
+    }
+}
+
+#[test]
 fn an_alias_bomb_is_refused_quickly() {
     let mut bomb = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
     for level in 1..12 {
@@ -550,7 +567,7 @@ proptest! {
 
     #[test]
     fn no_yaml_like_text_makes_the_reader_panic(
-        text in "([-?:,\\[\\]{}#&*!|>'\"%@`\\\\ \n\t\r]|[a-c0-2<.~]|\u{feff}|\u{85}|---|\\.\\.\\.|\n  |: |- |&a |\\*a|!!|!<|%TAG|%YAML 1\\.1|\\\\x|\\\\u|<<: ){0,40}"
+        text in "([-?:,\\[\\]{}#&*!|>'\"%@`\\\\ \n\t\r]|[a-c0-2<.~]|\u{feff}|\u{85}|---|\\.\\.\\.|\n  |: |- |&a |\\*a|!!|!<|!b,|<tag:yaml\\.org,|>|%TAG|%YAML 1\\.1|\\\\x|\\\\u|<<: ){0,40}"
     ) {
         let _ = read(&text, Schema::Yaml11);
         let _ = read(&text, Schema::Yaml12ish);
@@ -560,4 +577,12 @@ proptest! {
     fn no_bytes_make_the_reader_panic(bytes in proptest::collection::vec(any::<u8>(), 0..60)) {
         let _ = parse(&bytes, &Options::default());
     }
+}
+
+#[test]
+fn fields_for_which_nothing_is_written_are_told_of() {
+    let text = b"a:\nb: null\nc:\n- d:\n  e: ''\n-\n";
+    let documents = parse(text, &Options::new(Schema::Yaml12ish, DuplicateKeys::Error)).unwrap();
+    let paths: Vec<String> = documents[0].blank_fields.iter().map(|path| path.join("/")).collect();
+    assert_eq!(paths, ["a", "c/0/d", "c/1"]);
 }

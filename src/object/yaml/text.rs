@@ -89,7 +89,8 @@ pub(super) fn prepare(text: &str, sentinel: Option<char>) -> (Cow<'_, str>, bool
 
 /// A character that the text does not hold, when it holds a tag that a comma follows directly.
 ///
-/// A character that cannot stand there makes such a tag an error; where the same letters are part of a text or comment, the reader takes the character out again.
+/// A character that cannot stand there makes such a tag an error; where the same letters are part of a text or
+/// comment, the reader takes the character out again.
 pub(super) fn sentinel(text: &str) -> Option<char> {
     commas_behind_tags(text).next()?;
     ('\u{e000}'..='\u{f8ff}').find(|candidate| !text.contains(*candidate))
@@ -107,30 +108,23 @@ fn guard_tags(text: &str, sentinel: char) -> String {
     guarded
 }
 
-/// Positions of commas that directly follow what may be a tag.
+/// Positions of commas that may follow a tag directly: a `!` stands before them with no blank or bracket between.
 fn commas_behind_tags(text: &str) -> impl Iterator<Item = usize> {
-    let in_tag = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_;/?:@&=+$.%!~*'()".contains(byte);
-    let bytes = text.as_bytes();
-    let mut from = 0;
-    std::iter::from_fn(move || {
-        loop {
-            let tag = from + text.get(from..)?.find('!')?;
-            let rest = bytes.get(tag..)?;
-            let length = if rest.get(1) == Some(&b'<') {
-                rest.iter()
-                    .position(|byte| *byte == b'>' || byte.is_ascii_whitespace())
-                    .map_or(1, |at| at + 1)
-            } else {
-                rest.iter().take_while(|byte| in_tag(byte)).count()
-            };
-            let length = length.max(1);
-            from = tag + length;
-            while !text.is_char_boundary(from) {
-                from += 1;
+    let mut behind_tag = false;
+    text.bytes().enumerate().filter_map(move |(position, byte)| {
+        match byte {
+            b'!' => behind_tag = true,
+            b',' if behind_tag => {
+                // Part of the longhand of `!!str` and its like, where a comma does no harm.
+                let is_longhand = text
+                    .get(..position)
+                    .is_some_and(|before| before.ends_with("!<tag:yaml.org"));
+                behind_tag = is_longhand;
+                return (!is_longhand).then_some(position);
             }
-            if rest.get(length) == Some(&b',') {
-                return Some(tag + length);
-            }
+            b' ' | b'\t' | b'\n' | b'\r' | b'[' | b']' | b'{' | b'}' => behind_tag = false,
+            _ => {}
         }
+        None
     })
 }
