@@ -110,6 +110,9 @@ pub struct Document {
     pub line: usize,
     /// Keys that were given more than once in one mapping (the first few of them).
     pub duplicate_keys: Vec<DuplicateKey>,
+    /// The paths of fields and elements that are null because nothing is written there, not even `null` (at most
+    /// 10,000). kustomize drops such fields where it keeps explicit nulls.
+    pub blank_fields: Vec<Vec<String>>,
 }
 
 /// A key that a mapping has twice.
