@@ -22,6 +22,7 @@ mod hash;
 mod json_patch;
 mod kustomization;
 mod load;
+mod manifest;
 mod merge;
 mod output;
 mod patch;
@@ -66,7 +67,11 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { depth: 64, kustomizations: 10_000, resources: 100_000 }
+        Self {
+            depth: 64,
+            kustomizations: 10_000,
+            resources: 100_000,
+        }
     }
 }
 
@@ -113,15 +118,26 @@ pub fn build(files: &Files, root: &RepoPath, options: &Options) -> Result<Output
     transform::add_hashes(&mut accumulator.resources);
     let configuration = accumulator.configuration().clone();
     reference::repair(&mut accumulator.resources, &configuration.name_reference)?;
-    accumulator.vars.resolve(&mut accumulator.resources, &configuration.var_reference, &mut build.warnings)?;
-    accumulator.resources.retain(|resource| !output::is_local(resource));
+    accumulator.vars.resolve(
+        &mut accumulator.resources,
+        &configuration.var_reference,
+        &mut build.warnings,
+    )?;
+    accumulator
+        .resources
+        .retain(|resource| !output::is_local(resource));
     accumulator.resources.check_unique()?;
     let mut resources = accumulator.resources.into_vec();
     sort::sort(&mut resources, kustomization.sort_options.as_ref())?;
 
-    let mut output = Output { warnings: build.warnings, ..Output::default() };
+    let mut output = Output {
+        warnings: build.warnings,
+        ..Output::default()
+    };
     for mut resource in resources {
-        output.objects.push(output::finish(&mut resource, build.metadata)?);
+        output
+            .objects
+            .push(output::finish(&mut resource, build.metadata)?);
         let (path, line) = (resource.file.unwrap_or_else(|| root.clone()), resource.line);
         output.origins.push(Origin { path, line });
     }

@@ -21,8 +21,9 @@ use super::{
     generator::{self, Kind},
     kustomization::{self, COMPONENT, Kustomization},
     load::{Entry, Loader, Root},
+    manifest::Manifest,
     plugin::{Plugins, inline_manifests, relative},
-    resource::{Manifest, Provenance, Resource},
+    resource::{Provenance, Resource},
     resources::Resources,
     schema::{self, Schema},
     transform::{Step, Transformer, image, pairs},
@@ -125,7 +126,7 @@ impl<'a> Build<'a> {
         let root = self.loader.top(directory)?;
         self.top = root.directory.clone();
         let value = match &self.options.overlay {
-            Some(edited) => edited.clone(),
+            Some(edited) => Rc::new(edited.clone()),
             None => self.loader.kustomization(&root)?,
         };
         let kustomization = self.load(&root, &value)?;
@@ -287,7 +288,7 @@ impl<'a> Build<'a> {
     ) -> Result<(), KustomizeError> {
         Root::check_local(entry)?;
         let base_root = self.loader.enter(root, entry)?;
-        let kustomization = self.load(&base_root, &self.loader.kustomization(&base_root)?)?;
+        let kustomization = self.load(&base_root, self.loader.kustomization(&base_root)?.as_ref())?;
         let is_component = kustomization.kind == COMPONENT;
         match expected {
             Expected::Base if is_component => Err(KustomizeError::invalid(format!(

@@ -10,7 +10,8 @@ use super::{
     error::KustomizeError,
     kustomization::{GeneratorArguments, GeneratorOptions},
     load::{Loader, Root},
-    resource::{Manifest, Resource, describe},
+    manifest::Manifest,
+    resource::{Resource, describe},
     resources::Resources,
 };
 
@@ -69,11 +70,7 @@ pub(super) fn generate(
     if options.immutable {
         object.insert("immutable".to_owned(), Value::from(true));
     }
-    let manifest = Manifest {
-        value: Value::Object(object),
-        file: Some(root.file.clone()),
-        line: 1,
-    };
+    let manifest = Manifest::generated(Value::Object(object), &root.file);
     let mut resource = Resource::new(manifest);
     resource.needs_hash = !options.disable_name_suffix_hash;
     Ok(resource)

@@ -9,7 +9,7 @@ use std::{cell::RefCell, collections::HashMap, rc::Rc};
 use bytes::Bytes;
 use serde_json::Value;
 
-use super::{LoadRestrictor, Options, error::KustomizeError, resource::Manifest};
+use super::{LoadRestrictor, Options, error::KustomizeError, manifest::Manifest};
 use crate::{
     files::{EntryKind, Files, RepoPath},
     object::yaml::{self, DuplicateKeys, Schema},
@@ -39,6 +39,9 @@ pub(super) struct Loader<'a> {
     files: &'a Files,
     options: &'a Options,
     manifests: RefCell<HashMap<RepoPath, Rc<Vec<Manifest>>>>,
+    configurations: RefCell<HashMap<RepoPath, Rc<Value>>>,
+    /// Directories as named, where they really are, and their kustomization file.
+    directories: RefCell<HashMap<RepoPath, (RepoPath, RepoPath)>>,
 }
 
 impl<'a> Loader<'a> {
@@ -47,15 +50,16 @@ impl<'a> Loader<'a> {
             files,
             options,
             manifests: RefCell::default(),
+            configurations: RefCell::default(),
+            directories: RefCell::default(),
         }
     }
 
     /// The root that the build was asked for.
     pub fn top(&self, directory: &RepoPath) -> Result<Rc<Root>, KustomizeError> {
-        let real = self.directory(directory)?;
-        let file = self.kustomization_file(&real)?;
+        let (directory, file) = self.locate(directory)?;
         Ok(Rc::new(Root {
-            directory: real,
+            directory,
             file,
             parent: None,
             depth: 1,
@@ -64,7 +68,7 @@ impl<'a> Loader<'a> {
 
     /// The root that an entry of another one's kustomization names.
     pub fn enter(&self, from: &Rc<Root>, entry: &str) -> Result<Rc<Root>, KustomizeError> {
-        let directory = self.directory(&from.directory.join_lenient(entry)?)?;
+        let (directory, file) = self.locate(&from.directory.join_lenient(entry)?)?;
         let mut visited = Some(from);
         while let Some(root) = visited {
             if root.directory.is_within(&directory) {
@@ -83,13 +87,25 @@ impl<'a> Loader<'a> {
                 ),
             });
         }
-        let file = self.kustomization_file(&directory)?;
         Ok(Rc::new(Root {
             directory,
             file,
             parent: Some(Rc::clone(from)),
             depth: from.depth + 1,
         }))
+    }
+
+    /// Where a directory really is, and its kustomization file.
+    fn locate(&self, path: &RepoPath) -> Result<(RepoPath, RepoPath), KustomizeError> {
+        if let Some(known) = self.directories.borrow().get(path) {
+            return Ok(known.clone());
+        }
+        let directory = self.directory(path)?;
+        let file = self.kustomization_file(&directory)?;
+        self.directories
+            .borrow_mut()
+            .insert(path.clone(), (directory.clone(), file.clone()));
+        Ok((directory, file))
     }
 
     fn directory(&self, path: &RepoPath) -> Result<RepoPath, KustomizeError> {
@@ -130,18 +146,21 @@ impl<'a> Loader<'a> {
     }
 
     /// The first document of a file that is read as configuration (YAML 1.1); null when it has none.
-    pub fn configuration(&self, root: &Root, entry: &str) -> Result<(RepoPath, Value), KustomizeError> {
+    pub fn configuration(&self, root: &Root, entry: &str) -> Result<(RepoPath, Rc<Value>), KustomizeError> {
         let file = self.file(root, entry)?;
         let value = self.first_document(&file)?;
         Ok((file, value))
     }
 
     /// The first document of a root's kustomization file.
-    pub fn kustomization(&self, root: &Root) -> Result<Value, KustomizeError> {
+    pub fn kustomization(&self, root: &Root) -> Result<Rc<Value>, KustomizeError> {
         self.first_document(&root.file)
     }
 
-    fn first_document(&self, file: &RepoPath) -> Result<Value, KustomizeError> {
+    fn first_document(&self, file: &RepoPath) -> Result<Rc<Value>, KustomizeError> {
+        if let Some(known) = self.configurations.borrow().get(file) {
+            return Ok(Rc::clone(known));
+        }
         let text = self.files.read(file)?;
         let options = yaml::Options::new(Schema::Yaml11, DuplicateKeys::LastWins);
         let documents = match yaml::parse(&text, &options) {
@@ -161,10 +180,16 @@ impl<'a> Loader<'a> {
                 });
             }
         };
-        Ok(documents
-            .into_iter()
-            .next()
-            .map_or(Value::Null, |document| document.value))
+        let value = Rc::new(
+            documents
+                .into_iter()
+                .next()
+                .map_or(Value::Null, |document| document.value),
+        );
+        self.configurations
+            .borrow_mut()
+            .insert(file.clone(), Rc::clone(&value));
+        Ok(value)
     }
 
     /// The content of a file.
@@ -207,6 +232,9 @@ impl<'a> Loader<'a> {
             Err(_) if is_remote(entry) => return Err(remote(entry)),
             Err(error) => return Err(error.into()),
         };
+        if self.directories.borrow().contains_key(&path) {
+            return Ok(Entry::Directory);
+        }
         match self.files.kind(&path)? {
             Some(EntryKind::File) => self.manifests(root, entry).map(Entry::File),
             _ if is_remote(entry) => Err(remote(entry)),

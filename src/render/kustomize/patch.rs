@@ -9,10 +9,11 @@ use super::{
     error::KustomizeError,
     json_patch::{self, Patch as JsonPatch},
     load::{Loader, Root},
+    manifest::Manifest,
     merge::{Merged, strategic_merge},
-    resource::{Manifest, Resource, describe},
+    resource::{Resource, describe},
     resources::Resources,
-    schema::Schema,
+    schema::{Schema, TypeRef},
     selector::{CompiledSelector, Selector},
 };
 use crate::{files::RepoPath, object::yaml};
@@ -213,6 +214,7 @@ fn merge_at(
         if permissions.name || permissions.kind {
             resource.store_previous_id();
         }
+        drop_blank_fields(resource, schema);
         let merged = strategic_merge(&mut resource.value, patch, schema)
             .map_err(|error| KustomizeError::from(error).of_object("strategic merge patch", describe(&id)))?;
         if merged == Merged::Deleted || resource.value.as_object().is_none_or(serde_json::Map::is_empty) {
@@ -233,6 +235,43 @@ fn merge_at(
     resources.change(at, merge).unwrap_or(Ok(()))
 }
 
+/// A strategic merge drops the fields for which nothing is written in the object, while it keeps explicit nulls. It walks
+/// through mappings and the lists that it merges, patched or not.
+fn drop_blank_fields(resource: &mut Resource, schema: &Schema) {
+    let blank_fields = std::mem::take(&mut resource.blank_fields);
+    if blank_fields.is_empty() {
+        return;
+    }
+    let id = resource.id();
+    let root = schema.root(&id.gvk.api_version(), &id.gvk.kind);
+    for path in blank_fields {
+        drop_blank(&mut resource.value, &path, root);
+    }
+}
+
+fn drop_blank(value: &mut Value, path: &[String], known: Option<TypeRef<'_>>) {
+    let Some((step, rest)) = path.split_first() else {
+        return;
+    };
+    match value {
+        Value::Object(fields) if rest.is_empty() => {
+            let is_blank = fields.get(step).is_some_and(Value::is_null);
+            is_blank.then(|| fields.shift_remove(step));
+        }
+        Value::Object(fields) => {
+            if let Some(field) = fields.get_mut(step) {
+                drop_blank(field, rest, known.and_then(|known| known.field(step)));
+            }
+        }
+        Value::Array(items) if known.is_some_and(|known| known.merge_keys().is_some()) => {
+            if let Some(item) = step.parse().ok().and_then(|index: usize| items.get_mut(index)) {
+                drop_blank(item, rest, known.and_then(TypeRef::items));
+            }
+        }
+        _ => {}
+    }
+}
+
 /// Applies a JSON patch to every resource that a target selects.
 ///
 /// With `remembers`, as in `patches`, the resource stays known under the id that it has before the patch.
@@ -251,6 +290,8 @@ pub(super) fn apply_json(
         } else {
             json_patch::apply(patch, &mut resource.value)
         };
+        // On its way through JSON a blank field becomes an explicit null.
+        resource.blank_fields.clear();
         outcome
             .map_err(|error| KustomizeError::from(error).of_object("JSON patch", describe(resource.id())))?;
         if resource.value.as_object().is_none_or(serde_json::Map::is_empty) {

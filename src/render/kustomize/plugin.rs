@@ -17,9 +17,10 @@ use super::{
     json_patch,
     kustomization::{GeneratorArguments, Image, Patch, ReplacementEntry, Replica},
     load::{Loader, Root},
+    manifest::Manifest,
     patch::{self, Content, Permissions, Target},
     replacement::Replacement,
-    resource::{Manifest, Resource, describe, id_of},
+    resource::{Resource, describe, id_of},
     selector::Selector,
     transform::{Step, ValueTarget, image, pairs},
 };
@@ -298,8 +299,11 @@ impl Plugins<'_> {
                 ("", None) => replacements.push(Replacement::default()),
                 (path, None) => {
                     let (file, value) = self.loader.configuration(self.root, path)?;
-                    let is_list = value.is_array();
-                    let list = if is_list { value } else { Value::Array(vec![value]) };
+                    let list = if value.is_array() {
+                        value.as_ref().clone()
+                    } else {
+                        json!([value.as_ref()])
+                    };
                     let listed: Vec<Replacement> = decode(&list, UnknownFields::Reject)
                         .map_err(|source| KustomizeError::Decode { file, source })?;
                     replacements.extend(listed);
@@ -365,11 +369,7 @@ impl Plugins<'_> {
         if let (false, Some(Value::Object(metadata))) = (namespace.is_empty(), value.get_mut("metadata")) {
             metadata.insert("namespace".to_owned(), Value::from(namespace.as_str()));
         }
-        let resource = Resource::new(Manifest {
-            value,
-            file: Some(self.root.file.clone()),
-            line: 1,
-        });
+        let resource = Resource::new(Manifest::generated(value, &self.root.file));
         Ok(Generated {
             resource,
             behavior: String::new(),

@@ -7,214 +7,12 @@
 //! Each renaming step first stores the id that the resource has: selectors, patches, name references and vars know a
 //! resource by its former names too. kustomize keeps this memory in annotations of the object, here it stays outside.
 
-use std::{fmt, rc::Rc};
+use std::rc::Rc;
 
 use serde_json::{Map, Value};
 
-use super::{error::KustomizeError, fieldspec::gvk_of, filter::scalar_text, schema, selector::Id};
-use crate::{
-    files::RepoPath,
-    object::{
-        type_name,
-        yaml::{self, DuplicateKeys, Schema},
-    },
-};
-
-/// How deep lists of lists (`kind: List`) are unpacked.
-const LIST_DEPTH: usize = 32;
-
-/// One object as a file has it.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) struct Manifest {
-    pub value: Value,
-    pub file: Option<RepoPath>,
-    /// The line on which its document begins, from 1.
-    pub line: usize,
-}
-
-impl Manifest {
-    /// Reads the objects of a YAML text: lists are unpacked, empty documents dropped.
-    ///
-    /// # Errors
-    /// When the text is no YAML, or a document has no kind or no name.
-    pub fn parse(text: &[u8], file: Option<&RepoPath>) -> Result<Vec<Self>, KustomizeError> {
-        let options = yaml::Options::new(Schema::Yaml12ish, DuplicateKeys::Error);
-        Self::parse_with(text, file, &options)
-    }
-
-    /// Reads the objects of a patch. Its keys meet those of the object as text: `80:` is the key `"80"`.
-    ///
-    /// # Errors
-    /// As [`Manifest::parse`].
-    pub fn parse_patch(text: &[u8], file: Option<&RepoPath>) -> Result<Vec<Self>, KustomizeError> {
-        let mut options = yaml::Options::new(Schema::Yaml12ish, DuplicateKeys::Error);
-        options.keys_become_text = true;
-        Self::parse_with(text, file, &options)
-    }
-
-    fn parse_with(
-        text: &[u8],
-        file: Option<&RepoPath>,
-        options: &yaml::Options,
-    ) -> Result<Vec<Self>, KustomizeError> {
-        let documents = yaml::parse(text, options).map_err(|source| match file {
-            Some(file) => KustomizeError::Yaml {
-                file: file.clone(),
-                source,
-            },
-            None => KustomizeError::InlineYaml(source),
-        })?;
-        let mut manifests = Vec::with_capacity(documents.len());
-        let mut lists = Vec::new();
-        for document in documents {
-            let place = Place {
-                file,
-                line: document.line,
-            };
-            match document.value {
-                Value::Null => {}
-                value if is_list(&value) => lists.push((value, document.line)),
-                value => manifests.push(place.manifest(value)?),
-            }
-        }
-        for (value, line) in lists {
-            Place { file, line }.unpack(value, &mut manifests, 0)?;
-        }
-        Ok(manifests)
-    }
-}
-
-/// Annotations are text, also where a number or a boolean is written without quotes.
-fn write_out_annotations(value: &mut Value) {
-    let annotations = value
-        .get_mut("metadata")
-        .and_then(|metadata| metadata.get_mut("annotations"));
-    let Some(Value::Object(annotations)) = annotations else {
-        return;
-    };
-    for text in annotations.values_mut() {
-        if let Value::Bool(_) | Value::Number(_) | Value::Null = text
-            && let Some(written) = scalar_text(text)
-        {
-            *text = Value::String(written);
-        }
-    }
-}
-
-fn is_list(value: &Value) -> bool {
-    let kind = value.get("kind").and_then(Value::as_str).unwrap_or_default();
-    kind == "List" || (kind.ends_with("List") && value.get("items").is_some())
-}
-
-#[derive(Clone, Copy)]
-struct Place<'a> {
-    file: Option<&'a RepoPath>,
-    line: usize,
-}
-
-impl fmt::Display for Place<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.file {
-            Some(file) => write!(f, "'{file}', document at line {}", self.line),
-            None => write!(f, "inline YAML, document at line {}", self.line),
-        }
-    }
-}
-
-impl Place<'_> {
-    fn manifest(self, value: Value) -> Result<Manifest, KustomizeError> {
-        let fail = |problem: String| Err(KustomizeError::invalid(format!("{self}: {problem}")));
-        let Value::Object(fields) = &value else {
-            return fail(format!(
-                "a resource must be a mapping, but this is {}",
-                type_name(&value)
-            ));
-        };
-        let text = |value: Option<&Value>| value.and_then(Value::as_str).unwrap_or_default().to_owned();
-        let kind = text(fields.get("kind"));
-        match fields.get("kind") {
-            Some(Value::String(kind)) if !kind.is_empty() => {}
-            None | Some(Value::Null | Value::String(_)) => return fail("field 'kind' is missing".to_owned()),
-            Some(_) => return fail("field 'kind' must be a string".to_owned()),
-        }
-        if !matches!(
-            fields.get("apiVersion"),
-            None | Some(Value::Null | Value::String(_))
-        ) {
-            return fail(format!("{kind}: field 'apiVersion' must be a string"));
-        }
-        let metadata = match fields.get("metadata") {
-            Some(Value::Object(metadata)) => metadata,
-            None | Some(Value::Null) => return fail(format!("{kind}: field 'metadata.name' is missing")),
-            Some(_) => return fail(format!("{kind}: field 'metadata' must be a mapping")),
-        };
-        match metadata.get("name") {
-            Some(Value::String(name)) if !name.is_empty() => {}
-            None | Some(Value::Null | Value::String(_)) => {
-                return fail(format!("{kind}: field 'metadata.name' is missing"));
-            }
-            Some(_) => {
-                return fail(format!(
-                    "{kind}: field 'metadata.name' must be a string (put it in quotes)"
-                ));
-            }
-        }
-        if !matches!(
-            metadata.get("namespace"),
-            None | Some(Value::Null | Value::String(_))
-        ) {
-            return fail(format!(
-                "{kind}: field 'metadata.namespace' must be a string (put it in quotes)"
-            ));
-        }
-        for field in ["labels", "annotations"] {
-            match metadata.get(field) {
-                None | Some(Value::Null | Value::Object(_)) => {}
-                Some(_) => {
-                    return fail(format!(
-                        "{kind}: field 'metadata.{field}' must be a mapping of strings"
-                    ));
-                }
-            }
-        }
-        let mut manifest = Manifest {
-            value,
-            file: self.file.cloned(),
-            line: self.line,
-        };
-        write_out_annotations(&mut manifest.value);
-        Ok(manifest)
-    }
-
-    fn unpack(self, list: Value, manifests: &mut Vec<Manifest>, depth: usize) -> Result<(), KustomizeError> {
-        if depth > LIST_DEPTH {
-            return Err(KustomizeError::invalid(format!(
-                "{self}: lists are nested too deep"
-            )));
-        }
-        let Value::Object(mut fields) = list else {
-            return Ok(());
-        };
-        let items = match fields.shift_remove("items") {
-            None | Some(Value::Null) => return Ok(()),
-            Some(Value::Array(items)) => items,
-            Some(other) => {
-                let found = type_name(&other);
-                return Err(KustomizeError::invalid(format!(
-                    "{self}: field 'items' must be a list, but is {found}"
-                )));
-            }
-        };
-        for item in items {
-            if is_list(&item) {
-                self.unpack(item, manifests, depth + 1)?;
-            } else if !item.is_null() {
-                manifests.push(self.manifest(item)?);
-            }
-        }
-        Ok(())
-    }
-}
+use super::{fieldspec::gvk_of, manifest::Manifest, schema, selector::Id};
+use crate::files::RepoPath;
 
 /// Where something comes from, for `buildMetadata`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -278,6 +76,8 @@ pub(super) struct Resource {
     pub line: usize,
     pub origin: Option<Rc<Provenance>>,
     pub transformations: Vec<Rc<Provenance>>,
+    /// Paths of the fields that are null because nothing is written there.
+    pub blank_fields: Vec<Vec<String>>,
     /// A patch removed it.
     pub is_deleted: bool,
 }
@@ -297,6 +97,7 @@ impl Resource {
             line: manifest.line,
             origin: None,
             transformations: Vec::new(),
+            blank_fields: manifest.blank_fields,
             is_deleted: false,
         }
     }

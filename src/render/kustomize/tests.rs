@@ -408,3 +408,30 @@ fn no_cut_of_a_kustomization_makes_a_panic() {
         let _ = build_with(tree(&[("kustomization.yaml", "")]), ".", &options);
     }
 }
+
+#[test]
+fn a_strategic_patch_drops_blank_fields_and_keeps_explicit_nulls() {
+    let deployment = "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: d}\nspec:\n  blank:\n  kept: null\n  template:\n    \
+                      spec:\n      containers:\n      - name: c\n        env:\n      tolerations:\n      - key:\n";
+    let patch = "patches: [{target: {kind: Deployment}, patch: '{apiVersion: v1, kind: X, metadata: {name: x}, a: b}'}]";
+    let files = |patch: &str| {
+        let kustomization = format!("resources: [d.yaml]\n{patch}\n");
+        built(
+            &[("kustomization.yaml", &kustomization), ("d.yaml", deployment)],
+            ".",
+        )
+        .objects[0]["spec"]
+            .clone()
+    };
+    let pod = |container: Value| json!({"containers": [container], "tolerations": [{"key": null}]});
+    assert_eq!(
+        files(patch),
+        json!({"kept": null, "template": {"spec": pod(json!({"name": "c"}))}}),
+        "lists that are not merged are left alone"
+    );
+    let untouched = pod(json!({"env": null, "name": "c"}));
+    assert_eq!(
+        files(""),
+        json!({"blank": null, "kept": null, "template": {"spec": untouched}})
+    );
+}

@@ -20,9 +20,10 @@ use super::{
     hash,
     json_patch::Patch as JsonPatch,
     kustomization::Image,
+    manifest::Manifest,
     patch::{self, Permissions, Target},
     replacement::{self, Replacement},
-    resource::{Manifest, Provenance, Resource, describe, is_selected},
+    resource::{Provenance, Resource, describe, is_selected},
     resources::Resources,
     schema::Schema,
 };
