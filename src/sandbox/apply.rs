@@ -279,7 +279,9 @@ pub fn track_update(live: Option<&Value>, new: Value, schema: &TypeRef, operatio
     };
     let mut object = new;
     remove_managed_fields(&mut object);
-    if !managers.is_empty() || live.is_none() {
+    // An object that was stored without managers is not tracked before its first apply.
+    let is_stored = live.is_some_and(|live| live.pointer("/metadata/uid").is_some());
+    if !managers.is_empty() || !is_stored {
         let before = match live {
             Some(live) => without_managed_fields(live),
             None => defaults::zero_object(&object, schema),

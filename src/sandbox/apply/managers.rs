@@ -217,6 +217,12 @@ impl Managers {
                 }
             }
             if !conflicts.is_empty() {
+                // The API server names appliers before updaters of the same name.
+                conflicts.sort_by(|a, b| {
+                    let order =
+                        |conflict: &Conflict| (conflict.manager.name.clone(), !conflict.manager.applies);
+                    order(a).cmp(&order(b))
+                });
                 return Err(conflicts);
             }
         }
