@@ -6,6 +6,7 @@ mod drift;
 mod ignored;
 mod properties;
 mod secrets;
+mod served;
 mod settled;
 
 use serde_json::{Value, json};
