@@ -15,6 +15,7 @@ pub mod controllers;
 mod convert;
 mod crd;
 mod custom;
+mod decode;
 mod defaults;
 mod discovery;
 pub mod fault;

@@ -9,6 +9,8 @@
 //! Every method is synchronous and atomic: one lock is held from reading the old state to writing the new one.
 //! Objects go in and out as JSON values in any served version; they are kept in the storage version of their kind.
 
+mod admit;
+mod apply;
 mod chores;
 mod delete;
 mod write;
@@ -20,9 +22,10 @@ use std::time::Duration;
 use serde_json::Value;
 use tokio::sync::{Notify, watch};
 
+pub(super) use self::apply::{Apply, types_of};
 pub use self::delete::{DeleteOutcome, DeleteRequest, Propagation};
-pub(super) use self::write::{Apply, stale, subject, types_of};
 pub use self::write::{FieldValidation, WriteOptions, now};
+pub(super) use self::write::{stale, subject};
 use super::kinds::{Registry, Resource};
 use super::status::ApiError;
 pub use super::storage::EventKind;

@@ -387,6 +387,36 @@ async fn bodies_that_make_no_sense_are_refused() {
 }
 
 #[tokio::test]
+async fn values_of_the_wrong_type_are_refused() {
+    let world = World::new();
+    let mut object = deployment("web");
+    object["spec"]["replicas"] = json!("two");
+    let answer = world.post(DEPLOYMENTS, &object).await;
+    assert_eq!(reason(&answer), (400, "BadRequest"));
+    assert!(
+        answer.1["message"]
+            .as_str()
+            .unwrap()
+            .contains("cannot unmarshal string")
+    );
+    let mut object = config_map("a", json!({}));
+    object["metadata"]["labels"] = json!({"n": 1});
+    assert_eq!(
+        reason(&world.post(CONFIG_MAPS, &object).await),
+        (400, "BadRequest")
+    );
+}
+
+#[tokio::test]
+async fn a_dropped_sandbox_ends_its_watches() {
+    let world = World::new();
+    let kind = skiff::object::GroupKind::new("", "Lease");
+    let mut changes = world.sandbox.store().watch(&kind);
+    drop(world);
+    assert!(changes.next().await.is_none());
+}
+
+#[tokio::test]
 async fn reviews_are_always_allowed_and_are_no_writes() {
     let world = World::new();
     let review = json!({"apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectAccessReview",

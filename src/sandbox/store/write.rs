@@ -13,14 +13,16 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value};
 
-use super::super::apply::{self, ApplyError, Conflict, Operation};
 use super::super::kinds::{Generation, Resource};
 use super::super::status::{ApiError, Cause, Subject};
 use super::super::{convert, custom, defaults, prepare, validation};
+use super::admit::{
+    carry_subresources, carry_system_fields, check_types, check_versions, counts, identify, prune_input,
+    unchanged,
+};
+use super::apply::Tracker;
 use super::chores::Chore;
 use super::{State, Store, key_of, text};
-use crate::object::fields::FieldSet;
-use crate::object::schema::{self, TypeRef};
 
 /// What to do with fields that the kind does not have.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -68,20 +70,11 @@ pub fn now() -> String {
 
 /// Whether the managed fields of a new state are still to be counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Tracking {
+pub(super) enum Tracking {
     /// They are.
     Count,
     /// Server-side apply did it.
     Done,
-}
-
-/// A server-side apply, as the request states it.
-#[derive(Debug)]
-pub(in super::super) struct Apply {
-    /// The applied configuration.
-    pub object: Value,
-    /// Take fields from other managers.
-    pub force: bool,
 }
 
 impl Store {
@@ -118,120 +111,6 @@ impl Store {
         self.inner.work.notify_one();
         Ok((updated, false))
     }
-
-    /// Server-side apply. Returns the new state and whether the object was created.
-    pub(in super::super) fn apply_in(
-        &self,
-        resource: &Resource,
-        subresource: &str,
-        namespace: &str,
-        name: &str,
-        options: &WriteOptions,
-        mut apply: Apply,
-    ) -> Result<(Value, bool), ApiError> {
-        let mut state = self.lock();
-        let live = match state.live(resource, namespace, name) {
-            Ok(live) => Some(live),
-            Err(missing) if !subresource.is_empty() => return Err(missing),
-            Err(_) => None,
-        };
-        let version = text(&apply.object, "/metadata/resourceVersion").to_owned();
-        match &live {
-            Some(live) if !version.is_empty() && version != text(live, "/metadata/resourceVersion") => {
-                return Err(stale(resource, name));
-            }
-            None if !version.is_empty() && version != "0" => {
-                return Err(ApiError::not_found(subject(resource, name)));
-            }
-            _ => {}
-        }
-        if let Some(metadata) = apply.object.get_mut("metadata").and_then(Value::as_object_mut) {
-            metadata.shift_remove("resourceVersion");
-        }
-        prune_input(resource, &mut apply.object, options)?;
-        prepare::decode(resource, &mut apply.object);
-        let tracker = Tracker::new(resource, subresource);
-        let merged = tracker
-            .with(&options.manager, |operation| {
-                apply::apply(
-                    live.as_ref(),
-                    &apply.object,
-                    &tracker.types,
-                    operation,
-                    apply.force,
-                )
-            })
-            .map_err(apply_error)?;
-        let (value, created) = match live {
-            Some(live) => (
-                state.update(resource, subresource, &live, merged, options, Tracking::Done)?,
-                false,
-            ),
-            None => (
-                state.create(resource, namespace, merged, options, Tracking::Done)?,
-                true,
-            ),
-        };
-        drop(state);
-        self.inner.work.notify_one();
-        Ok((value, created))
-    }
-}
-
-fn apply_error(error: ApplyError) -> ApiError {
-    let message = error.to_string();
-    match error {
-        ApplyError::Conflicts(conflicts) => {
-            ApiError::apply_conflict(message, conflicts.iter().map(conflict_cause).collect())
-        }
-        ApplyError::BadRequest(_) => ApiError::bad_request(message),
-        ApplyError::DoesNotFit { .. } => ApiError::new(500, "", message),
-    }
-}
-
-fn conflict_cause(conflict: &Conflict) -> Cause {
-    Cause {
-        reason: "FieldManagerConflict",
-        message: conflict.message(),
-        field: conflict.field(),
-    }
-}
-
-/// What the counting of managed fields needs to know of a resource.
-struct Tracker {
-    types: TypeRef,
-    reset: FieldSet,
-    api_version: String,
-    subresource: String,
-}
-
-impl Tracker {
-    fn new(resource: &Resource, subresource: &str) -> Self {
-        let types = types_of(resource);
-        let reset = apply::reset_fields(&types, subresource, resource.status);
-        Self {
-            types,
-            reset,
-            api_version: resource.api_version(),
-            subresource: subresource.to_owned(),
-        }
-    }
-
-    fn with<T>(&self, manager: &str, act: impl FnOnce(&Operation<'_>) -> T) -> T {
-        act(&Operation {
-            manager,
-            api_version: &self.api_version,
-            subresource: &self.subresource,
-            now: &now(),
-            reset: &self.reset,
-        })
-    }
-
-    fn track(&self, live: Option<&Value>, new: Value, manager: &str) -> Value {
-        self.with(manager, |operation| {
-            apply::track_update(live, new, &self.types, operation)
-        })
-    }
 }
 
 /// The resource and an object's name, for refusals.
@@ -256,49 +135,6 @@ pub(in super::super) fn stale(resource: &Resource, name: &str) -> ApiError {
     ApiError::conflict(subject(resource, name), why)
 }
 
-/// The typed schema of a resource.
-pub(in super::super) fn types_of(resource: &Resource) -> TypeRef {
-    match &resource.custom {
-        Some(custom) => custom.types.clone(),
-        None => schema::built_in(&resource.gvk()).unwrap_or_else(TypeRef::deduced),
-    }
-}
-
-/// Removes unknown fields of custom resources, and refuses or warns as asked.
-fn prune_input(resource: &Resource, object: &mut Value, options: &WriteOptions) -> Result<(), ApiError> {
-    let Some(custom) = &resource.custom else {
-        return report_unknown(resource, &defaults::unknown_fields(object), options);
-    };
-    if custom.preserve_unknown_fields || custom.schema.is_null() {
-        return Ok(());
-    }
-    let unknown = custom::prune(object, &custom.schema);
-    report_unknown(resource, &unknown, options)
-}
-
-fn report_unknown(resource: &Resource, unknown: &[String], options: &WriteOptions) -> Result<(), ApiError> {
-    if unknown.is_empty() {
-        return Ok(());
-    }
-    let listed: Vec<String> = unknown
-        .iter()
-        .map(|field| format!("unknown field {field:?}"))
-        .collect();
-    match options.field_validation {
-        FieldValidation::Ignore => {}
-        FieldValidation::Warn => options.warnings.borrow_mut().extend(listed),
-        FieldValidation::Strict => {
-            return Err(ApiError::bad_request(format!(
-                "{kind} in version {version:?} cannot be handled as a {kind}: strict decoding error: {}",
-                listed.join(", "),
-                kind = resource.kind,
-                version = resource.version,
-            )));
-        }
-    }
-    Ok(())
-}
-
 impl State {
     /// The live object in the resource's version.
     pub(in super::super) fn live(
@@ -312,7 +148,7 @@ impl State {
         Ok(convert::to_served(resource, stored.value()))
     }
 
-    fn create(
+    pub(super) fn create(
         &mut self,
         resource: &Resource,
         namespace: &str,
@@ -331,6 +167,7 @@ impl State {
         if tracking == Tracking::Count {
             prune_input(resource, &mut object, options)?;
         }
+        check_types(resource, &object)?;
         prepare::decode(resource, &mut object);
         self.default(resource, &mut object);
         if resource.status
@@ -392,7 +229,7 @@ impl State {
         Ok(convert::to_served(resource, stored))
     }
 
-    fn update(
+    pub(super) fn update(
         &mut self,
         resource: &Resource,
         subresource: &str,
@@ -414,6 +251,7 @@ impl State {
         if tracking == Tracking::Count {
             prune_input(resource, &mut object, options)?;
         }
+        check_types(resource, &object)?;
         prepare::decode(resource, &mut object);
         carry_system_fields(live, &mut object);
         carry_subresources(resource, subresource, live, &mut object);
@@ -524,182 +362,6 @@ impl State {
 
 pub(super) fn metadata_mut(object: &mut Value) -> Option<&mut Map<String, Value>> {
     object.get_mut("metadata").and_then(Value::as_object_mut)
-}
-
-/// Checks or fills in `apiVersion`, `kind`, `metadata` and the namespace.
-fn identify(resource: &Resource, namespace: &str, object: &mut Value) -> Result<(), ApiError> {
-    let Some(map) = object.as_object_mut() else {
-        return Err(ApiError::bad_request(format!(
-            "{kind} in version {version:?} cannot be handled as a {kind}: json: cannot unmarshal into Go value of type {kind}",
-            kind = resource.kind,
-            version = resource.version,
-        )));
-    };
-    let api_version = resource.api_version();
-    let given = map.get("apiVersion").and_then(Value::as_str).unwrap_or_default();
-    if !given.is_empty() && given != api_version {
-        return Err(ApiError::bad_request(format!(
-            "the API version in the data ({given}) does not match the expected API version ({api_version})"
-        )));
-    }
-    let kind = map.get("kind").and_then(Value::as_str).unwrap_or_default();
-    if !kind.is_empty() && kind != resource.kind {
-        return Err(ApiError::bad_request(format!(
-            "{kind} in version {:?} cannot be handled as a {}: no kind {kind:?} is registered for this resource",
-            resource.version, resource.kind
-        )));
-    }
-    map.insert("apiVersion".to_owned(), Value::from(api_version));
-    map.insert("kind".to_owned(), Value::from(resource.kind.as_str()));
-    let metadata = map.entry("metadata").or_insert(Value::Null);
-    if metadata.is_null() {
-        *metadata = Value::Object(Map::new());
-    }
-    let Some(metadata) = metadata.as_object_mut() else {
-        return Err(ApiError::bad_request(format!(
-            "{kind} in version {version:?} cannot be handled as a {kind}: json: cannot unmarshal into Go struct field {kind}.metadata of type v1.ObjectMeta",
-            kind = resource.kind,
-            version = resource.version,
-        )));
-    };
-    let given = metadata
-        .get("namespace")
-        .and_then(Value::as_str)
-        .unwrap_or_default();
-    if !given.is_empty() && given != namespace {
-        return Err(ApiError::bad_request(
-            "the namespace of the provided object does not match the namespace sent on the request",
-        ));
-    }
-    for field in ["labels", "annotations", "finalizers", "ownerReferences"] {
-        let empty = match metadata.get(field) {
-            Some(Value::Null) => true,
-            Some(Value::Object(map)) => map.is_empty(),
-            Some(Value::Array(list)) => list.is_empty(),
-            _ => false,
-        };
-        if empty {
-            metadata.shift_remove(field);
-        }
-    }
-    metadata.retain(|_, value| !value.is_null());
-    Ok(())
-}
-
-/// Optimistic concurrency: the resource version and the uid that an update states must be the live ones.
-fn check_versions(resource: &Resource, live: &Value, object: &Value, name: &str) -> Result<(), ApiError> {
-    let uid = text(object, "/metadata/uid");
-    let live_uid = text(live, "/metadata/uid");
-    if !uid.is_empty() && uid != live_uid {
-        let why = format!("Precondition failed: UID in precondition: {uid}, UID in object meta: {live_uid}");
-        return Err(ApiError::conflict(subject(resource, name), &why));
-    }
-    let version = text(object, "/metadata/resourceVersion");
-    if version.is_empty() {
-        let unconditional = resource.custom.is_none()
-            && !matches!(
-                resource.kind.as_str(),
-                "Lease" | "CustomResourceDefinition" | "APIService" | "EndpointSlice"
-            );
-        if !unconditional {
-            let cause = Cause {
-                reason: "FieldValueInvalid",
-                message: "Invalid value: 0x0: must be specified for an update".to_owned(),
-                field: "metadata.resourceVersion".to_owned(),
-            };
-            return Err(ApiError::invalid(subject(resource, name), vec![cause]));
-        }
-    } else if version != text(live, "/metadata/resourceVersion") {
-        return Err(stale(resource, name));
-    }
-    Ok(())
-}
-
-/// What a client can neither set nor remove.
-fn carry_system_fields(live: &Value, object: &mut Value) {
-    let Some(metadata) = metadata_mut(object) else {
-        return;
-    };
-    for field in [
-        "name",
-        "namespace",
-        "uid",
-        "resourceVersion",
-        "creationTimestamp",
-        "generation",
-        "deletionTimestamp",
-        "deletionGracePeriodSeconds",
-        "selfLink",
-    ] {
-        match live.pointer("/metadata").and_then(|m| m.get(field)) {
-            Some(value) => {
-                metadata.insert(field.to_owned(), value.clone());
-            }
-            None => {
-                metadata.shift_remove(field);
-            }
-        }
-    }
-    if !metadata.contains_key("managedFields")
-        && let Some(managed) = live.pointer("/metadata/managedFields")
-    {
-        metadata.insert("managedFields".to_owned(), managed.clone());
-    }
-}
-
-/// The main resource keeps the live status; a status update keeps everything else.
-fn carry_subresources(resource: &Resource, subresource: &str, live: &Value, object: &mut Value) {
-    if subresource == "status" {
-        let status = object.get("status").cloned();
-        let managed = object.pointer("/metadata/managedFields").cloned();
-        let mut kept = live.clone();
-        if let Some(map) = kept.as_object_mut() {
-            match status {
-                Some(status) => map.insert("status".to_owned(), status),
-                None => map.shift_remove("status"),
-            };
-        }
-        if let (Some(metadata), Some(managed)) = (metadata_mut(&mut kept), managed) {
-            metadata.insert("managedFields".to_owned(), managed);
-        }
-        *object = kept;
-    } else if resource.status
-        && let Some(map) = object.as_object_mut()
-    {
-        match live.get("status") {
-            Some(status) => map.insert("status".to_owned(), status.clone()),
-            None => map.shift_remove("status"),
-        };
-    }
-}
-
-/// The part of an object whose change counts as a new generation.
-fn counts(object: &Value) -> Value {
-    let Some(map) = object.as_object() else {
-        return Value::Null;
-    };
-    let ignored = |field: &str| matches!(field, "metadata" | "status" | "apiVersion" | "kind");
-    map.iter()
-        .filter(|(field, _)| !ignored(field))
-        .map(|(field, value)| (field.clone(), value.clone()))
-        .collect()
-}
-
-/// Whether two states differ in nothing but the times in their managed fields.
-fn unchanged(live: &Value, object: &Value) -> bool {
-    let timeless = |value: &Value| {
-        let mut value = value.clone();
-        let entries = value
-            .pointer_mut("/metadata/managedFields")
-            .and_then(Value::as_array_mut);
-        for entry in entries.into_iter().flatten() {
-            if let Some(entry) = entry.as_object_mut() {
-                entry.shift_remove("time");
-            }
-        }
-        value
-    };
-    timeless(live) == timeless(object)
 }
 
 /// Five characters, as `generateName` gets them.
