@@ -117,17 +117,21 @@ pub fn resources(registry: &Registry, group: &str, version: &str) -> Option<Valu
     }))
 }
 
-/// The aggregated form of everything under `/api` or `/apis`.
-pub fn aggregated(registry: &Registry, core: bool) -> Value {
+/// The aggregated form of everything under `/api` or `/apis`. Groups whose server does not answer are stale and empty.
+pub fn aggregated(registry: &Registry, core: bool, is_down: impl Fn(&str) -> bool) -> Value {
     let groups: Vec<Value> = registry
         .groups()
         .iter()
         .filter(|group| group.is_empty() == core)
         .map(|group| {
+            let down = is_down(group);
             let versions: Vec<Value> = registry
                 .versions(group)
                 .iter()
                 .map(|version| {
+                    if down {
+                        return json!({"version": version, "freshness": "Stale"});
+                    }
                     let resources: Vec<Value> = registry
                         .in_version(group, version)
                         .map(|resource| aggregated_resource(resource))

@@ -185,6 +185,21 @@ impl Faults {
         struck
     }
 
+    /// Whether the discovery of one group is to fail; only rules that name the group count.
+    pub(super) fn strike_group(&self, request: &RequestRecord) -> bool {
+        let mut armed = self.lock();
+        let mut rules = armed
+            .iter_mut()
+            .filter(|armed| armed.rule.group.is_some() && armed.rule.fits(request));
+        rules.any(|armed| {
+            armed.seen += 1;
+            let strikes =
+                armed.seen > armed.rule.skip && armed.rule.times.is_none_or(|times| armed.struck < times);
+            armed.struck += usize::from(strikes);
+            strikes
+        })
+    }
+
     fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Armed>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

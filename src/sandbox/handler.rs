@@ -22,7 +22,7 @@ use http::{HeaderValue, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt as _, Limited};
 use serde_json::Value;
 
-use super::fault::{Fault, Faults, RequestLog};
+use super::fault::{Fault, Faults, RequestLog, RequestRecord};
 use super::kinds::{Resource, Verbs};
 use super::output::{self, Format};
 use super::request::{ApiRequest, Target};
@@ -175,7 +175,15 @@ impl Handler {
             ["version"] => Some(discovery::version()),
             ["healthz" | "livez" | "readyz", ..] => return Ok(output::text(StatusCode::OK, "ok")),
             ["api" | "apis"] if discovery::wants_aggregated(&request.accept) => {
-                let document = discovery::aggregated(&state.registry, segments == ["api"]);
+                let document = discovery::aggregated(&state.registry, segments == ["api"], |group| {
+                    let asked = RequestRecord {
+                        verb: "discovery".to_owned(),
+                        group: group.to_owned(),
+                        ..RequestRecord::default()
+                    };
+                    // A rule without a group has struck the request itself.
+                    self.faults.strike_group(&asked)
+                });
                 return Ok(output::json_as(&document, discovery::AGGREGATED));
             }
             ["api"] => Some(discovery::core_versions()),

@@ -99,6 +99,18 @@ async fn discovery_of_one_group_can_fail() {
     world.sandbox.faults().inject(rule, Fault::Unavailable);
     assert_eq!(world.get("/apis/apps/v1").await.0, 503);
     assert_eq!(world.get("/apis/batch/v1").await.0, 200);
+    let accept = [(
+        "accept",
+        "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList",
+    )];
+    let (_, aggregated) = world.send_with("GET", "/apis", &accept, "").await;
+    for group in aggregated["items"].as_array().unwrap() {
+        let stale = group["metadata"]["name"] == "apps";
+        assert_eq!(
+            group["versions"][0]["freshness"],
+            if stale { "Stale" } else { "Current" }
+        );
+    }
 }
 
 #[tokio::test]

@@ -255,7 +255,9 @@ impl State {
         prepare::decode(resource, &mut object);
         carry_system_fields(live, &mut object);
         carry_subresources(resource, subresource, live, &mut object);
-        prepare::carry(resource, live, &mut object);
+        if subresource != "finalize" {
+            prepare::carry(resource, live, &mut object);
+        }
         self.default(resource, &mut object);
         if tracking == Tracking::Count {
             object = Tracker::new(resource, subresource).track(Some(live), object, &options.manager);
