@@ -201,3 +201,18 @@ async fn a_namespace_takes_its_contents_with_it() {
     let answer = world.delete("/api/v1/namespaces/default", &json!({})).await;
     assert_eq!(reason(&answer), (403, "Forbidden"));
 }
+
+#[tokio::test]
+async fn a_namespace_can_be_finalized_by_hand() {
+    let world = World::new();
+    let mut namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop"}});
+    world.post("/api/v1/namespaces", &namespace).await;
+    let mut held = config_map("held", json!({}));
+    held["metadata"]["finalizers"] = json!(["example.com/hold"]);
+    world.post("/api/v1/namespaces/shop/configmaps", &held).await;
+    world.delete("/api/v1/namespaces/shop", &json!({})).await;
+    namespace["spec"] = json!({"finalizers": []});
+    let (code, answer) = world.put("/api/v1/namespaces/shop/finalize", &namespace).await;
+    assert_eq!(code, 200, "{answer}");
+    assert_eq!(world.get("/api/v1/namespaces/shop").await.0, 404);
+}
