@@ -1,0 +1,374 @@
+//! The live objects of the watched kinds, as far as anybody asks for them.
+//!
+//! Kept of each object: its version and uid, which application tracks it, and, where an application tracks or
+//! declares it, its body as compact JSON without what comparison and health do not need. So ten thousand objects of
+//! other people cost their names. All of it is synchronous state behind a lock; watches feed it and learn from it
+//! which applications an event concerns.
+
+use std::{
+    collections::{BTreeSet, HashMap, HashSet},
+    hash::{DefaultHasher, Hash, Hasher},
+    sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
+};
+
+use serde_json::Value;
+
+use super::LiveRules;
+use crate::object::{Gvk, Object, ObjectKey};
+
+/// A live object as it is kept.
+#[derive(Clone, Debug)]
+pub struct LiveObject {
+    /// Kind and version that it was read in.
+    pub gvk: Arc<Gvk>,
+    /// Its identity.
+    pub key: Arc<ObjectKey>,
+    /// `metadata.uid`.
+    pub uid: Arc<str>,
+    /// `metadata.resourceVersion`.
+    pub resource_version: Arc<str>,
+    /// The instance name of the application that it is tracked by.
+    pub owner: Option<Arc<str>>,
+    /// Whether it has owner references: then it is somebody's child and never managed itself.
+    pub is_child: bool,
+    body: Option<Arc<[u8]>>,
+}
+
+impl LiveObject {
+    /// The object without what is not kept; `None` where nobody has asked for its body yet.
+    pub fn object(&self) -> Option<Object> {
+        let value: Value = serde_json::from_slice(self.body.as_deref()?).ok()?;
+        Object::from_value(value).ok()
+    }
+
+    /// Identifies the object and what is kept of it: equal as long as neither changes.
+    pub fn hash(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        (&self.uid, &self.body).hash(&mut hasher);
+        hasher.finish()
+    }
+
+    /// Whether the body is kept.
+    pub fn has_body(&self) -> bool {
+        self.body.is_some()
+    }
+}
+
+/// The index of live objects.
+pub struct LiveIndex {
+    rules: LiveRules,
+    state: RwLock<State>,
+}
+
+#[derive(Default)]
+struct State {
+    kinds: HashMap<Arc<Gvk>, KindObjects>,
+    /// Who declares an object, tracked or not: its events concern them too.
+    declared: HashMap<Arc<ObjectKey>, Vec<Arc<str>>>,
+    declarations: HashMap<Arc<str>, Vec<Arc<ObjectKey>>>,
+}
+
+#[derive(Default)]
+struct KindObjects {
+    objects: HashMap<Arc<ObjectKey>, LiveObject>,
+    by_owner: HashMap<Arc<str>, BTreeSet<Arc<ObjectKey>>>,
+}
+
+impl LiveIndex {
+    /// An empty index.
+    pub fn new(rules: LiveRules) -> Self {
+        Self { rules, state: RwLock::default() }
+    }
+
+    /// Takes in an object that a watch, a read or a write showed. Returns the applications that it concerns, or
+    /// nothing when what is kept of it did not change.
+    ///
+    /// An older version than the one that is known changes nothing: the answer to a write may be ahead of the watch.
+    pub fn observe(&self, gvk: &Arc<Gvk>, object: &Object) -> Vec<Arc<str>> {
+        let key = Arc::new(object.key());
+        let owner: Option<Arc<str>> = (self.rules.owner)(object).map(Into::into);
+        let wanted = owner.is_some() || self.read().declared.contains_key(&key);
+        // Stripping and writing out is the costly part and needs no lock.
+        let body = wanted.then(|| self.body(object.value()));
+        let live = LiveObject {
+            gvk: Arc::clone(gvk),
+            key: Arc::clone(&key),
+            uid: object.uid().into(),
+            resource_version: object.resource_version().into(),
+            is_child: object
+                .value()
+                .pointer("/metadata/ownerReferences")
+                .and_then(Value::as_array)
+                .is_some_and(|owners| !owners.is_empty()),
+            owner,
+            body,
+        };
+        self.write().insert(live)
+    }
+
+    /// Takes an object out. Returns the applications that it concerned.
+    pub fn forget(&self, gvk: &Arc<Gvk>, key: &ObjectKey) -> Vec<Arc<str>> {
+        self.write().remove(gvk, key)
+    }
+
+    /// Takes out all objects of a kind that a full listing did not show.
+    pub fn retain(&self, gvk: &Arc<Gvk>, listed: &HashSet<ObjectKey>) -> Vec<Arc<str>> {
+        let mut state = self.write();
+        let Some(kind) = state.kinds.get(gvk) else { return Vec::new() };
+        let gone: Vec<Arc<ObjectKey>> =
+            kind.objects.keys().filter(|key| !listed.contains(key.as_ref())).cloned().collect();
+        let mut affected = Vec::new();
+        for key in gone {
+            affected.extend(state.remove(gvk, &key));
+        }
+        affected.sort();
+        affected.dedup();
+        affected
+    }
+
+    /// Drops all that is known of a kind, once it is not watched any more.
+    pub fn drop_kind(&self, gvk: &Gvk) {
+        self.write().kinds.remove(gvk);
+    }
+
+    /// Drops all bodies, because what is to be kept of them has changed. They are read anew where they are needed.
+    pub fn drop_bodies(&self) {
+        for kind in self.write().kinds.values_mut() {
+            for live in kind.objects.values_mut() {
+                live.body = None;
+            }
+        }
+    }
+
+    /// Says which objects an application declares, so that their bodies are kept and their events reach it.
+    pub fn declare(&self, application: &str, keys: impl IntoIterator<Item = ObjectKey>) {
+        let mut state = self.write();
+        let application: Arc<str> = application.into();
+        state.undeclare(&application);
+        let keys: Vec<Arc<ObjectKey>> = keys.into_iter().map(Arc::new).collect();
+        for key in &keys {
+            state.declared.entry(Arc::clone(key)).or_default().push(Arc::clone(&application));
+        }
+        if !keys.is_empty() {
+            state.declarations.insert(application, keys);
+        }
+    }
+
+    /// One object, in one version of its kind.
+    pub fn get(&self, gvk: &Gvk, key: &ObjectKey) -> Option<LiveObject> {
+        self.read().kinds.get(gvk)?.objects.get(key).cloned()
+    }
+
+    /// The objects that an application's tracking names, children left out. An object that is watched in two
+    /// versions of its kind comes once.
+    pub fn owned_by(&self, application: &str) -> Vec<LiveObject> {
+        let state = self.read();
+        let mut seen = HashSet::new();
+        let mut owned: Vec<LiveObject> = Vec::new();
+        for kind in state.kinds.values() {
+            for key in kind.by_owner.get(application).into_iter().flatten() {
+                if let Some(live) = kind.objects.get(key)
+                    && !live.is_child
+                    && (live.uid.is_empty() || seen.insert(Arc::clone(&live.uid)))
+                {
+                    owned.push(live.clone());
+                }
+            }
+        }
+        owned.sort_by(|a, b| a.key.cmp(&b.key));
+        owned
+    }
+
+    /// How many objects are known, for metrics.
+    pub fn len(&self) -> usize {
+        self.read().kinds.values().map(|kind| kind.objects.len()).sum()
+    }
+
+    /// Whether nothing is known.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn body(&self, value: &Value) -> Arc<[u8]> {
+        let stripped = (self.rules.strip)(value.clone());
+        serde_json::to_vec(&stripped).unwrap_or_default().into()
+    }
+
+    // A poisoned lock means that a thread panicked between two assignments; the state holds no invariant that this
+    // could break for longer than until the next event.
+    fn read(&self) -> RwLockReadGuard<'_, State> {
+        self.state.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, State> {
+        self.state.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn insert(&mut self, live: LiveObject) -> Vec<Arc<str>> {
+        let kind = self.kinds.entry(Arc::clone(&live.gvk)).or_default();
+        let mut affected: Vec<Arc<str>> = live.owner.iter().cloned().collect();
+        let key = match kind.objects.get_key_value(&live.key) {
+            Some((key, known)) => {
+                if known.uid == live.uid && is_older(&live.resource_version, &known.resource_version) {
+                    return Vec::new();
+                }
+                let unchanged = known.uid == live.uid
+                    && known.owner == live.owner
+                    && known.body == live.body
+                    && known.is_child == live.is_child;
+                if let Some(owner) = &known.owner
+                    && known.owner != live.owner
+                {
+                    affected.push(Arc::clone(owner));
+                    if let Some(keys) = kind.by_owner.get_mut(owner) {
+                        keys.remove(&live.key);
+                    }
+                }
+                let key = Arc::clone(key);
+                if unchanged {
+                    affected.clear();
+                    if let Some(known) = kind.objects.get_mut(&key) {
+                        known.resource_version = live.resource_version;
+                    }
+                    return affected;
+                }
+                key
+            }
+            None => Arc::clone(&live.key),
+        };
+        if let Some(owner) = &live.owner {
+            kind.by_owner.entry(Arc::clone(owner)).or_default().insert(Arc::clone(&key));
+        }
+        affected.extend(self.declared.get(&key).into_iter().flatten().cloned());
+        kind.objects.insert(key, live);
+        affected.sort();
+        affected.dedup();
+        affected
+    }
+
+    fn remove(&mut self, gvk: &Arc<Gvk>, key: &ObjectKey) -> Vec<Arc<str>> {
+        let Some(kind) = self.kinds.get_mut(gvk) else { return Vec::new() };
+        let Some(live) = kind.objects.remove(key) else { return Vec::new() };
+        let mut affected: Vec<Arc<str>> = self.declared.get(key).into_iter().flatten().cloned().collect();
+        if let Some(owner) = live.owner {
+            if let Some(keys) = kind.by_owner.get_mut(&owner) {
+                keys.remove(key);
+                if keys.is_empty() {
+                    kind.by_owner.remove(&owner);
+                }
+            }
+            affected.push(owner);
+        }
+        affected.sort();
+        affected.dedup();
+        affected
+    }
+
+    fn undeclare(&mut self, application: &Arc<str>) {
+        for key in self.declarations.remove(application).unwrap_or_default() {
+            if let Some(declarers) = self.declared.get_mut(&key) {
+                declarers.retain(|declarer| declarer != application);
+                if declarers.is_empty() {
+                    self.declared.remove(&key);
+                }
+            }
+        }
+    }
+}
+
+/// Resource versions are numbers on every API server there is; where one is not, the newcomer is taken.
+fn is_older(version: &str, than: &str) -> bool {
+    match (version.parse::<u64>(), than.parse::<u64>()) {
+        (Ok(version), Ok(than)) => version < than,
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn index() -> LiveIndex {
+        LiveIndex::new(LiveRules {
+            owner: Arc::new(|object| object.annotation("owner").map(str::to_owned)),
+            strip: Arc::new(|mut value| {
+                if let Some(metadata) = value.get_mut("metadata").and_then(Value::as_object_mut) {
+                    metadata.shift_remove("resourceVersion");
+                }
+                value
+            }),
+        })
+    }
+
+    fn gvk() -> Arc<Gvk> {
+        Arc::new(Gvk::new("", "v1", "ConfigMap"))
+    }
+
+    fn config_map(name: &str, owner: Option<&str>, version: u64, data: &str) -> Object {
+        let mut object = Object::from_value(json!({
+            "apiVersion": "v1", "kind": "ConfigMap",
+            "metadata": {"name": name, "namespace": "shop", "uid": name, "resourceVersion": version.to_string()},
+            "data": {"key": data},
+        }))
+        .unwrap();
+        if let Some(owner) = owner {
+            object.set_annotation("owner", owner);
+        }
+        object
+    }
+
+    #[test]
+    fn an_event_concerns_the_old_and_the_new_owner_and_who_declares_the_object() {
+        let index = index();
+        index.declare("declarer", [config_map("a", None, 0, "").key()]);
+        let affected = index.observe(&gvk(), &config_map("a", Some("first"), 1, "x"));
+        assert_eq!(affected, ["declarer".into(), "first".into()]);
+        let affected = index.observe(&gvk(), &config_map("a", Some("second"), 2, "x"));
+        assert_eq!(affected, ["declarer".into(), "first".into(), "second".into()]);
+        assert!(index.owned_by("first").is_empty());
+        assert_eq!(index.owned_by("second").len(), 1);
+        assert_eq!(index.forget(&gvk(), &config_map("a", None, 0, "").key()), ["declarer".into(), "second".into()]);
+    }
+
+    #[test]
+    fn an_event_that_changes_nothing_that_is_kept_concerns_nobody() {
+        let index = index();
+        index.observe(&gvk(), &config_map("a", Some("app"), 1, "x"));
+        assert!(index.observe(&gvk(), &config_map("a", Some("app"), 2, "x")).is_empty());
+        assert_eq!(&*index.owned_by("app")[0].resource_version, "2");
+    }
+
+    #[test]
+    fn an_event_that_is_older_than_the_answer_to_a_write_is_ignored() {
+        let index = index();
+        index.observe(&gvk(), &config_map("a", Some("app"), 5, "new"));
+        assert!(index.observe(&gvk(), &config_map("a", Some("app"), 4, "old")).is_empty());
+        let live = index.owned_by("app").remove(0).object().unwrap();
+        assert_eq!(live.value()["data"]["key"], "new");
+    }
+
+    #[test]
+    fn the_body_of_an_object_that_nobody_asks_for_is_not_kept() {
+        let index = index();
+        let object = config_map("a", None, 1, "x");
+        index.observe(&gvk(), &object);
+        assert!(!index.get(&gvk(), &object.key()).unwrap().has_body());
+        index.declare("app", [object.key()]);
+        index.observe(&gvk(), &config_map("a", None, 2, "x"));
+        assert!(index.get(&gvk(), &object.key()).unwrap().has_body());
+    }
+
+    #[test]
+    fn objects_that_a_new_listing_does_not_show_are_gone() {
+        let index = index();
+        index.observe(&gvk(), &config_map("a", Some("app"), 1, "x"));
+        index.observe(&gvk(), &config_map("b", Some("app"), 1, "x"));
+        let listed = HashSet::from([config_map("b", None, 1, "x").key()]);
+        assert_eq!(index.retain(&gvk(), &listed), ["app".into()]);
+        assert_eq!(index.owned_by("app").len(), 1);
+    }
+}

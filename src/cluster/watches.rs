@@ -1,0 +1,301 @@
+//! One watch for each kind that somebody requires, for as long as somebody requires it.
+//!
+//! A watch lists its kind in pages, follows it, and lists again after a gap. Its state is published: until the first
+//! listing is complete, and again when the watch has failed for longer than [`STALE_AFTER`], whoever depends on the
+//! kind must not decide anything.
+
+use std::{
+    collections::{BTreeSet, HashMap, HashSet},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use futures::StreamExt;
+use kube::{
+    Api, Client,
+    core::DynamicObject,
+    runtime::{WatchStreamExt, watcher},
+};
+use tokio::{sync::watch, time::Instant};
+use tokio_util::sync::CancellationToken;
+
+use super::{ClusterError, discovery::KindInfo, live::LiveIndex};
+use crate::{
+    error::{Classified, ErrorKind},
+    object::{Gvk, Object},
+};
+
+/// A watch that was in order may fail this long before its kind counts as unknown: API servers restart.
+pub const STALE_AFTER: Duration = Duration::from_secs(60);
+/// A failing watch tries again at least this often, so one that has not failed for longer works again.
+const LONGEST_BACKOFF: Duration = Duration::from_secs(90);
+/// Objects in one page of a listing.
+const PAGE_SIZE: u32 = 500;
+/// A kind that nobody requires any more stays watched this long: applications are edited in steps.
+const KEEP_UNUSED: Duration = Duration::from_secs(300);
+
+/// Told of applications whose live objects changed.
+pub type Notify = Arc<dyn Fn(&str) + Send + Sync>;
+/// Told of each event of a watch, for metrics.
+pub type CountEvent = Arc<dyn Fn(&Gvk) + Send + Sync>;
+
+/// The state of one watch.
+#[derive(Clone, Debug)]
+enum WatchState {
+    Starting,
+    Synced,
+    Failing { since: Instant, last: Instant, had_synced: bool, error: ClusterError },
+}
+
+impl WatchState {
+    /// The error for which the kind counts as unknown.
+    fn unusable(&self) -> Option<&ClusterError> {
+        match self {
+            Self::Failing { had_synced: false, error, .. } => Some(error),
+            Self::Failing { since, last, had_synced: true, error }
+                if since.elapsed() > STALE_AFTER && last.elapsed() < LONGEST_BACKOFF =>
+            {
+                Some(error)
+            }
+            _ => None,
+        }
+    }
+}
+
+struct Watched {
+    state: watch::Receiver<WatchState>,
+    stop: CancellationToken,
+    required_by: BTreeSet<Arc<str>>,
+    unused_since: Option<Instant>,
+}
+
+/// All watches of one cluster.
+pub struct Watches {
+    client: Client,
+    index: Arc<LiveIndex>,
+    notify: Notify,
+    count_event: CountEvent,
+    stop: CancellationToken,
+    watched: Mutex<HashMap<Arc<Gvk>, Watched>>,
+}
+
+impl Watches {
+    /// No watches yet. `stop` ends all that will be.
+    pub fn new(
+        client: Client,
+        index: Arc<LiveIndex>,
+        notify: Notify,
+        count_event: CountEvent,
+        stop: CancellationToken,
+    ) -> Self {
+        Self { client, index, notify, count_event, stop, watched: Mutex::default() }
+    }
+
+    /// Says which kinds somebody requires from now on; kinds that were required before and are not any more are let
+    /// go some minutes after the last one lost interest.
+    pub fn require(&self, who: &str, kinds: impl IntoIterator<Item = (Gvk, KindInfo)>) {
+        let who: Arc<str> = who.into();
+        let now = Instant::now();
+        let mut watched = self.lock();
+        let mut kept = HashSet::new();
+        for (gvk, info) in kinds {
+            let gvk = Arc::new(gvk);
+            kept.insert(Arc::clone(&gvk));
+            let entry = watched.entry(Arc::clone(&gvk)).or_insert_with(|| self.start(&gvk, info));
+            entry.required_by.insert(Arc::clone(&who));
+            entry.unused_since = None;
+        }
+        watched.retain(|gvk, entry| {
+            if !kept.contains(gvk) && entry.required_by.remove(&who) && entry.required_by.is_empty() {
+                entry.unused_since = Some(now);
+            }
+            let expired = entry.unused_since.is_some_and(|since| now.duration_since(since) > KEEP_UNUSED);
+            if expired {
+                entry.stop.cancel();
+                self.index.drop_kind(gvk);
+            }
+            !expired
+        });
+    }
+
+    /// Waits until all objects of a kind are known.
+    ///
+    /// # Errors
+    /// [`ClusterError::NotWatched`] when the kind is not required by anybody, when the watch fails (at once if it
+    /// never worked, after [`STALE_AFTER`] if it did), or when the listing takes longer than `limit`.
+    pub async fn synced(&self, gvk: &Gvk, limit: Duration) -> Result<(), ClusterError> {
+        let not_watched = |message: String, kind| ClusterError::NotWatched { gvk: gvk.clone(), message, kind };
+        let Some(mut state) = self.lock().get(gvk).map(|watched| watched.state.clone()) else {
+            return Err(not_watched("nobody has asked for it".to_owned(), ErrorKind::Bug));
+        };
+        let decided = state.wait_for(|state| match state {
+            WatchState::Starting => false,
+            WatchState::Synced | WatchState::Failing { .. } => true,
+        });
+        match tokio::time::timeout(limit, decided).await {
+            Ok(Ok(state)) => match state.unusable() {
+                Some(error) => Err(not_watched(error.to_string(), error.kind())),
+                None => Ok(()),
+            },
+            Ok(Err(_)) => Err(not_watched("its watch has ended".to_owned(), ErrorKind::Transient)),
+            Err(_) => {
+                let message = format!("listing them takes longer than {} s", limit.as_secs());
+                Err(not_watched(message, ErrorKind::Transient))
+            }
+        }
+    }
+
+    /// How many kinds are watched, for metrics.
+    pub fn len(&self) -> usize {
+        self.lock().len()
+    }
+
+    /// Whether no kind is watched.
+    pub fn is_empty(&self) -> bool {
+        self.lock().is_empty()
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Arc<Gvk>, Watched>> {
+        self.watched.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn start(&self, gvk: &Arc<Gvk>, info: KindInfo) -> Watched {
+        let (publish, state) = watch::channel(WatchState::Starting);
+        let stop = self.stop.child_token();
+        let task = Follow {
+            gvk: Arc::clone(gvk),
+            info,
+            client: self.client.clone(),
+            index: Arc::clone(&self.index),
+            notify: Arc::clone(&self.notify),
+            count_event: Arc::clone(&self.count_event),
+            publish,
+        };
+        let stopped = stop.clone();
+        tokio::spawn(async move { stopped.run_until_cancelled(task.run()).await });
+        Watched { state, stop, required_by: BTreeSet::new(), unused_since: None }
+    }
+}
+
+/// The task behind one watch.
+struct Follow {
+    gvk: Arc<Gvk>,
+    info: KindInfo,
+    client: Client,
+    index: Arc<LiveIndex>,
+    notify: Notify,
+    count_event: CountEvent,
+    publish: watch::Sender<WatchState>,
+}
+
+impl Follow {
+    async fn run(self) {
+        let api: Api<DynamicObject> = Api::all_with(self.client.clone(), &self.info.resource);
+        let config = watcher::Config::default().page_size(PAGE_SIZE);
+        let mut events = Box::pin(watcher(api, config).default_backoff());
+        let mut listed = HashSet::new();
+        while let Some(event) = events.next().await {
+            match event {
+                Ok(watcher::Event::Init) => listed.clear(),
+                Ok(watcher::Event::InitApply(object)) => {
+                    if let Some(object) = self.object(object) {
+                        listed.insert(object.key());
+                        self.observe(&object);
+                    }
+                }
+                Ok(watcher::Event::InitDone) => {
+                    self.tell(self.index.retain(&self.gvk, &listed));
+                    listed = HashSet::new();
+                    self.publish.send_replace(WatchState::Synced);
+                }
+                Ok(watcher::Event::Apply(object)) => {
+                    (self.count_event)(&self.gvk);
+                    if let Some(object) = self.object(object) {
+                        self.observe(&object);
+                    }
+                    self.recovered();
+                }
+                Ok(watcher::Event::Delete(object)) => {
+                    (self.count_event)(&self.gvk);
+                    if let Some(object) = self.object(object) {
+                        self.tell(self.index.forget(&self.gvk, &object.key()));
+                    }
+                    self.recovered();
+                }
+                Err(error) => self.failed(error),
+            }
+        }
+    }
+
+    fn observe(&self, object: &Object) {
+        self.tell(self.index.observe(&self.gvk, object));
+    }
+
+    fn tell(&self, applications: Vec<Arc<str>>) {
+        for application in applications {
+            (self.notify)(&application);
+        }
+    }
+
+    /// An item of a list comes without its kind.
+    fn object(&self, mut object: DynamicObject) -> Option<Object> {
+        object.types = Some(kube::core::TypeMeta {
+            api_version: self.info.resource.api_version.clone(),
+            kind: self.info.resource.kind.clone(),
+        });
+        let value = serde_json::to_value(object).ok()?;
+        match Object::from_value(value) {
+            Ok(object) => Some(object),
+            Err(error) => {
+                tracing::warn!(kind = %self.gvk, %error, "a live object is passed over");
+                None
+            }
+        }
+    }
+
+    fn recovered(&self) {
+        self.publish.send_if_modified(|state| {
+            let failing = matches!(state, WatchState::Failing { had_synced: true, .. });
+            if failing {
+                *state = WatchState::Synced;
+            }
+            failing
+        });
+    }
+
+    fn failed(&self, error: watcher::Error) {
+        let gone = matches!(&error, watcher::Error::WatchError(status) if status.code == 410);
+        if gone {
+            // The history that the watch stood on was compacted; the watcher lists anew by itself.
+            tracing::debug!(kind = %self.gvk, "watch begins anew");
+            return;
+        }
+        let resource = self.info.resource.plural.clone();
+        let error = match error {
+            watcher::Error::InitialListFailed(error) => ClusterError::from_kube(error, "list", resource, false),
+            watcher::Error::WatchStartFailed(error) | watcher::Error::WatchFailed(error) => {
+                ClusterError::from_kube(error, "watch", resource, false)
+            }
+            watcher::Error::WatchError(status) => {
+                ClusterError::from_kube(kube::Error::Api(status), "watch", resource, false)
+            }
+            watcher::Error::NoResourceVersion => {
+                let message = "the answer has no resourceVersion".to_owned();
+                ClusterError::Connection { action: "watch", object: resource, message }
+            }
+        };
+        tracing::warn!(kind = %self.gvk, %error, "watch failed");
+        self.publish.send_modify(|state| {
+            let last = Instant::now();
+            let (since, had_synced) = match state {
+                WatchState::Failing { since, last, had_synced, .. } if last.elapsed() < LONGEST_BACKOFF => {
+                    (*since, *had_synced)
+                }
+                WatchState::Failing { had_synced, .. } => (last, *had_synced),
+                WatchState::Synced => (last, true),
+                WatchState::Starting => (last, false),
+            };
+            *state = WatchState::Failing { since, last, had_synced, error };
+        });
+    }
+}
