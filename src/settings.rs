@@ -102,20 +102,6 @@ pub struct SelfHealBackoff {
     pub cap: Duration,
 }
 
-impl SelfHealBackoff {
-    /// The delay before the next attempt after `attempts` of them.
-    pub fn delay(&self, attempts: i64) -> Duration {
-        if attempts <= 0 {
-            return Duration::ZERO;
-        }
-        let exponent = i32::try_from(attempts - 1).unwrap_or(i32::MAX);
-        let seconds = self.initial.as_secs_f64() * self.factor.powi(exponent);
-        Duration::try_from_secs_f64(seconds)
-            .unwrap_or(self.cap)
-            .min(self.cap)
-    }
-}
-
 /// The options of the controller.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ControllerSettings {

@@ -276,10 +276,3 @@ fn repository_secrets_are_handed_on() {
     };
     assert_eq!(good(&raw).repository_secrets.len(), 2);
 }
-
-#[test]
-fn drift_is_put_back_at_once_and_then_ever_more_slowly() {
-    let backoff = Settings::default().controller.self_heal;
-    let seconds: Vec<u64> = (0..8).map(|attempts| backoff.delay(attempts).as_secs()).collect();
-    assert_eq!(seconds, [0, 2, 6, 18, 54, 162, 300, 300]);
-}

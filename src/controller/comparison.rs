@@ -1,0 +1,330 @@
+//! Desired against live: a verdict and a health for each object, and what they add up to.
+//!
+//! Nothing is decided before every kind that matters is fully known: those that are declared and those of objects that
+//! the last comparison showed. A verdict is kept for as long as both sides and the rules stay the same; where the
+//! local comparison says "differs", a server-side dry run settles whether an apply would change anything.
+
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use super::desired::{Desired, DesiredObject};
+use crate::{
+    api::{
+        Application, ApplicationCondition, ApplicationSummary, HealthStatus, HealthStatusCode, ResourceStatus,
+        SyncStatusCode, names, sync_options::SyncOptions,
+    },
+    cluster::{
+        Cluster, ClusterError, bounded,
+        discovery::{KindInfo, Kinds},
+        live::LiveObject,
+    },
+    compare::{self, Local, Rules, Settled},
+    health,
+    object::{GroupKind, Gvk, Object, ObjectKey},
+    project::{Admission, Apply},
+    sync::{
+        ownership::Tracking,
+        plan::{Candidate, Verdict},
+        rollup::{self, Judged, RollupInput},
+    },
+};
+
+/// How long the first listing of a kind may take.
+const LISTING_LIMIT: Duration = Duration::from_secs(60);
+
+/// What is compared.
+pub struct ComparisonInput<'a> {
+    /// The destination.
+    pub cluster: &'a Cluster,
+    /// The Application, with the rows of its last comparison.
+    pub application: &'a Application,
+    /// What it declares.
+    pub desired: &'a Desired,
+    /// The kinds of the destination and those that will be added.
+    pub kinds: &'a Kinds,
+    /// Who owns what.
+    pub tracking: &'a Tracking,
+    /// What the project permits.
+    pub admission: &'a Admission,
+    /// Rules on what to ignore.
+    pub rules: &'a Rules,
+    /// Sync options.
+    pub options: &'a SyncOptions,
+    /// Whether a kind is excluded by the settings.
+    pub is_excluded: &'a (dyn Fn(&Gvk) -> bool + Sync),
+}
+
+/// Verdicts of the last comparison, by object.
+#[derive(Default)]
+pub struct Verdicts(HashMap<ObjectKey, (VerdictKey, Verdict)>);
+
+/// All that a verdict depends on.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct VerdictKey {
+    desired: u64,
+    live: u64,
+    rules: u64,
+}
+
+/// The outcome of a comparison.
+pub struct Comparison {
+    /// Every object with both sides.
+    pub candidates: Vec<Candidate>,
+    /// The rows of the status.
+    pub rows: Vec<ResourceStatus>,
+    /// What they add up to.
+    pub sync: SyncStatusCode,
+    /// The health of the Application.
+    pub health: HealthStatus,
+    /// Images, addresses.
+    pub summary: ApplicationSummary,
+    /// What is doubtful.
+    pub conditions: Vec<ApplicationCondition>,
+    /// Whether the destination namespace exists.
+    pub namespace_exists: bool,
+}
+
+/// Compares an Application with its destination.
+///
+/// # Errors
+/// When a kind that matters is not fully known.
+pub async fn compare(
+    input: &ComparisonInput<'_>,
+    verdicts: &mut Verdicts,
+) -> Result<Comparison, ClusterError> {
+    let ComparisonInput { cluster, application, desired, tracking, .. } = *input;
+    let watched = watched_kinds(input);
+    cluster.watches.require(tracking.instance_name(), watched.clone());
+    cluster.live.declare(tracking.instance_name(), desired.objects.iter().map(|object| object.key.clone()));
+    for (gvk, _) in &watched {
+        cluster.watches.synced(gvk, LISTING_LIMIT).await?;
+    }
+    let pairs = pair(input).await?;
+    let candidates = judge(input, pairs, verdicts).await;
+
+    let mut conditions = Vec::new();
+    let mut healths: Vec<Option<HealthStatus>> = Vec::with_capacity(candidates.len());
+    for candidate in &candidates {
+        healths.push(match &candidate.live {
+            None => Some(HealthStatus::new(HealthStatusCode::Missing, "")).filter(|_| candidate.desired.is_some()),
+            Some(live) => health::assess(live).unwrap_or_else(|error| {
+                let text = format!("error setting app health: {error}");
+                conditions.push(ApplicationCondition::new(names::CONDITION_COMPARISON_ERROR, text));
+                Some(HealthStatus::new(HealthStatusCode::Unknown, error.to_string()))
+            }),
+        });
+        if let (Some(live), Some(_)) = (&candidate.live, &candidate.desired)
+            && let Some(message) = tracking.shared_with(live)
+        {
+            conditions.push(ApplicationCondition::new(names::CONDITION_SHARED_RESOURCE_WARNING, message));
+        }
+    }
+    let permitted: Vec<bool> = candidates.iter().map(|candidate| is_permitted(input, candidate)).collect();
+    let judged: Vec<Judged<'_>> = candidates
+        .iter()
+        .zip(&healths)
+        .zip(&permitted)
+        .map(|((candidate, health), permitted)| Judged { candidate, health: health.as_ref(), permitted: *permitted })
+        .collect();
+    let (rows, sync) = rollup::sync_status(&judged, RollupInput { tracking, options: input.options });
+    let keys: Vec<ObjectKey> = candidates
+        .iter()
+        .map(|candidate| candidate.object().map_or_else(|| ObjectKey::new("", "", "", ""), |object| object.key()))
+        .collect();
+    let itself = ObjectKey::new(names::GROUP, "Application", application.namespace(), application.name());
+    let parts = candidates.iter().zip(&healths).zip(&keys).filter_map(|((candidate, health), key)| {
+        let declared = candidate.declared()?;
+        let counted = crate::sync::is_resource(declared);
+        counted.then_some(health::Part { key, live: candidate.live.as_deref(), health: health.as_ref() })
+    });
+    let health = health::roll_up(parts, Some(&itself));
+    let annotations = application.metadata.annotations.iter().flatten();
+    let summary = rollup::summary(
+        annotations.map(|(key, value)| (key.as_str(), value.as_str())),
+        candidates.iter().filter_map(|candidate| candidate.object().map(AsRef::as_ref)),
+    );
+    let namespace_exists = namespace_exists(input).await?;
+    Ok(Comparison { candidates, rows, sync, health, summary, conditions, namespace_exists })
+}
+
+/// The kinds that are declared, and those of the objects that were there at the last comparison: what was removed
+/// from the source must still be seen to be pruned.
+fn watched_kinds(input: &ComparisonInput<'_>) -> Vec<(Gvk, KindInfo)> {
+    let mut wanted: BTreeMap<Gvk, ()> = BTreeMap::new();
+    let mut declared: HashSet<GroupKind> = HashSet::new();
+    for object in input.desired.objects.iter() {
+        declared.insert(object.gvk.group_kind());
+        wanted.insert(object.gvk.clone(), ());
+    }
+    let status = &input.application.status;
+    let results = status.operation_state.iter().filter_map(|state| state.sync_result.as_ref());
+    let before = status
+        .resources
+        .iter()
+        .map(|row| GroupKind::new(&row.group, &row.kind))
+        .chain(results.flat_map(|result| &result.resources).map(|row| GroupKind::new(&row.group, &row.kind)));
+    for kind in before {
+        if !declared.contains(&kind)
+            && let Some(gvk) = input.kinds.preferred(&kind)
+        {
+            wanted.insert(gvk, ());
+        }
+    }
+    wanted
+        .into_keys()
+        .filter_map(|gvk| {
+            let info = input.kinds.get(&gvk).ok()?.clone();
+            info.watchable.then_some((gvk, info))
+        })
+        .collect()
+}
+
+/// An object that is declared, live, or both.
+struct Pair {
+    key: ObjectKey,
+    desired: Option<DesiredObject>,
+    live: Option<LiveObject>,
+}
+
+async fn pair(input: &ComparisonInput<'_>) -> Result<Vec<Pair>, ClusterError> {
+    let ComparisonInput { cluster, desired, tracking, .. } = *input;
+    let mut pairs = Vec::with_capacity(desired.objects.len());
+    let mut declared: HashSet<&ObjectKey> = HashSet::new();
+    for object in desired.objects.iter() {
+        declared.insert(&object.key);
+        let live = match cluster.live.get(&object.gvk, &object.key) {
+            Some(live) => with_body(cluster, live).await?,
+            None => None,
+        };
+        pairs.push(Pair { key: object.key.clone(), desired: Some(object.clone()), live });
+    }
+    for live in cluster.live.owned_by(tracking.instance_name()) {
+        if !declared.contains(live.key.as_ref()) && !(input.is_excluded)(&live.gvk) {
+            let key = ObjectKey::clone(&live.key);
+            if let Some(live) = with_body(cluster, live).await? {
+                pairs.push(Pair { key, desired: None, live: Some(live) });
+            }
+        }
+    }
+    Ok(pairs)
+}
+
+/// A live object with its body, which is read if nobody had asked for it when its last event came.
+async fn with_body(cluster: &Cluster, live: LiveObject) -> Result<Option<LiveObject>, ClusterError> {
+    if live.has_body() {
+        return Ok(Some(live));
+    }
+    match cluster.get(&live.gvk, &live.key).await? {
+        Some(read) => {
+            cluster.live.observe(&live.gvk, &read);
+            Ok(cluster.live.get(&live.gvk, &live.key).filter(LiveObject::has_body))
+        }
+        None => Ok(None),
+    }
+}
+
+async fn judge(input: &ComparisonInput<'_>, pairs: Vec<Pair>, verdicts: &mut Verdicts) -> Vec<Candidate> {
+    let known = std::mem::take(&mut verdicts.0);
+    let rules = input.rules.fingerprint();
+    let mut judging = Vec::with_capacity(pairs.len());
+    for pair in pairs {
+        judging.push(judge_pair(input, pair, &known, rules));
+    }
+    let judged = bounded(judging).await;
+    let mut candidates = Vec::with_capacity(judged.len());
+    for (candidate, kept) in judged {
+        if let Some((key, verdict_key)) = kept {
+            verdicts.0.insert(key, (verdict_key, candidate.verdict.clone()));
+        }
+        candidates.push(candidate);
+    }
+    candidates
+}
+
+async fn judge_pair(
+    input: &ComparisonInput<'_>,
+    pair: Pair,
+    known: &HashMap<ObjectKey, (VerdictKey, Verdict)>,
+    rules: u64,
+) -> (Candidate, Option<(ObjectKey, VerdictKey)>) {
+    let Pair { key, desired, live } = pair;
+    let live_hash = live.as_ref().map(LiveObject::hash).unwrap_or_default();
+    let declared = desired.as_ref().and_then(DesiredObject::object).map(Arc::new);
+    let found = live.as_ref().and_then(LiveObject::object).map(Arc::new);
+    let (verdict, kept) = match (&desired, &declared, &found) {
+        (Some(desired), Some(declared), Some(found)) => {
+            let verdict_key = VerdictKey { desired: desired.hash, live: live_hash, rules };
+            let verdict = match known.get(&key) {
+                Some((of, verdict)) if *of == verdict_key => verdict.clone(),
+                _ => verdict_of(input, declared, found, live.as_ref()).await,
+            };
+            (verdict, Some((key, verdict_key)))
+        }
+        (_, Some(_), None) => (Verdict::Missing, None),
+        _ => (Verdict::Extra, None),
+    };
+    (Candidate { desired: declared, live: found, verdict }, kept)
+}
+
+/// The local verdict, settled by a dry run where it says that something differs.
+async fn verdict_of(
+    input: &ComparisonInput<'_>,
+    desired: &Object,
+    live: &Object,
+    known: Option<&LiveObject>,
+) -> Verdict {
+    let Local::Differs(local) = compare::local(desired, live, input.rules, names::FIELD_MANAGER) else {
+        return Verdict::Same;
+    };
+    let Ok(info) = input.kinds.get(&desired.gvk()) else { return Verdict::Differs(local) };
+    let write = Apply { object: desired.clone(), scope: info.scope };
+    // What the project refuses is shown as different; the sync will say why it is not done.
+    let Ok(permitted) = input.admission.permit(write) else { return Verdict::Differs(local) };
+    match input.cluster.dry_run(&permitted).await {
+        Ok(predicted) => {
+            // A prediction for a newer version of the object says nothing about the one that was compared.
+            let newer = known.is_some_and(|known| *known.resource_version != *predicted.resource_version());
+            let fresh = if newer { reread(input, desired).await } else { None };
+            match compare::settle(&predicted, fresh.as_ref().unwrap_or(live), input.rules) {
+                Settled::Same => Verdict::Same,
+                Settled::Differs(differences) => Verdict::Differs(differences),
+            }
+        }
+        Err(error) => {
+            tracing::debug!(object = %desired.key(), %error, "the difference could not be settled by a dry run");
+            Verdict::Differs(local)
+        }
+    }
+}
+
+async fn reread(input: &ComparisonInput<'_>, desired: &Object) -> Option<Object> {
+    let (gvk, key) = (desired.gvk(), desired.key());
+    let fresh = input.cluster.get(&gvk, &key).await.ok().flatten()?;
+    input.cluster.live.observe(&Arc::new(gvk), &fresh);
+    Some(fresh)
+}
+
+fn is_permitted(input: &ComparisonInput<'_>, candidate: &Candidate) -> bool {
+    let Some(object) = candidate.declared() else { return true };
+    let Ok(info) = input.kinds.get(&object.gvk()) else { return true };
+    input
+        .admission
+        .project()
+        .permits_resource(&object.key(), info.scope, input.admission.destination())
+        .is_ok()
+}
+
+/// Asked only where a sync may have to create the namespace.
+async fn namespace_exists(input: &ComparisonInput<'_>) -> Result<bool, ClusterError> {
+    let name = &input.application.spec.destination.namespace;
+    let something_is_there =
+        input.cluster.live.owned_by(input.tracking.instance_name()).iter().any(|live| live.key.namespace == *name);
+    if name.is_empty() || something_is_there {
+        return Ok(true);
+    }
+    let key = ObjectKey::new("", "Namespace", "", name);
+    Ok(input.cluster.get(&Gvk::new("", "v1", "Namespace"), &key).await?.is_some())
+}

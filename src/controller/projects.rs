@@ -1,0 +1,54 @@
+//! The AppProjects, compiled.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, PoisonError, RwLock},
+};
+
+use serde_json::Value;
+
+use crate::{
+    api::AppProject,
+    project::Project,
+};
+
+/// All projects of the controller's namespace by name.
+pub struct Projects {
+    controller_namespace: String,
+    stored: RwLock<HashMap<String, Result<Project, Arc<str>>>>,
+}
+
+impl Projects {
+    /// No projects yet.
+    pub fn new(controller_namespace: &str) -> Self {
+        Self { controller_namespace: controller_namespace.to_owned(), stored: RwLock::default() }
+    }
+
+    /// Takes in a project; returns its name.
+    pub fn observe(&self, value: Value) -> String {
+        let text = |pointer| value.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let name = text("/metadata/name");
+        let stored = match AppProject::from_value(value) {
+            Ok(project) => {
+                let (project, problems) = Project::compile(&name, &project.spec, &self.controller_namespace);
+                for problem in problems {
+                    tracing::error!(project = name, %problem, "a rule of the project is not used");
+                }
+                Ok(project)
+            }
+            Err(error) => Err(crate::error::chain(&error).into()),
+        };
+        self.stored.write().unwrap_or_else(PoisonError::into_inner).insert(name.clone(), stored);
+        name
+    }
+
+    /// Takes a project out.
+    pub fn forget(&self, name: &str) {
+        self.stored.write().unwrap_or_else(PoisonError::into_inner).remove(name);
+    }
+
+    /// One project; `None` when there is none of that name, an error when it cannot be read.
+    pub fn get(&self, name: &str) -> Option<Result<Project, Arc<str>>> {
+        self.stored.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
+    }
+}

@@ -1,0 +1,237 @@
+//! The settings as the controller uses them, kept up to date by watching the ConfigMaps and Secrets.
+
+use std::{
+    collections::BTreeMap,
+    hash::{DefaultHasher, Hash, Hasher},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use serde_json::Value;
+use tokio::sync::watch;
+
+use super::{applications::ApplicationKey, follow::Change, sources::PollInterval};
+use crate::{
+    api::{Application, names},
+    compare::{self, SystemRules},
+    git::{CredentialSecret, CredentialStore, SecretKind},
+    masked::Masked,
+    object::Gvk,
+    render::{
+        RenderContext,
+        kustomize::{self, LoadRestrictor},
+    },
+    settings::{
+        self, COMMAND_PARAMETERS_CONFIG_MAP, CONFIG_MAP, KNOWN_HOSTS_CONFIG_MAP, RawSecret, RawSettings, Settings,
+        TLS_CERTIFICATES_CONFIG_MAP,
+    },
+    sync::{auto::SelfHealBackoff, ownership::TrackingSettings},
+};
+
+/// Settings in the form that the controller's rooms want them.
+pub struct AgentSettings {
+    /// How objects are marked.
+    pub tracking: TrackingSettings,
+    /// What every comparison ignores.
+    pub system_rules: SystemRules,
+    /// Delays between attempts to put drift back.
+    pub self_heal_backoff: SelfHealBackoff,
+    /// Identifies the settings that shape what an Application declares.
+    pub fingerprint: u64,
+    settings: Settings,
+}
+
+impl AgentSettings {
+    fn new(settings: Settings) -> Self {
+        let backoff = settings.controller.self_heal;
+        let mut hasher = DefaultHasher::new();
+        format!("{:?}", settings.resource_filter).hash(&mut hasher);
+        settings.kustomize_build_options.hash(&mut hasher);
+        settings.kustomize_enabled.hash(&mut hasher);
+        format!("{:?}", settings.repositories).hash(&mut hasher);
+        Self {
+            tracking: TrackingSettings {
+                method: settings.tracking_method,
+                label_key: settings.instance_label_key.clone(),
+                installation_id: settings.installation_id.clone(),
+            },
+            system_rules: SystemRules {
+                ignore_differences: settings.ignore_differences.clone(),
+                options: compare_options(settings.compare_options),
+            },
+            self_heal_backoff: SelfHealBackoff {
+                first: backoff.initial,
+                factor: backoff.factor,
+                longest: backoff.cap,
+            },
+            fingerprint: hasher.finish(),
+            settings,
+        }
+    }
+
+    /// Whether a kind is kept out of everything.
+    pub fn is_excluded(&self, gvk: &Gvk) -> bool {
+        self.settings.resource_filter.excludes(&gvk.group, &gvk.kind, names::IN_CLUSTER_SERVER)
+    }
+
+    /// How often repositories are polled.
+    pub fn poll_interval(&self) -> PollInterval {
+        let reconciliation = &self.settings.reconciliation;
+        PollInterval { interval: reconciliation.timeout, jitter: reconciliation.jitter }
+    }
+
+    /// Whether Applications of a namespace are looked after.
+    pub fn manages_namespace(&self, namespace: &str, controller_namespace: &str) -> bool {
+        namespace == controller_namespace || self.settings.application_namespaces.matches(namespace)
+    }
+
+    /// Whether Applications may live in other namespaces than the controller's.
+    pub fn manages_other_namespaces(&self) -> bool {
+        !self.settings.application_namespaces.is_empty()
+    }
+
+    /// What the renderer is told about an Application. The revision is filled in when it is known.
+    pub fn render_context(
+        &self,
+        application: &Application,
+        key: &ApplicationKey,
+        controller_namespace: &str,
+    ) -> RenderContext {
+        RenderContext {
+            application_name: key.instance_name(controller_namespace),
+            destination_namespace: application.spec.destination.namespace.clone(),
+            project_name: application.spec.project_name().to_owned(),
+            kustomize: kustomize::Options {
+                load_restrictor: load_restrictor(&self.settings.kustomize_build_options),
+                ..kustomize::Options::default()
+            },
+            ..RenderContext::default()
+        }
+    }
+
+    /// The credentials that the settings hold. Secrets that cannot be read are logged by name and left out.
+    pub fn credentials(&self) -> CredentialStore {
+        let secrets: Vec<CredentialSecret> = self
+            .settings
+            .repository_secrets
+            .iter()
+            .map(|secret| CredentialSecret {
+                name: secret.name.clone(),
+                kind: if secret.secret_type() == "repo-creds" { SecretKind::Template } else { SecretKind::Repository },
+                data: secret.data.clone(),
+            })
+            .collect();
+        let (tls, known_hosts) = (&self.settings.tls_certificates, &self.settings.known_hosts);
+        let (store, problems) = CredentialStore::new(&secrets, tls, known_hosts);
+        for problem in problems {
+            tracing::warn!(error = %crate::error::chain(&problem), "a repository Secret is not used");
+        }
+        store
+    }
+}
+
+fn compare_options(options: settings::CompareOptions) -> compare::CompareOptions {
+    compare::CompareOptions {
+        ignore_aggregated_roles: options.ignore_aggregated_roles,
+        ignore_status: match options.ignore_status {
+            settings::IgnoreStatus::All => compare::IgnoreStatus::All,
+            settings::IgnoreStatus::CustomResourceDefinitions => compare::IgnoreStatus::CustomResourceDefinitions,
+            settings::IgnoreStatus::None => compare::IgnoreStatus::None,
+        },
+    }
+}
+
+/// `--load-restrictor` of `kustomize.buildOptions`, in both of its spellings.
+fn load_restrictor(build_options: &[String]) -> LoadRestrictor {
+    const OFF: &str = "LoadRestrictionsNone";
+    let separate = build_options.windows(2).any(|pair| pair == ["--load-restrictor", OFF]);
+    let joined = build_options.iter().any(|option| option.strip_prefix("--load-restrictor=") == Some(OFF));
+    if separate || joined { LoadRestrictor::None } else { LoadRestrictor::RootOnly }
+}
+
+/// Collects the ConfigMaps and Secrets and publishes the settings that they add up to.
+pub struct SettingsStore {
+    raw: Mutex<(RawSettings, BTreeMap<String, RawSecret>)>,
+    publish: watch::Sender<Arc<AgentSettings>>,
+}
+
+impl SettingsStore {
+    /// The settings that hold where nothing is set, and the place where newer ones appear.
+    pub fn new() -> (Self, watch::Receiver<Arc<AgentSettings>>) {
+        let (publish, settings) = watch::channel(Arc::new(AgentSettings::new(Settings::default())));
+        (Self { raw: Mutex::default(), publish }, settings)
+    }
+
+    /// Takes in a change of a ConfigMap. Returns whether it is one that holds settings.
+    pub fn config_map(&self, change: Change) -> bool {
+        let (name, data) = match change {
+            Change::Present(value) => (text(&value, "/metadata/name"), strings(value.get("data"))),
+            Change::Gone { name, .. } => (name, BTreeMap::new()),
+        };
+        let mut raw = self.raw.lock().unwrap_or_else(PoisonError::into_inner);
+        let place = match name.as_str() {
+            CONFIG_MAP => &mut raw.0.config,
+            COMMAND_PARAMETERS_CONFIG_MAP => &mut raw.0.command_parameters,
+            KNOWN_HOSTS_CONFIG_MAP => &mut raw.0.known_hosts,
+            TLS_CERTIFICATES_CONFIG_MAP => &mut raw.0.tls_certificates,
+            _ => return false,
+        };
+        let changed = *place != data;
+        *place = data;
+        changed
+    }
+
+    /// Takes in a change of a Secret with the label of settings. Returns whether anything changed.
+    pub fn secret(&self, change: Change) -> bool {
+        let mut raw = self.raw.lock().unwrap_or_else(PoisonError::into_inner);
+        match change {
+            Change::Present(value) => {
+                let secret = RawSecret {
+                    name: text(&value, "/metadata/name"),
+                    labels: strings(value.pointer("/metadata/labels")),
+                    annotations: strings(value.pointer("/metadata/annotations")),
+                    data: strings(value.get("data"))
+                        .into_iter()
+                        .filter_map(|(key, encoded)| Some((key, Masked::new(STANDARD.decode(encoded).ok()?))))
+                        .collect(),
+                };
+                raw.1.insert(secret.name.clone(), secret.clone()) != Some(secret)
+            }
+            Change::Gone { name, .. } => raw.1.remove(&name).is_some(),
+        }
+    }
+
+    /// Reads what was collected and publishes it. What cannot be read stays as it was, and is logged.
+    pub fn publish(&self) {
+        let raw = {
+            let (mut settings, secrets) = self.raw.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            settings.secrets = secrets.into_values().collect();
+            settings
+        };
+        let last_good = Arc::clone(&self.publish.borrow());
+        let (settings, problems) = Settings::read(&raw, &last_good.settings);
+        for problem in problems {
+            tracing::error!(%problem, "a setting is not used; its last good value holds");
+        }
+        if settings.ignored != last_good.settings.ignored {
+            for key in &settings.ignored {
+                tracing::warn!(config_map = key.config_map, key = key.key, known = key.is_known, "setting has no effect");
+            }
+        }
+        self.publish.send_replace(Arc::new(AgentSettings::new(settings)));
+    }
+}
+
+/// Namespaced names of what is followed.
+pub fn secrets_selector() -> &'static str {
+    names::LABEL_SECRET_TYPE
+}
+
+fn text(value: &Value, pointer: &str) -> String {
+    value.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned()
+}
+
+fn strings(value: Option<&Value>) -> BTreeMap<String, String> {
+    let entries = value.and_then(Value::as_object).into_iter().flatten();
+    entries.filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned()))).collect()
+}

@@ -1,0 +1,300 @@
+//! The repositories that applications read, and the polling of their references.
+//!
+//! ```text
+//! poll (every 120 s + jitter, per repository) ──ls-remote──▶ moved? ──▶ the applications of that repository
+//! reconcile ──references (as of the last poll, or asked anew)──▶ commit ──▶ tree
+//! ```
+//!
+//! A repository is polled once whatever the number of its applications, by a task of its own, so that one that hangs
+//! delays no other. Nothing is fetched here unless an application resolves to a commit that the mirror lacks.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::{Arc, Mutex, PoisonError, RwLock},
+    time::Duration,
+};
+
+use tokio::{sync::Mutex as AsyncMutex, time::Instant};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    applications::ApplicationKey,
+    leader::jittered,
+};
+use crate::{
+    files::Tree,
+    git::{CommitId, CredentialStore, Credentials, GitError, References, RepoUrl, Repositories, RevisionSpec},
+};
+
+/// References that were listed before are used this long while a repository cannot be reached: most failures pass.
+const GRACE: Duration = Duration::from_secs(180);
+
+/// Told of applications whose repository moved.
+pub type Moved = Arc<dyn Fn(&ApplicationKey) + Send + Sync>;
+
+/// How fresh references have to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Freshness {
+    /// As of the last poll, if there was one.
+    Polled,
+    /// Asked of the server after this call was made.
+    Now,
+}
+
+/// A resolved revision.
+#[derive(Clone)]
+pub struct Resolved {
+    /// The commit.
+    pub commit: CommitId,
+    /// When the references that name it were first seen, for the time from commit to sync.
+    pub seen: Instant,
+    source: Arc<Source>,
+}
+
+/// How often references are listed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PollInterval {
+    /// The time between two listings; zero turns polling off.
+    pub interval: Duration,
+    /// Up to this much is added at random.
+    pub jitter: Duration,
+}
+
+/// All sources that are in use.
+pub struct Sources {
+    repositories: Repositories,
+    credentials: RwLock<Arc<CredentialStore>>,
+    interval: RwLock<PollInterval>,
+    moved: Moved,
+    stop: CancellationToken,
+    sources: Mutex<HashMap<SourceId, Arc<Source>>>,
+}
+
+/// A repository as one project sees it: credentials may belong to a project.
+#[derive(Clone, PartialEq, Eq, Hash)]
+struct SourceId {
+    repository: String,
+    project: String,
+}
+
+struct Source {
+    url: RepoUrl,
+    project: String,
+    applications: Mutex<BTreeSet<ApplicationKey>>,
+    known: AsyncMutex<Known>,
+    stop: CancellationToken,
+}
+
+/// What is known of a repository's references.
+#[derive(Default)]
+struct Known {
+    listed: Option<Listed>,
+    failing_since: Option<Instant>,
+}
+
+#[derive(Clone)]
+struct Listed {
+    references: Arc<References>,
+    asked: Instant,
+    seen: Instant,
+}
+
+impl Sources {
+    /// No sources yet. `stop` ends all polling.
+    pub fn new(repositories: Repositories, interval: PollInterval, moved: Moved, stop: CancellationToken) -> Self {
+        Self {
+            repositories,
+            credentials: RwLock::default(),
+            interval: RwLock::new(interval),
+            moved,
+            stop,
+            sources: Mutex::default(),
+        }
+    }
+
+    /// Takes over new credentials and a new interval; both count from the next request on.
+    pub fn configure(&self, credentials: CredentialStore, interval: PollInterval) {
+        *self.credentials.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(credentials);
+        *self.interval.write().unwrap_or_else(PoisonError::into_inner) = interval;
+    }
+
+    /// Says which repository an application reads now; it is told when that moves. Repositories that no application
+    /// reads any more are not polled any more.
+    pub fn follow(self: &Arc<Self>, application: &ApplicationKey, url: &RepoUrl, project: &str) {
+        let id = SourceId { repository: url.normalized().to_owned(), project: project.to_owned() };
+        let mut sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
+        if sources.get(&id).is_some_and(|source| source.has(application)) {
+            return;
+        }
+        leave(&mut sources, application);
+        let source = sources.entry(id).or_insert_with(|| {
+            let source = Arc::new(Source {
+                url: url.clone(),
+                project: project.to_owned(),
+                applications: Mutex::default(),
+                known: AsyncMutex::default(),
+                stop: self.stop.child_token(),
+            });
+            let (sources, polled) = (Arc::clone(self), Arc::clone(&source));
+            tokio::spawn(async move { polled.stop.clone().run_until_cancelled(sources.poll(polled)).await });
+            source
+        });
+        source.applications.lock().unwrap_or_else(PoisonError::into_inner).insert(application.clone());
+    }
+
+    /// An application reads no repository any more.
+    pub fn forget(&self, application: &ApplicationKey) {
+        leave(&mut self.sources.lock().unwrap_or_else(PoisonError::into_inner), application);
+    }
+
+    /// The commit that a revision names.
+    ///
+    /// # Errors
+    /// When the repository cannot be asked, or has no such revision.
+    pub async fn resolve(
+        &self,
+        url: &RepoUrl,
+        project: &str,
+        revision: &RevisionSpec,
+        freshness: Freshness,
+    ) -> Result<Resolved, GitError> {
+        let source = self.source(url, project);
+        let credentials = self.credentials(&source);
+        if let Some(commit) = revision.fixed() {
+            return Ok(Resolved { commit, seen: Instant::now(), source });
+        }
+        let called = Instant::now();
+        let listed = {
+            let mut known = source.known.lock().await;
+            let trusted = known.failing_since.is_none_or(|since| since.elapsed() < GRACE);
+            match &known.listed {
+                // Whoever waited for the lock while another caller asked has its answer.
+                Some(listed) if (freshness == Freshness::Polled && trusted) || listed.asked >= called => {
+                    listed.clone()
+                }
+                _ => self.list(&source, &credentials, &mut known).await?.0,
+            }
+        };
+        let commit = self
+            .repositories
+            .resolve(&source.url, &credentials, revision, &listed.references, &source.stop)
+            .await?;
+        Ok(Resolved { commit, seen: listed.seen, source })
+    }
+
+    /// The tree of a commit; it is fetched if the mirror lacks it.
+    ///
+    /// # Errors
+    /// When the commit is not there and cannot be fetched.
+    pub async fn tree(&self, resolved: &Resolved) -> Result<Arc<dyn Tree>, GitError> {
+        let credentials = self.credentials(&resolved.source);
+        let source = &resolved.source;
+        let tree =
+            self.repositories.commit_tree(&source.url, &credentials, &resolved.commit, &source.stop).await?;
+        Ok(tree)
+    }
+
+    fn source(&self, url: &RepoUrl, project: &str) -> Arc<Source> {
+        let id = SourceId { repository: url.normalized().to_owned(), project: project.to_owned() };
+        let sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
+        sources.get(&id).cloned().unwrap_or_else(|| {
+            Arc::new(Source {
+                url: url.clone(),
+                project: project.to_owned(),
+                applications: Mutex::default(),
+                known: AsyncMutex::default(),
+                stop: self.stop.child_token(),
+            })
+        })
+    }
+
+    fn credentials(&self, source: &Source) -> Credentials {
+        let store = Arc::clone(&self.credentials.read().unwrap_or_else(PoisonError::into_inner));
+        store.lookup(&source.url, &source.project)
+    }
+
+    /// Lists the references. The flag tells whether applications have to look: they moved, or can be listed again.
+    async fn list(
+        &self,
+        source: &Source,
+        credentials: &Credentials,
+        known: &mut Known,
+    ) -> Result<(Listed, bool), GitError> {
+        let asked = Instant::now();
+        let references = match self.repositories.references(&source.url, credentials, &source.stop).await {
+            Ok(references) => references,
+            Err(error) => {
+                known.failing_since.get_or_insert(asked);
+                return Err(error);
+            }
+        };
+        let recovered = known.failing_since.take().is_some();
+        let moved = known.listed.as_ref().is_some_and(|before| before.references != references);
+        let seen = match &known.listed {
+            Some(before) if !moved => before.seen,
+            _ => Instant::now(),
+        };
+        let fresh = Listed { references, asked, seen };
+        known.listed = Some(fresh.clone());
+        Ok((fresh, moved || recovered))
+    }
+
+    async fn poll(self: Arc<Self>, source: Arc<Source>) {
+        let mut failures = 0u32;
+        loop {
+            let PollInterval { interval, jitter } =
+                *self.interval.read().unwrap_or_else(PoisonError::into_inner);
+            if interval.is_zero() {
+                // Polling is off until the settings say otherwise.
+                tokio::time::sleep(jittered(Duration::from_secs(10))).await;
+                continue;
+            }
+            // A repository that fails is asked less often, up to eight times the interval.
+            let backoff = interval * 2u32.saturating_pow(failures.min(3));
+            tokio::time::sleep(backoff + jitter.mul_f64(fastrand::f64())).await;
+            let credentials = self.credentials(&source);
+            let listed = {
+                let mut known = source.known.lock().await;
+                self.list(&source, &credentials, &mut known).await
+            };
+            match listed {
+                Ok((_, news)) => {
+                    failures = 0;
+                    if news {
+                        source.tell(&self.moved);
+                    }
+                }
+                Err(error) => {
+                    failures = failures.saturating_add(1);
+                    tracing::warn!(repository = %source.url, error = %crate::error::chain(&error), "polling failed");
+                    // Once the grace is over, the applications ask by themselves and show the error.
+                    source.tell(&self.moved);
+                }
+            }
+        }
+    }
+}
+
+impl Source {
+    fn has(&self, application: &ApplicationKey) -> bool {
+        self.applications.lock().unwrap_or_else(PoisonError::into_inner).contains(application)
+    }
+
+    fn tell(&self, moved: &Moved) {
+        let applications = self.applications.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        for application in applications {
+            moved(&application);
+        }
+    }
+}
+
+fn leave(sources: &mut HashMap<SourceId, Arc<Source>>, application: &ApplicationKey) {
+    sources.retain(|_, source| {
+        let mut applications = source.applications.lock().unwrap_or_else(PoisonError::into_inner);
+        applications.remove(application);
+        if applications.is_empty() {
+            source.stop.cancel();
+        }
+        !applications.is_empty()
+    });
+}
