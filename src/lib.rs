@@ -9,6 +9,22 @@
 //! `object`, `files`, `render`, `compare`, `health`, `project` and the planning half of `sync` are functions of values
 //! and do no I/O. Whoever does I/O (`git`, `cluster`, `controller`) holds no rules.
 
+pub mod api;
+pub mod cli;
+pub mod cluster;
+pub mod compare;
+pub mod controller;
 pub mod error;
+pub mod events;
 pub mod files;
+pub mod git;
+mod glob;
+pub mod health;
 pub mod masked;
+pub mod metrics;
+pub mod object;
+pub mod project;
+pub mod render;
+pub mod sandbox;
+pub mod settings;
+pub mod sync;

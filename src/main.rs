@@ -1,3 +1,7 @@
 //! The `skiff` binary.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    skiff::cli::main()
+}

@@ -9,6 +9,7 @@
 //! are those of Argo CD's CLI: see [`AppError::exit_code`].
 
 mod delete;
+mod diff;
 mod error;
 mod get;
 mod history;
@@ -43,6 +44,8 @@ pub enum AppCommand {
     List(list::Options),
     /// Show an Application and its objects
     Get(get::Options),
+    /// Show what a sync would change
+    Diff(diff::Options),
     /// Bring the cluster to what the source declares
     Sync(sync::Options),
     /// Wait until Applications are synced, healthy, idle or gone
@@ -76,6 +79,7 @@ pub async fn run_command(
     let result = match command {
         AppCommand::List(options) => list::run(session, options, console).await,
         AppCommand::Get(options) => get::run(session, options, console).await,
+        AppCommand::Diff(options) => Box::pin(diff::run(session, options, console)).await,
         AppCommand::Sync(options) => sync::run(session, options, console).await,
         AppCommand::Wait(options) => wait::run(session, options, console).await,
         AppCommand::History(options) => history::run(session, options, console).await,

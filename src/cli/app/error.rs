@@ -5,11 +5,13 @@ use std::{io, time::Duration};
 use crate::{
     api::{HealthStatusCode, ReadError, names},
     cluster::ClusterError,
+    controller::PreviewError,
     error::{Classified, ErrorKind},
 };
 
 /// The command has an answer, and it is no.
 pub(super) const EXIT_COMMAND: u8 = 1;
+const EXIT_DIFF: u8 = 2;
 const EXIT_CONNECTION: u8 = 11;
 const EXIT_API: u8 = 12;
 const EXIT_NOT_FOUND: u8 = 13;
@@ -84,19 +86,27 @@ pub enum AppError {
         /// Why, with `: ` in front, or nothing.
         message: String,
     },
+    /// It cannot be said what a sync would change.
+    #[error(transparent)]
+    Preview(#[from] PreviewError),
+    /// Any of these, where exit code 1 has a meaning of its own and every error is 2.
+    #[error(transparent)]
+    Diff(Box<AppError>),
     /// The output is gone.
     #[error("cannot write the output")]
     Output(#[from] io::Error),
 }
 
 impl AppError {
-    /// The exit code: 11 no connection, 12 refused by the API server, 13 no such Application, 20 anything else.
+    /// The exit code: 11 no connection, 12 refused by the API server, 13 no such Application, 20 anything else,
+    /// and 2 for every error of `diff`.
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Kubeconfig(_) | Self::Client(_) => EXIT_CONNECTION,
             Self::Cluster(ClusterError::Connection { .. } | ClusterError::Timeout { .. }) => EXIT_CONNECTION,
             Self::Cluster(_) => EXIT_API,
             Self::NotFound { .. } => EXIT_NOT_FOUND,
+            Self::Diff(_) => EXIT_DIFF,
             _ => EXIT_GENERIC,
         }
     }
@@ -129,7 +139,9 @@ impl AppError {
             }
             Self::Refused { hint, .. } => hint,
             Self::TimedOut { .. } | Self::Degraded { .. } => "'skiff app get' shows which object it is about",
-            Self::Cluster(_) | Self::Usage { .. } | Self::Output(_) => return None,
+            Self::Diff(error) => return error.hint(),
+            Self::Preview(error) if error.kind() == ErrorKind::User => "correct the Application or its source, then try again",
+            Self::Cluster(_) | Self::Preview(_) | Self::Usage { .. } | Self::Output(_) => return None,
         };
         Some(text.to_owned())
     }
@@ -140,6 +152,8 @@ impl Classified for AppError {
         match self {
             Self::Kubeconfig(_) | Self::Client(_) => ErrorKind::Configuration,
             Self::Cluster(error) => error.kind(),
+            Self::Preview(error) => error.kind(),
+            Self::Diff(error) => error.kind(),
             Self::OperationInProgress { .. } | Self::TimedOut { .. } | Self::Output(_) => {
                 ErrorKind::Transient
             }

@@ -117,6 +117,11 @@ impl Session {
         &self.namespace
     }
 
+    /// The client itself.
+    pub(super) fn client(&self) -> Client {
+        self.client.clone()
+    }
+
     /// One Application.
     pub(super) async fn get(&self, name: &AppName) -> Result<Found, AppError> {
         let api = self.api(Some(&name.namespace));

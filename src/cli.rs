@@ -1,0 +1,97 @@
+//! The command line: one file a command, one exit code an error kind.
+
+pub mod agent;
+pub mod app;
+mod crds;
+pub mod output;
+mod render;
+mod sandbox;
+
+use std::{
+    io::{self, IsTerminal},
+    process::ExitCode,
+};
+
+use clap::Parser;
+
+use self::output::{Console, colours_wanted};
+use crate::error::{Classified, ErrorKind};
+
+/// A light GitOps agent for Kubernetes that speaks Argo CD's API.
+#[derive(Debug, Parser)]
+#[command(name = "skiff", version, arg_required_else_help = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// Run the agent: keep the cluster as its repositories declare it
+    Agent(agent::AgentArguments),
+    /// List, show, sync, compare and delete Applications
+    App(app::AppOptions),
+    /// Print what a directory of manifests renders to
+    Render(render::RenderOptions),
+    /// Print the CustomResourceDefinitions of Application and AppProject
+    Crds(crds::CrdsOptions),
+    /// Run an in-memory Kubernetes API server to try things out
+    Sandbox(sandbox::SandboxArguments),
+}
+
+/// Reads the command line and does what it says.
+pub fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(&error, None, ErrorKind::Bug),
+    };
+    runtime.block_on(run(arguments.command))
+}
+
+async fn run(command: Command) -> ExitCode {
+    match command {
+        Command::Agent(arguments) => report(agent::run(arguments).await),
+        Command::App(options) => app_command(&options).await,
+        Command::Render(arguments) => report(render::run(&arguments, &mut io::stdout(), &mut io::stderr())),
+        Command::Crds(options) => report(crds::run(&options, &mut io::stdout())),
+        Command::Sandbox(arguments) => report(sandbox::run(arguments, &mut io::stdout()).await),
+    }
+}
+
+async fn app_command(options: &app::AppOptions) -> ExitCode {
+    let (mut out, mut err) = (io::stdout(), io::stderr());
+    let mut input = io::BufReader::new(io::stdin());
+    let interactive = io::stdin().is_terminal();
+    let colours = colours_wanted(out.is_terminal());
+    let input: Option<&mut (dyn io::BufRead + Send)> = if interactive { Some(&mut input) } else { None };
+    let mut console = Console { out: &mut out, err: &mut err, input, colours };
+    match app::run(options, &mut console).await {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            // Where the error itself cannot be written there is nobody to tell.
+            let _ = console.problem(&error, error.hint().as_deref());
+            ExitCode::from(error.exit_code())
+        }
+    }
+}
+
+fn report<E: Classified>(result: Result<(), E>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(&error, None, error.kind()),
+    }
+}
+
+fn fail(error: &dyn std::error::Error, hint: Option<&str>, kind: ErrorKind) -> ExitCode {
+    let (mut out, mut err) = (io::stdout(), io::stderr());
+    let colours = colours_wanted(err.is_terminal());
+    let mut console = Console { out: &mut out, err: &mut err, input: None, colours };
+    let _ = console.problem(error, hint);
+    match kind {
+        ErrorKind::User => ExitCode::from(1),
+        ErrorKind::Configuration => ExitCode::from(2),
+        ErrorKind::Transient => ExitCode::from(3),
+        ErrorKind::Bug => ExitCode::from(70),
+    }
+}
