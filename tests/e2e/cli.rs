@@ -1,0 +1,136 @@
+//! `skiff app` against a cluster with an agent.
+
+use clap::Parser;
+use serde_json::{Value, json};
+use skiff::cli::{
+    app::{AppError, AppOptions, Session, run_command},
+    output::Console,
+};
+
+use crate::harness::{World, config_map, deployment};
+
+#[derive(Parser)]
+struct Arguments {
+    #[command(flatten)]
+    options: AppOptions,
+}
+
+/// An Application that is synced only when somebody asks.
+fn manual(world: &World, name: &str, path: &str) -> Value {
+    let mut application = world.application(name, path);
+    application["spec"]["syncPolicy"] = json!({ "syncOptions": ["CreateNamespace=true"] });
+    application
+}
+
+/// What a command said and its exit code.
+struct Said {
+    exit_code: u8,
+    out: String,
+    err: String,
+}
+
+/// Runs `skiff app <arguments>` as the binary does.
+async fn skiff_app(world: &World, arguments: &str) -> Said {
+    let arguments = Arguments::parse_from(std::iter::once("app").chain(arguments.split_whitespace()));
+    let session = Session::new(world.client.clone(), &world.argocd);
+    let (mut out, mut err) = (Vec::new(), Vec::new());
+    let mut console = Console { out: &mut out, err: &mut err, input: None, colours: false };
+    let result = run_command(&session, &arguments.options.command, &mut console).await;
+    let exit_code = result.unwrap_or_else(|error: AppError| {
+        console.problem(&error, error.hint().as_deref()).unwrap();
+        error.exit_code()
+    });
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    Said { exit_code, out: text(out), err: text(err) }
+}
+
+impl Said {
+    #[track_caller]
+    fn expect(self, exit_code: u8, needles: &[&str]) -> Self {
+        let text = format!("exit code {}\n{}\n{}", self.exit_code, self.out, self.err);
+        assert_eq!(self.exit_code, exit_code, "{text}");
+        for needle in needles {
+            assert!(text.contains(needle), "'{needle}' is missing in\n{text}");
+        }
+        self
+    }
+}
+
+#[tokio::test]
+async fn an_application_is_synced_by_hand_and_shown() {
+    let world = World::new().await;
+    world.repository.commit(&[
+        ("app/deployment.yaml", Some(&deployment("orders", "orders:1.0", 2))),
+        ("app/config.yaml", Some(&config_map("settings", "one"))),
+    ]);
+    world.apply(manual(&world, "orders", "app")).await;
+    skiff_app(&world, "refresh orders").await.expect(0, &["OutOfSync"]);
+    skiff_app(&world, "diff orders").await.expect(1, &["ConfigMap:shop/settings", "+  key: one"]);
+    skiff_app(&world, "sync orders --dry-run").await.expect(0, &["Succeeded"]);
+    assert!(world.get("v1", "ConfigMap", "shop", "settings").await.is_none(), "a dry run wrote");
+    skiff_app(&world, "sync orders").await.expect(0, &["Phase:              Succeeded", "ConfigMap", "Synced"]);
+    skiff_app(&world, "wait orders --timeout 30").await.expect(0, &["Sync Status:        Synced to", "Healthy"]);
+    skiff_app(&world, "diff orders").await.expect(0, &[]);
+    skiff_app(&world, "list -o name").await.expect(0, &["argocd/orders"]);
+    skiff_app(&world, "list").await.expect(0, &["SYNCPOLICY", "Manual", "Synced"]);
+    skiff_app(&world, "get orders -o tree").await.expect(0, &["Deployment/orders"]);
+    let history = skiff_app(&world, "history orders -o id").await.expect(0, &[]);
+    assert_eq!(history.out, "0\n");
+}
+
+#[tokio::test]
+async fn one_object_can_be_synced_alone() {
+    let world = World::new().await;
+    world.repository.commit(&[
+        ("app/a.yaml", Some(&config_map("a", "1"))),
+        ("app/b.yaml", Some(&config_map("b", "1"))),
+    ]);
+    world.apply(manual(&world, "orders", "app")).await;
+    skiff_app(&world, "refresh orders").await.expect(0, &[]);
+    skiff_app(&world, "sync orders --resource :ConfigMap:a").await.expect(0, &["Succeeded"]);
+    assert!(world.get("v1", "ConfigMap", "shop", "a").await.is_some());
+    assert!(world.get("v1", "ConfigMap", "shop", "b").await.is_none());
+    skiff_app(&world, "sync orders --resource :ConfigMap:c").await.expect(20, &["error:", "--resource"]);
+}
+
+#[tokio::test]
+async fn a_sync_that_fails_is_exit_code_one() {
+    let world = World::new().await;
+    world.repository.commit(&[("app/a.yaml", Some("kind: ConfigMap\n"))]);
+    world.apply(manual(&world, "orders", "app")).await;
+    skiff_app(&world, "sync orders --timeout 30").await.expect(1, &["Phase:"]);
+    skiff_app(&world, "diff orders").await.expect(2, &["error:", "app/a.yaml"]);
+}
+
+#[tokio::test]
+async fn deleting_takes_the_objects_along_or_leaves_them() {
+    let world = World::new().await;
+    world.repository.commit(&[("app/a.yaml", Some(&config_map("a", "1")))]);
+    for (flag, stays) in [("--cascade=false", true), ("--cascade", false)] {
+        world.apply(world.automated("orders", "app")).await;
+        skiff_app(&world, "wait orders --sync --timeout 30").await.expect(0, &["to main"]);
+        skiff_app(&world, "delete orders").await.expect(20, &["--yes"]);
+        skiff_app(&world, &format!("delete orders {flag} --yes --wait --timeout 30")).await.expect(0, &["deleted"]);
+        assert_eq!(world.get("v1", "ConfigMap", "shop", "a").await.is_some(), stays, "{flag}");
+        skiff_app(&world, "get orders").await.expect(13, &["does not exist", "hint:"]);
+    }
+}
+
+#[tokio::test]
+async fn waiting_ends_when_the_time_is_over() {
+    let world = World::new().await;
+    world.repository.commit(&[("app/a.yaml", Some(&config_map("a", "1")))]);
+    world.apply(manual(&world, "orders", "app")).await;
+    skiff_app(&world, "wait orders --sync --timeout 1").await.expect(20, &["not synced after 1 s", "OutOfSync"]);
+}
+
+#[tokio::test]
+async fn a_second_operation_is_refused_while_one_is_asked_for() {
+    let world = crate::harness::Setup::new().without_agent().build().await;
+    world.apply(manual(&world, "orders", "app")).await;
+    skiff_app(&world, "sync orders --async").await.expect(0, &["is being synced"]);
+    skiff_app(&world, "sync orders --async").await.expect(20, &["already in progress", "hint:"]);
+    skiff_app(&world, "refresh orders --timeout 1").await.expect(20, &["the agent has not answered"]);
+    let written = world.get("argoproj.io/v1alpha1", "Application", "argocd", "orders").await.unwrap();
+    assert_eq!(written["operation"]["sync"]["syncOptions"], json!(["CreateNamespace=true"]));
+}

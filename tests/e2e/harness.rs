@@ -1,0 +1,427 @@
+//! A cluster, a Git repository and an agent for one test.
+
+use std::{path::Path, sync::Arc, time::Duration};
+
+use kube::{
+    Api, Client,
+    api::{DeleteParams, Patch, PatchParams},
+    core::{ApiResource, DynamicObject, GroupVersionKind},
+    discovery::{Discovery, Scope},
+};
+use serde_json::{Value, json};
+use skiff::{
+    api::{Application, ApplicationCondition, OperationPhase, SyncStatusCode, crd},
+    controller::{Agent, AgentOptions},
+    files::RepoPath,
+    git::{
+        CommitId,
+        writer::{self, Author, Change},
+    },
+    metrics::{Metrics, MetricsOptions},
+    object::yaml,
+    sandbox::{Sandbox, fault::RequestRecord},
+};
+use tokio::{task::JoinHandle, time::Instant};
+use tokio_util::sync::CancellationToken;
+
+/// How long a test waits for something to come true. Nothing takes this long unless it is broken.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+/// How often it looks.
+const LOOK_EVERY: Duration = Duration::from_millis(10);
+/// How often the agent looks at repositories.
+const POLL_EVERY: Duration = Duration::from_millis(50);
+
+/// One test's world.
+pub struct World {
+    /// An administrator's client.
+    pub client: Client,
+    /// The sandbox behind it, for faults and the log of requests.
+    pub sandbox: Sandbox,
+    /// The agent's namespace.
+    pub argocd: String,
+    /// A namespace for workloads; it does not exist yet.
+    pub namespace: String,
+    /// The repository that Applications of this world read.
+    pub repository: Repository,
+    /// The agent's metrics.
+    pub metrics: Arc<Metrics>,
+    directory: tempfile::TempDir,
+    agent: Option<RunningAgent>,
+}
+
+struct RunningAgent {
+    stop: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+/// How a world is made.
+pub struct Setup {
+    sandbox: skiff::sandbox::Builder,
+    crds: Vec<Value>,
+    agent: bool,
+}
+
+impl Setup {
+    /// Skiff's own CRDs, a quick sandbox, an agent.
+    pub fn new() -> Self {
+        let crds = crd::definitions().iter().map(|definition| parse(&definition.to_yaml())).collect();
+        let sandbox = Sandbox::builder().pod_ready_delay(Duration::from_millis(5));
+        Self { sandbox, crds, agent: true }
+    }
+
+    /// Another sandbox.
+    pub fn sandbox(mut self, change: impl FnOnce(skiff::sandbox::Builder) -> skiff::sandbox::Builder) -> Self {
+        self.sandbox = change(self.sandbox);
+        self
+    }
+
+    /// Other CRDs.
+    pub fn crds(mut self, crds: Vec<Value>) -> Self {
+        self.crds = crds;
+        self
+    }
+
+    /// No agent yet: the test starts it.
+    pub fn without_agent(mut self) -> Self {
+        self.agent = false;
+        self
+    }
+
+    /// Makes the world.
+    pub async fn build(self) -> World {
+        let sandbox = self.sandbox.build();
+        let client = sandbox.client();
+        let directory = tempfile::tempdir().unwrap();
+        let repository = Repository::new(directory.path().join("repository").as_path());
+        let mut world = World {
+            client,
+            sandbox,
+            argocd: "argocd".to_owned(),
+            namespace: "shop".to_owned(),
+            repository,
+            metrics: Arc::new(Metrics::new(&MetricsOptions::default()).unwrap()),
+            directory,
+            agent: None,
+        };
+        for crd in self.crds {
+            let name = crd["metadata"]["name"].as_str().unwrap().to_owned();
+            world.apply(crd).await;
+            world
+                .until(&format!("{name} is established"), async |world: &World| {
+                    let crd = world.get("apiextensions.k8s.io/v1", "CustomResourceDefinition", "", &name).await?;
+                    condition(&crd, "Established").filter(|status| status == "True")
+                })
+                .await;
+        }
+        world.apply(json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": world.argocd } })).await;
+        if self.agent {
+            world.start_agent().await;
+        }
+        world
+    }
+}
+
+impl World {
+    /// A world with everything as usual.
+    pub async fn new() -> Self {
+        Setup::new().build().await
+    }
+
+    /// The usual options of an agent in this world.
+    pub fn agent_options(&self, identity: &str) -> AgentOptions {
+        let cache = self.directory.path().join("cache").join(identity);
+        let mut options = AgentOptions::new(&self.argocd, identity.to_owned(), cache);
+        options.poll_interval = Some(POLL_EVERY);
+        options
+    }
+
+    /// Starts the agent and waits until it leads.
+    pub async fn start_agent(&mut self) {
+        let options = self.agent_options("agent-0");
+        let agent = Agent::new(self.client.clone(), options, Arc::clone(&self.metrics));
+        let ready = agent.readiness();
+        let leadership = agent.leadership();
+        let stop = CancellationToken::new();
+        let stopped = stop.clone();
+        let task = tokio::spawn(async move { agent.run(stopped).await.unwrap() });
+        self.agent = Some(RunningAgent { stop, task });
+        self.until("the agent leads and is ready", async |_: &World| {
+            (leadership.is_leading() && ready()).then_some(())
+        })
+        .await;
+    }
+
+    /// Stops the agent as SIGTERM does and waits for its end.
+    pub async fn stop_agent(&mut self) {
+        if let Some(agent) = self.agent.take() {
+            agent.stop.cancel();
+            agent.task.await.unwrap();
+        }
+    }
+
+    /// Ends the agent as SIGKILL does: nothing is given up or recorded.
+    pub async fn kill_agent(&mut self) {
+        if let Some(agent) = self.agent.take() {
+            agent.task.abort();
+            let _ = agent.task.await;
+        }
+    }
+
+    /// Waits until `look` finds something.
+    pub async fn until<T>(&self, what: &str, look: impl AsyncFn(&World) -> Option<T>) -> T {
+        let begun = Instant::now();
+        loop {
+            if let Some(found) = look(self).await {
+                return found;
+            }
+            assert!(begun.elapsed() < PATIENCE, "waited in vain until {what}\n{}", self.describe().await);
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
+
+    /// The Applications' statuses, for messages of failures.
+    async fn describe(&self) -> String {
+        let resource = resource("argoproj.io/v1alpha1", "Application");
+        let api: Api<DynamicObject> = Api::all_with(self.client.clone(), &resource);
+        let mut text = String::new();
+        for application in api.list(&Default::default()).await.map(|list| list.items).unwrap_or_default() {
+            let name = application.metadata.name.clone().unwrap_or_default();
+            text.push_str(&format!("{name}: {}\n", serde_json::to_string_pretty(&application.data["status"]).unwrap()));
+        }
+        text
+    }
+
+    async fn api(&self, api_version: &str, kind: &str, namespace: &str) -> Api<DynamicObject> {
+        let gvk = GroupVersionKind::try_from(kube::core::TypeMeta {
+            api_version: api_version.to_owned(),
+            kind: kind.to_owned(),
+        })
+        .unwrap();
+        let discovery = Discovery::new(self.client.clone()).run_aggregated().await.unwrap();
+        let (resource, capabilities) =
+            discovery.resolve_gvk(&gvk).unwrap_or_else(|| panic!("the cluster has no {api_version} {kind}"));
+        match capabilities.scope {
+            Scope::Cluster => Api::all_with(self.client.clone(), &resource),
+            Scope::Namespaced => Api::namespaced_with(self.client.clone(), namespace, &resource),
+        }
+    }
+
+    /// Reads an object.
+    pub async fn get(&self, api_version: &str, kind: &str, namespace: &str, name: &str) -> Option<Value> {
+        let found = self.api(api_version, kind, namespace).await.get_opt(name).await.unwrap()?;
+        Some(serde_json::to_value(found).unwrap())
+    }
+
+    /// Applies an object as a person does, taking over what is there.
+    pub async fn apply(&self, object: Value) -> Value {
+        let text = |pointer| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
+        let api = self.api(text("/apiVersion"), text("/kind"), text("/metadata/namespace")).await;
+        let params = PatchParams::apply("person").force();
+        let applied = api.patch(text("/metadata/name"), &params, &Patch::Apply(&object)).await.unwrap();
+        serde_json::to_value(applied).unwrap()
+    }
+
+    /// Changes an object by a merge patch, as a person does.
+    pub async fn patch(&self, api_version: &str, kind: &str, namespace: &str, name: &str, patch: Value) -> Value {
+        let api = self.api(api_version, kind, namespace).await;
+        let params = PatchParams { field_manager: Some("person".to_owned()), ..PatchParams::default() };
+        serde_json::to_value(api.patch(name, &params, &Patch::Merge(&patch)).await.unwrap()).unwrap()
+    }
+
+    /// Deletes an object, as a person does.
+    pub async fn delete(&self, api_version: &str, kind: &str, namespace: &str, name: &str) {
+        self.api(api_version, kind, namespace).await.delete(name, &DeleteParams::default()).await.unwrap();
+    }
+
+    /// An Application of this world's repository, to be changed and applied.
+    pub fn application(&self, name: &str, path: &str) -> Value {
+        json!({
+            "apiVersion": "argoproj.io/v1alpha1",
+            "kind": "Application",
+            "metadata": { "name": name, "namespace": self.argocd },
+            "spec": {
+                "project": "default",
+                "source": { "repoURL": self.repository.url(), "path": path, "targetRevision": "main" },
+                "destination": { "server": "https://kubernetes.default.svc", "namespace": self.namespace },
+            },
+        })
+    }
+
+    /// The same, synced by itself, with everything on.
+    pub fn automated(&self, name: &str, path: &str) -> Value {
+        let mut application = self.application(name, path);
+        application["spec"]["syncPolicy"] = json!({
+            "automated": { "prune": true, "selfHeal": true },
+            "syncOptions": ["CreateNamespace=true"],
+        });
+        application
+    }
+
+    /// Asks for a sync, as a person does.
+    pub async fn sync(&self, name: &str, sync: Value) {
+        let patch = json!({
+            "operation": { "initiatedBy": { "username": "person" }, "sync": sync },
+            "status": { "operationState": null },
+        });
+        self.patch("argoproj.io/v1alpha1", "Application", &self.argocd, name, patch).await;
+    }
+
+    /// Reads an Application.
+    pub async fn read_application(&self, name: &str) -> Application {
+        let value = self.get("argoproj.io/v1alpha1", "Application", &self.argocd, name).await.expect("Application");
+        Application::from_value(value).unwrap()
+    }
+
+    /// Waits until an Application is as described.
+    pub async fn until_application(
+        &self,
+        name: &str,
+        what: &str,
+        is: impl Fn(&Application) -> bool,
+    ) -> Application {
+        self.until(&format!("Application {name} {what}"), async |world: &World| {
+            let application = world.read_application(name).await;
+            is(&application).then_some(application)
+        })
+        .await
+    }
+
+    /// Waits until an Application is synced to a commit and its operation has ended well.
+    pub async fn until_synced(&self, name: &str, commit: &CommitId) -> Application {
+        self.until_application(name, &format!("is synced to {commit}"), |application| is_synced(application, commit))
+            .await
+    }
+
+    /// Waits until an Application has a condition of a type whose message holds a text.
+    pub async fn until_condition(&self, name: &str, condition_type: &str, text: &str) -> ApplicationCondition {
+        let application = self
+            .until_application(name, &format!("has a {condition_type} with '{text}'"), |application| {
+                find_condition(application, condition_type, text).is_some()
+            })
+            .await;
+        find_condition(&application, condition_type, text).unwrap().clone()
+    }
+
+    /// The writes that the agent has sent, but for its lease and its events.
+    pub fn agent_writes(&self) -> Vec<RequestRecord> {
+        let writes = self.sandbox.requests().writes();
+        writes.into_iter().filter(|write| !matches!(write.resource.as_str(), "leases" | "events")).collect()
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        if let Some(agent) = &self.agent {
+            agent.task.abort();
+        }
+    }
+}
+
+/// Whether an Application is synced to a commit and its operation has ended well.
+pub fn is_synced(application: &Application, commit: &CommitId) -> bool {
+    let status = &application.status;
+    let succeeded = status.operation_state.as_ref().is_some_and(|state| state.phase == OperationPhase::Succeeded);
+    let sync = status.sync.as_ref();
+    sync.is_some_and(|sync| sync.status == SyncStatusCode::Synced && sync.revision == commit.as_str())
+        && succeeded
+        && application.operation.is_none()
+}
+
+/// A condition of a type whose message holds a text.
+pub fn find_condition<'a>(
+    application: &'a Application,
+    condition_type: &str,
+    text: &str,
+) -> Option<&'a ApplicationCondition> {
+    let conditions = application.status.conditions.iter();
+    conditions.into_iter().find(|c| c.condition_type == condition_type && c.message.contains(text))
+}
+
+fn condition(object: &Value, name: &str) -> Option<String> {
+    let conditions = object.pointer("/status/conditions")?.as_array()?;
+    let condition = conditions.iter().find(|condition| condition["type"] == name)?;
+    condition["status"].as_str().map(str::to_owned)
+}
+
+fn resource(api_version: &str, kind: &str) -> ApiResource {
+    let (group, version) = api_version.rsplit_once('/').unwrap_or(("", api_version));
+    ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind))
+}
+
+/// Reads one YAML document.
+pub fn parse(text: &str) -> Value {
+    yaml::parse(text.as_bytes(), &yaml::Options::default()).unwrap().remove(0).value
+}
+
+/// A local Git repository that a test commits to.
+pub struct Repository {
+    directory: std::path::PathBuf,
+}
+
+impl Repository {
+    fn new(directory: &Path) -> Self {
+        writer::init(directory, true).unwrap();
+        Self { directory: directory.to_owned() }
+    }
+
+    /// Its URL.
+    pub fn url(&self) -> String {
+        format!("file://{}", self.directory.display())
+    }
+
+    /// Commits files to `main`; `None` removes one.
+    pub fn commit(&self, files: &[(&str, Option<&str>)]) -> CommitId {
+        let changes: Vec<Change> = files
+            .iter()
+            .map(|(path, content)| {
+                let path = RepoPath::parse(path).unwrap();
+                match content {
+                    Some(content) => Change::Write(path, content.as_bytes().to_vec()),
+                    None => Change::Remove(path),
+                }
+            })
+            .collect();
+        self.change(&changes)
+    }
+
+    /// Commits changes to `main`.
+    pub fn change(&self, changes: &[Change]) -> CommitId {
+        let author = Author::new("Developer", "developer@example.com");
+        writer::commit(&self.directory, "main", changes, "a change", &author).unwrap()
+    }
+
+    /// Takes a commit back.
+    pub fn revert(&self, commit: &CommitId) -> CommitId {
+        let author = Author::new("Developer", "developer@example.com");
+        writer::revert(&self.directory, "main", commit, &author).unwrap()
+    }
+}
+
+/// A ConfigMap manifest.
+pub fn config_map(name: &str, value: &str) -> String {
+    format!("apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: {name}\ndata:\n  key: \"{value}\"\n")
+}
+
+/// A Deployment manifest.
+pub fn deployment(name: &str, image: &str, replicas: u32) -> String {
+    format!(
+        "apiVersion: apps/v1
+kind: Deployment
+metadata:
+  name: {name}
+spec:
+  replicas: {replicas}
+  selector:
+    matchLabels: {{app: {name}}}
+  template:
+    metadata:
+      labels: {{app: {name}}}
+    spec:
+      containers:
+      - name: main
+        image: {image}
+        resources:
+          limits: {{cpu: 1000m, memory: 64Mi}}
+"
+    )
+}
