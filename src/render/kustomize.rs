@@ -34,6 +34,7 @@ mod resources;
 mod schema;
 mod selector;
 mod sort;
+mod steps;
 #[cfg(test)]
 mod tests;
 mod transform;
@@ -67,11 +68,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self {
-            depth: 64,
-            kustomizations: 10_000,
-            resources: 100_000,
-        }
+        Self { depth: 64, kustomizations: 10_000, resources: 100_000 }
     }
 }
 
@@ -123,21 +120,14 @@ pub fn build(files: &Files, root: &RepoPath, options: &Options) -> Result<Output
         &configuration.var_reference,
         &mut build.warnings,
     )?;
-    accumulator
-        .resources
-        .retain(|resource| !output::is_local(resource));
+    accumulator.resources.retain(|resource| !output::is_local(resource));
     accumulator.resources.check_unique()?;
     let mut resources = accumulator.resources.into_vec();
     sort::sort(&mut resources, kustomization.sort_options.as_ref())?;
 
-    let mut output = Output {
-        warnings: build.warnings,
-        ..Output::default()
-    };
+    let mut output = Output { warnings: build.warnings, ..Output::default() };
     for mut resource in resources {
-        output
-            .objects
-            .push(output::finish(&mut resource, build.metadata)?);
+        output.objects.push(output::finish(&mut resource, build.metadata)?);
         let (path, line) = (resource.file.unwrap_or_else(|| root.clone()), resource.line);
         output.origins.push(Origin { path, line });
     }

@@ -16,8 +16,7 @@ use serde_json::Value;
 use super::{
     Options,
     error::KustomizeError,
-    fieldspec::{Configuration, FieldSpec, merge_into},
-    filter::namespace::Namespace,
+    fieldspec::Configuration,
     generator::{self, Kind},
     kustomization::{self, COMPONENT, Kustomization},
     load::{Entry, Loader, Root},
@@ -26,7 +25,8 @@ use super::{
     resource::{Provenance, Resource},
     resources::Resources,
     schema::{self, Schema},
-    transform::{Step, Transformer, image, pairs},
+    steps::{self, FieldStep},
+    transform::Transformer,
     vars::Vars,
 };
 use crate::files::{Files, RepoPath};
@@ -43,9 +43,7 @@ pub(super) struct Accumulator {
 impl Accumulator {
     /// The field specs of this layer and those below.
     pub fn configuration(&self) -> &Configuration {
-        self.configuration
-            .as_deref()
-            .unwrap_or_else(|| Configuration::defaults())
+        self.configuration.as_deref().unwrap_or_else(|| Configuration::defaults())
     }
 
     fn configure(&mut self, configuration: &Configuration) -> Result<(), KustomizeError> {
@@ -65,10 +63,7 @@ impl Accumulator {
         if self.resources.len() == 0 {
             self.resources = base.resources;
         } else {
-            base.resources
-                .into_vec()
-                .into_iter()
-                .try_for_each(|resource| self.resources.append(resource))?;
+            base.resources.into_vec().into_iter().try_for_each(|resource| self.resources.append(resource))?;
         }
         self.vars.merge(base.vars)
     }
@@ -152,10 +147,7 @@ impl<'a> Build<'a> {
         self.layers += 1;
         if self.layers > self.options.limits.kustomizations {
             return Err(KustomizeError::Limit {
-                limit: format!(
-                    "{} kustomizations in one build",
-                    self.options.limits.kustomizations
-                ),
+                limit: format!("{} kustomizations in one build", self.options.limits.kustomizations),
             });
         }
         if kustomization::is_empty(value) {
@@ -171,20 +163,13 @@ impl<'a> Build<'a> {
 
     /// The first `openapi` that is met counts for the whole build.
     fn use_openapi(&mut self, root: &Root, kustomization: &Kustomization) -> Result<(), KustomizeError> {
-        let get = |name: &str| {
-            kustomization
-                .openapi
-                .get(name)
-                .map(String::as_str)
-                .filter(|text| !text.is_empty())
-        };
+        let get =
+            |name: &str| kustomization.openapi.get(name).map(String::as_str).filter(|text| !text.is_empty());
         let fail = |error: KustomizeError| error.within(&root.file, "openapi");
         let schema = match (get("path"), get("version")) {
             (None, None) => return Ok(()),
             (Some(_), Some(_)) => {
-                return Err(fail(KustomizeError::invalid(
-                    "'path' and 'version' cannot both be set",
-                )));
+                return Err(fail(KustomizeError::invalid("'path' and 'version' cannot both be set")));
             }
             (None, Some("v1.21.2")) => OpenApi::BuiltIn,
             (None, Some(version)) => {
@@ -194,9 +179,7 @@ impl<'a> Build<'a> {
             }
             (Some(path), None) => {
                 let (_, value) = self.loader.configuration(root, path).map_err(fail)?;
-                OpenApi::File(Rc::new(
-                    Schema::from_openapi(&value).map_err(|error| fail(error.into()))?,
-                ))
+                OpenApi::File(Rc::new(Schema::from_openapi(&value).map_err(|error| fail(error.into()))?))
             }
         };
         self.schema.get_or_insert(schema);
@@ -262,9 +245,7 @@ impl<'a> Build<'a> {
     fn append(&self, resource: Resource, accumulator: &mut Accumulator) -> Result<(), KustomizeError> {
         let limit = self.options.limits.resources;
         if accumulator.resources.len() >= limit {
-            return Err(KustomizeError::Limit {
-                limit: format!("{limit} resources in one build"),
-            });
+            return Err(KustomizeError::Limit { limit: format!("{limit} resources in one build") });
         }
         accumulator.resources.append(resource)
     }
@@ -305,9 +286,7 @@ impl<'a> Build<'a> {
                 self.accumulate(&base_root, &kustomization, &mut base)?;
                 let limit = self.options.limits.resources;
                 if accumulator.resources.len().saturating_add(base.resources.len()) > limit {
-                    return Err(KustomizeError::Limit {
-                        limit: format!("{limit} resources in one build"),
-                    });
+                    return Err(KustomizeError::Limit { limit: format!("{limit} resources in one build") });
                 }
                 accumulator.merge(base)
             }
@@ -355,12 +334,7 @@ impl<'a> Build<'a> {
                 "ConfigMapGenerator",
                 &kustomization.config_map_generator,
             ),
-            (
-                Kind::Secret,
-                "secretGenerator",
-                "SecretGenerator",
-                &kustomization.secret_generator,
-            ),
+            (Kind::Secret, "secretGenerator", "SecretGenerator", &kustomization.secret_generator),
         ];
         let defaults = kustomization.generator_options.as_ref();
         for (kind, field, plugin, list) in fields {
@@ -379,10 +353,7 @@ impl<'a> Build<'a> {
             self.plugin_configs(root, entry)
                 .and_then(|configs| {
                     for config in configs {
-                        let plugins = Plugins {
-                            loader: &self.loader,
-                            root,
-                        };
+                        let plugins = Plugins { loader: &self.loader, root };
                         for mut generated in plugins.generate(&config.value)? {
                             if self.metadata.origin {
                                 generated.resource.origin = Some(self.plugin_provenance(root, &config));
@@ -413,20 +384,12 @@ impl<'a> Build<'a> {
 
     fn provenance(&self, file: &RepoPath, by: &[&str; 4]) -> Rc<Provenance> {
         let configured_in = relative(file, &self.top);
-        Rc::new(Provenance::Plugin {
-            configured_in,
-            configured_by: Box::new(by.map(str::to_owned)),
-        })
+        Rc::new(Provenance::Plugin { configured_in, configured_by: Box::new(by.map(str::to_owned)) })
     }
 
     fn plugin_provenance(&self, root: &Root, config: &Resource) -> Rc<Provenance> {
         let id = config.id();
-        let by = [
-            id.gvk.version.as_str(),
-            id.gvk.kind.as_str(),
-            id.name.as_str(),
-            id.namespace.as_str(),
-        ];
+        let by = [id.gvk.version.as_str(), id.gvk.kind.as_str(), id.name.as_str(), id.namespace.as_str()];
         self.provenance(config.file.as_ref().unwrap_or(&root.file), &by)
     }
 
@@ -438,23 +401,20 @@ impl<'a> Build<'a> {
         accumulator: &Accumulator,
     ) -> Result<Vec<(String, Transformer)>, KustomizeError> {
         let mut transformers = Vec::new();
-        for (place, kind, step) in self.field_steps(root, kustomization, accumulator.configuration())? {
-            let provenance = self
-                .metadata
-                .transformations
-                .then(|| self.provenance(&root.file, &["builtin", kind, "", ""]));
+        let plugins = Plugins { loader: &self.loader, root };
+        for FieldStep { place, plugin, entries, step } in
+            steps::of(kustomization, accumulator.configuration(), &plugins)?
+        {
+            let records = if self.metadata.transformations { entries } else { 0 };
+            let provenance =
+                (0..records).map(|_| self.provenance(&root.file, &["builtin", plugin, "", ""])).collect();
             transformers.push((place, Transformer { step, provenance }));
         }
         for entry in &kustomization.transformers {
             let place = format!("transformers entry '{}'", short(entry));
-            let plugins = self
-                .plugin_transformers(root, entry)
-                .map_err(|error| error.within(&root.file, &*place))?;
-            transformers.extend(
-                plugins
-                    .into_iter()
-                    .map(|transformer| (place.clone(), transformer)),
-            );
+            let plugins =
+                self.plugin_transformers(root, entry).map_err(|error| error.within(&root.file, &*place))?;
+            transformers.extend(plugins.into_iter().map(|transformer| (place.clone(), transformer)));
         }
         Ok(transformers)
     }
@@ -466,143 +426,17 @@ impl<'a> Build<'a> {
     ) -> Result<Vec<Transformer>, KustomizeError> {
         let mut transformers = Vec::new();
         for config in self.plugin_configs(root, entry)? {
-            let plugins = Plugins {
-                loader: &self.loader,
-                root,
-            };
+            let plugins = Plugins { loader: &self.loader, root };
             for step in plugins.steps(&config.value)? {
-                let provenance = self
-                    .metadata
-                    .transformations
-                    .then(|| self.plugin_provenance(root, &config));
+                let provenance = if self.metadata.transformations {
+                    vec![self.plugin_provenance(root, &config)]
+                } else {
+                    Vec::new()
+                };
                 transformers.push(Transformer { step, provenance });
             }
         }
         Ok(transformers)
-    }
-
-    /// The steps that the fields of a kustomization stand for, in the order of work.
-    fn field_steps(
-        &self,
-        root: &Root,
-        kustomization: &Kustomization,
-        configuration: &Configuration,
-    ) -> Result<Vec<(String, &'static str, Step)>, KustomizeError> {
-        let plugins = Plugins {
-            loader: &self.loader,
-            root,
-        };
-        let mut steps: Vec<(String, &'static str, Step)> = Vec::new();
-        let mut add = |place: String, kind: &'static str, step: Result<Step, KustomizeError>| match step {
-            Ok(step) => {
-                steps.push((place, kind, step));
-                Ok(())
-            }
-            Err(error) => Err(error.within(&root.file, place)),
-        };
-        if !kustomization.patches_strategic_merge.is_empty() {
-            let step = plugins.strategic_merge(&kustomization.patches_strategic_merge, "");
-            add(
-                "patchesStrategicMerge".to_owned(),
-                "PatchStrategicMergeTransformer",
-                step,
-            )?;
-        }
-        for (at, patch) in kustomization.patches.iter().enumerate() {
-            add(
-                entry_place("patches", at, &patch.path),
-                "PatchTransformer",
-                plugins.patch(patch, "patches"),
-            )?;
-        }
-        if !kustomization.namespace.is_empty() {
-            let config = Namespace {
-                namespace: kustomization.namespace.clone(),
-                ..Namespace::default()
-            };
-            let step = Step::Namespace {
-                config,
-                fieldspecs: configuration.namespace.clone(),
-            };
-            add("namespace".to_owned(), "NamespaceTransformer", Ok(step))?;
-        }
-        if !kustomization.name_prefix.is_empty() {
-            let (text, fieldspecs) = (
-                kustomization.name_prefix.clone(),
-                configuration.name_prefix.clone(),
-            );
-            add(
-                "namePrefix".to_owned(),
-                "PrefixTransformer",
-                Ok(Step::Prefix { text, fieldspecs }),
-            )?;
-        }
-        if !kustomization.name_suffix.is_empty() {
-            let (text, fieldspecs) = (
-                kustomization.name_suffix.clone(),
-                configuration.name_suffix.clone(),
-            );
-            add(
-                "nameSuffix".to_owned(),
-                "SuffixTransformer",
-                Ok(Step::Suffix { text, fieldspecs }),
-            )?;
-        }
-        for (at, label) in kustomization.labels.iter().enumerate() {
-            let step = label_fieldspecs(label, configuration).map(|fieldspecs| Step::Labels {
-                pairs: pairs(&label.pairs),
-                fieldspecs,
-            });
-            add(format!("labels entry {}", at + 1), "LabelTransformer", step)?;
-        }
-        if !kustomization.common_labels.is_empty() {
-            let fieldspecs = configuration.common_labels.clone();
-            let step = Step::Labels {
-                pairs: pairs(&kustomization.common_labels),
-                fieldspecs,
-            };
-            add("commonLabels".to_owned(), "LabelTransformer", Ok(step))?;
-        }
-        if !kustomization.common_annotations.is_empty() {
-            let fieldspecs = configuration.common_annotations.clone();
-            let step = Step::Annotations {
-                pairs: pairs(&kustomization.common_annotations),
-                fieldspecs,
-            };
-            add("commonAnnotations".to_owned(), "AnnotationsTransformer", Ok(step))?;
-        }
-        for (at, patch) in kustomization.patches_json6902.iter().enumerate() {
-            let place = entry_place("patchesJson6902", at, &patch.path);
-            add(place, "PatchJson6902Transformer", plugins.json_6902(patch))?;
-        }
-        for replica in &kustomization.replicas {
-            let (name, count) = (replica.name.clone(), replica.count);
-            let step = Step::Replicas {
-                name,
-                count,
-                fieldspecs: configuration.replicas.clone(),
-            };
-            add(
-                format!("replicas entry '{}'", replica.name),
-                "ReplicaCountTransformer",
-                Ok(step),
-            )?;
-        }
-        for entry in &kustomization.images {
-            let step = image(entry, configuration.images.clone());
-            add(
-                format!("images entry '{}'", entry.name),
-                "ImageTagTransformer",
-                step,
-            )?;
-        }
-        if !kustomization.replacements.is_empty() {
-            let step = plugins
-                .replacements(&kustomization.replacements)
-                .map(Step::Replacements);
-            add("replacements".to_owned(), "ReplacementTransformer", step)?;
-        }
-        Ok(steps)
     }
 
     fn validate(
@@ -613,9 +447,8 @@ impl<'a> Build<'a> {
     ) -> Result<(), KustomizeError> {
         for entry in &kustomization.validators {
             let place = format!("validators entry '{}'", short(entry));
-            let validators = self
-                .plugin_transformers(root, entry)
-                .map_err(|error| error.within(&root.file, &*place))?;
+            let validators =
+                self.plugin_transformers(root, entry).map_err(|error| error.within(&root.file, &*place))?;
             let before: Vec<Value> = accumulator.resources.iter().map(without_validated_by).collect();
             for validator in validators {
                 validator
@@ -632,31 +465,6 @@ impl<'a> Build<'a> {
     }
 }
 
-fn label_fieldspecs(
-    label: &kustomization::Label,
-    configuration: &Configuration,
-) -> Result<Vec<FieldSpec>, KustomizeError> {
-    let mut fieldspecs = Vec::new();
-    merge_into(&mut fieldspecs, &label.fields)?;
-    merge_into(&mut fieldspecs, &configuration.labels)?;
-    if label.include_selectors {
-        merge_into(&mut fieldspecs, &configuration.common_labels)?;
-    } else {
-        if label.include_templates {
-            merge_into(&mut fieldspecs, &configuration.template_labels)?;
-        }
-        merge_into(&mut fieldspecs, &[FieldSpec::any("metadata/labels", true)])?;
-    }
-    Ok(fieldspecs)
-}
-
-fn entry_place(field: &str, at: usize, path: &str) -> String {
-    match path {
-        "" => format!("{field} entry {}", at + 1),
-        path => format!("{field} entry '{path}'"),
-    }
-}
-
 /// An entry that may be inline YAML, for a message.
 fn short(entry: &str) -> String {
     let line = entry.lines().find(|line| line.trim_start().starts_with("kind:"));
@@ -669,9 +477,8 @@ fn short(entry: &str) -> String {
 
 fn without_validated_by(resource: &Resource) -> Value {
     let mut value = resource.value.clone();
-    if let Some(Value::Object(labels)) = value
-        .get_mut("metadata")
-        .and_then(|metadata| metadata.get_mut("labels"))
+    if let Some(Value::Object(labels)) =
+        value.get_mut("metadata").and_then(|metadata| metadata.get_mut("labels"))
     {
         labels.shift_remove("validated-by");
     }

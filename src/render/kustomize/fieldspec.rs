@@ -9,7 +9,7 @@
 //! never created. [`Configuration`] holds the lists of all transformers: the defaults (`data/fieldspecs.json`), to which
 //! `configurations:` and `crds:` of a kustomization are added.
 
-use std::sync::OnceLock;
+use std::{borrow::Cow, sync::OnceLock};
 
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -112,11 +112,7 @@ impl Classified for FieldSpecError {
 impl FieldSpec {
     /// One for any kind.
     pub fn any(path: &str, create: bool) -> Self {
-        Self {
-            path: path.to_owned(),
-            create,
-            ..Self::default()
-        }
+        Self { path: path.to_owned(), create, ..Self::default() }
     }
 
     /// Whether objects of this kind have the field.
@@ -126,18 +122,27 @@ impl FieldSpec {
             && selects(&self.kind, &gvk.kind)
     }
 
+    /// Whether an object is of a kind that has the field.
+    fn matches_object(&self, object: &Value) -> bool {
+        let text = |field| object.get(field).and_then(Value::as_str).unwrap_or_default();
+        let api_version = text("apiVersion");
+        let (group, version) = api_version.rsplit_once('/').unwrap_or(("", api_version));
+        selects(&self.kind, text("kind")) && selects(&self.group, group) && selects(&self.version, version)
+    }
+
     /// The steps of the path, escapes resolved.
-    pub fn steps(&self) -> Vec<String> {
-        let mut steps: Vec<String> = Vec::new();
+    pub fn steps(&self) -> Vec<Cow<'_, str>> {
+        let mut steps: Vec<Cow<'_, str>> = Vec::new();
         let mut escaped = false;
         for part in self.path.strip_prefix('/').unwrap_or(&self.path).split('/') {
             match steps.last_mut() {
                 Some(last) if escaped => {
+                    let last = last.to_mut();
                     last.pop();
                     last.push('/');
                     last.push_str(part);
                 }
-                _ => steps.push(part.to_owned()),
+                _ => steps.push(Cow::Borrowed(part)),
             }
             escaped = part.ends_with('\\');
         }
@@ -173,10 +178,7 @@ pub fn merge_into(list: &mut Vec<FieldSpec>, incoming: &[FieldSpec]) -> Result<(
                 } else {
                     format!(" of kind '{}'", present.kind)
                 };
-                return Err(FieldSpecError::Conflict {
-                    path: spec.path.clone(),
-                    kind,
-                });
+                return Err(FieldSpecError::Conflict { path: spec.path.clone(), kind });
             }
         }
     }
@@ -240,7 +242,7 @@ pub fn visit(
     create: Create,
     set: &mut dyn FnMut(&mut Value) -> Result<(), FilterError>,
 ) -> Result<(), FilterError> {
-    if !spec.matches(&gvk_of(object)) {
+    if !spec.matches_object(object) {
         return Ok(());
     }
     visit_any_kind(object, spec, create, set)
@@ -267,23 +269,18 @@ struct Walk<'a> {
 }
 
 impl Walk<'_> {
-    fn follow(&mut self, value: &mut Value, steps: &[String], depth: usize) -> Result<(), FilterError> {
+    fn follow(&mut self, value: &mut Value, steps: &[Cow<'_, str>], depth: usize) -> Result<(), FilterError> {
         if depth > MAX_DEPTH {
-            return Err(FilterError::TooDeep {
-                path: self.spec.path.clone(),
-            });
+            return Err(FilterError::TooDeep { path: self.spec.path.clone() });
         }
         let Some((step, rest)) = steps.split_first() else {
             return (self.set)(value);
         };
         match value {
-            Value::Array(items) => items
-                .iter_mut()
-                .try_for_each(|item| self.follow(item, steps, depth + 1)),
+            Value::Array(items) => items.iter_mut().try_for_each(|item| self.follow(item, steps, depth + 1)),
             Value::Object(fields) => {
-                let (name, is_list) = step
-                    .strip_suffix("[]")
-                    .map_or((step.as_str(), false), |name| (name, true));
+                let (name, is_list) =
+                    step.strip_suffix("[]").map_or((step.as_ref(), false), |name| (name, true));
                 if is_list {
                     return match fields.get_mut(name) {
                         None => Ok(()),
@@ -302,10 +299,9 @@ impl Walk<'_> {
                 }
             }
             Value::Null => Ok(()),
-            Value::Bool(_) | Value::Number(_) | Value::String(_) => Err(FilterError::NotTraversable {
-                path: self.spec.path.clone(),
-                found: type_name(value),
-            }),
+            Value::Bool(_) | Value::Number(_) | Value::String(_) => {
+                Err(FilterError::NotTraversable { path: self.spec.path.clone(), found: type_name(value) })
+            }
         }
     }
 }

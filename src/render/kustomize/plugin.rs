@@ -115,27 +115,16 @@ impl Plugins<'_> {
         let kind = builtin_kind(config)?;
         match kind {
             "PatchTransformer" => {
-                return self
-                    .patch(&fields::<Patch>(config)?, "transformers")
-                    .map(|step| vec![step]);
+                return self.patch(&fields::<Patch>(config)?, "transformers").map(|step| vec![step]);
             }
             "PatchStrategicMergeTransformer" => {
                 let StrategicMerge { paths, patches } = fields(config)?;
                 return self.strategic_merge(&paths, &patches).map(|step| vec![step]);
             }
             "PatchJson6902Transformer" => {
-                let Json6902 {
-                    target,
-                    path,
-                    json_op,
-                } = fields(config)?;
+                let Json6902 { target, path, json_op } = fields(config)?;
                 return self
-                    .json_6902(&Patch {
-                        path,
-                        patch: json_op,
-                        target,
-                        ..Patch::default()
-                    })
+                    .json_6902(&Patch { path, patch: json_op, target, ..Patch::default() })
                     .map(|step| vec![step]);
             }
             "ValueAddTransformer" => return self.value_add(fields(config)?).map(|step| vec![step]),
@@ -144,14 +133,8 @@ impl Plugins<'_> {
         }
         let this: Fields = fields(config)?;
         let fieldspecs = this.field_specs;
-        let prefix = Step::Prefix {
-            text: this.prefix,
-            fieldspecs: fieldspecs.clone(),
-        };
-        let suffix = Step::Suffix {
-            text: this.suffix,
-            fieldspecs: fieldspecs.clone(),
-        };
+        let prefix = Step::Prefix { text: this.prefix, fieldspecs: fieldspecs.clone() };
+        let suffix = Step::Suffix { text: this.suffix, fieldspecs: fieldspecs.clone() };
         let is_there = |step: &Step| !matches!(step, Step::Prefix { text, .. } | Step::Suffix { text, .. } if text.is_empty());
         let steps = match kind {
             "PrefixTransformer" => vec![prefix],
@@ -165,21 +148,13 @@ impl Plugins<'_> {
                 };
                 vec![Step::Namespace { config, fieldspecs }]
             }
-            "LabelTransformer" => vec![Step::Labels {
-                pairs: pairs(&this.labels),
-                fieldspecs,
-            }],
-            "AnnotationsTransformer" => vec![Step::Annotations {
-                pairs: pairs(&this.annotations),
-                fieldspecs,
-            }],
-            "ImageTagTransformer" => vec![image(&this.image_tag, fieldspecs)?],
+            "LabelTransformer" => vec![Step::Labels { pairs: pairs(&this.labels), fieldspecs }],
+            "AnnotationsTransformer" => {
+                vec![Step::Annotations { pairs: pairs(&this.annotations), fieldspecs }]
+            }
+            "ImageTagTransformer" => vec![Step::Images { images: vec![image(&this.image_tag)?], fieldspecs }],
             "ReplicaCountTransformer" => {
-                vec![Step::Replicas {
-                    name: this.replica.name,
-                    count: this.replica.count,
-                    fieldspecs,
-                }]
+                vec![Step::Replicas { name: this.replica.name, count: this.replica.count, fieldspecs }]
             }
             "ReplacementTransformer" => vec![Step::Replacements(self.replacements(&this.replacements)?)],
             _ => return Err(unknown(config, "transformer")),
@@ -206,10 +181,7 @@ impl Plugins<'_> {
             arguments.namespace = metadata.namespace;
         }
         let resource = generator::generate(kind, &arguments, None, self.loader, self.root)?;
-        Ok(vec![Generated {
-            resource,
-            behavior: arguments.behavior,
-        }])
+        Ok(vec![Generated { resource, behavior: arguments.behavior }])
     }
 
     /// The step of one entry of `patches`.
@@ -217,17 +189,10 @@ impl Plugins<'_> {
         let text = patch::text(&patch.path, &patch.patch, self.loader, self.root)?;
         let place = text.place();
         let option = |name: &str| patch.options.get(name).copied().unwrap_or_default();
-        let permissions = Permissions {
-            name: option("allowNameChange"),
-            kind: option("allowKindChange"),
-        };
+        let permissions = Permissions { name: option("allowNameChange"), kind: option("allowKindChange") };
         let target = patch.target.as_ref().map(Target::new).transpose()?;
         match (patch::parse(&text)?, target) {
-            (Content::Json(patch), Some(target)) => Ok(Step::Json {
-                patch,
-                target,
-                remembers: true,
-            }),
+            (Content::Json(patch), Some(target)) => Ok(Step::Json { patch, target, remembers: true }),
             (Content::Json(_), None) => Err(KustomizeError::invalid(format!(
                 "{field}: {place} is a JSON patch, which needs a target that says what it is for"
             ))),
@@ -235,11 +200,9 @@ impl Plugins<'_> {
             (Content::StrategicMerge(mut patches), Some(target)) => match (patches.pop(), patches.is_empty())
             {
                 (None, _) => Ok(Step::Merge { patches, permissions }),
-                (Some(patch), true) => Ok(Step::MergeSelected {
-                    patch: Box::new(patch),
-                    target,
-                    permissions,
-                }),
+                (Some(patch), true) => {
+                    Ok(Step::MergeSelected { patch: Box::new(patch), target, permissions })
+                }
                 (Some(_), false) => Err(KustomizeError::invalid(format!(
                     "{field}: {place} has several documents: only one is allowed together with a target"
                 ))),
@@ -265,10 +228,7 @@ impl Plugins<'_> {
         if patches.is_empty() {
             return Err(KustomizeError::invalid("the strategic merge patch is empty"));
         }
-        Ok(Step::Merge {
-            patches,
-            permissions: Permissions::default(),
-        })
+        Ok(Step::Merge { patches, permissions: Permissions::default() })
     }
 
     /// The step of one entry of `patchesJson6902`.
@@ -276,18 +236,12 @@ impl Plugins<'_> {
         let selector = match &patch.target {
             Some(selector) if !selector.name.is_empty() => selector,
             _ => {
-                return Err(KustomizeError::invalid(
-                    "a JSON patch must have a target with a name",
-                ));
+                return Err(KustomizeError::invalid("a JSON patch must have a target with a name"));
             }
         };
         let text = patch::text(&patch.path, &patch.patch, self.loader, self.root)?;
         let patch = json_patch::parse(&text.text).map_err(|source| text.error("reading", source))?;
-        Ok(Step::Json {
-            patch,
-            target: Target::new(selector)?,
-            remembers: false,
-        })
+        Ok(Step::Json { patch, target: Target::new(selector)?, remembers: false })
     }
 
     /// The replacements of some entries, those in files included.
@@ -299,11 +253,8 @@ impl Plugins<'_> {
                 ("", None) => replacements.push(Replacement::default()),
                 (path, None) => {
                     let (file, value) = self.loader.configuration(self.root, path)?;
-                    let list = if value.is_array() {
-                        value.as_ref().clone()
-                    } else {
-                        json!([value.as_ref()])
-                    };
+                    let list =
+                        if value.is_array() { value.as_ref().clone() } else { json!([value.as_ref()]) };
                     let listed: Vec<Replacement> = decode(&list, UnknownFields::Reject)
                         .map_err(|source| KustomizeError::Decode { file, source })?;
                     replacements.extend(listed);
@@ -339,10 +290,7 @@ impl Plugins<'_> {
                 })
             })
             .collect::<Result<_, KustomizeError>>()?;
-        Ok(Step::ValueAdd {
-            value: config.value,
-            targets,
-        })
+        Ok(Step::ValueAdd { value: config.value, targets })
     }
 
     fn iam_policy(&self, config: &IamPolicy) -> Result<Generated, KustomizeError> {
@@ -352,15 +300,9 @@ impl Plugins<'_> {
                 config.cloud
             )));
         }
-        let IamPolicy {
-            kubernetes_service: Metadata { name, namespace },
-            service_account,
-            ..
-        } = config;
-        let account = format!(
-            "{}@{}.iam.gserviceaccount.com",
-            service_account.name, service_account.project_id
-        );
+        let IamPolicy { kubernetes_service: Metadata { name, namespace }, service_account, .. } = config;
+        let account =
+            format!("{}@{}.iam.gserviceaccount.com", service_account.name, service_account.project_id);
         let mut value = json!({
             "apiVersion": "v1",
             "kind": "ServiceAccount",
@@ -370,10 +312,7 @@ impl Plugins<'_> {
             metadata.insert("namespace".to_owned(), Value::from(namespace.as_str()));
         }
         let resource = Resource::new(Manifest::generated(value, &self.root.file));
-        Ok(Generated {
-            resource,
-            behavior: String::new(),
-        })
+        Ok(Generated { resource, behavior: String::new() })
     }
 }
 
@@ -384,21 +323,14 @@ pub(super) fn inline_manifests(entry: &str) -> Option<Result<Vec<Manifest>, Kust
 }
 
 fn fields<T: DeserializeOwned>(config: &Value) -> Result<T, KustomizeError> {
-    decode(config, UnknownFields::Ignore).map_err(|source| KustomizeError::Plugin {
-        plugin: describe(&id_of(config)),
-        source,
-    })
+    decode(config, UnknownFields::Ignore)
+        .map_err(|source| KustomizeError::Plugin { plugin: describe(&id_of(config)), source })
 }
 
 fn builtin_kind(config: &Value) -> Result<&str, KustomizeError> {
-    let annotations = config
-        .get("metadata")
-        .and_then(|metadata| metadata.get("annotations"));
-    let is_function = annotations.is_some_and(|annotations| {
-        FUNCTION_ANNOTATIONS
-            .iter()
-            .any(|name| annotations.get(name).is_some())
-    });
+    let annotations = config.get("metadata").and_then(|metadata| metadata.get("annotations"));
+    let is_function = annotations
+        .is_some_and(|annotations| FUNCTION_ANNOTATIONS.iter().any(|name| annotations.get(name).is_some()));
     let plugin = || describe(&id_of(config));
     if is_function {
         return Err(KustomizeError::invalid(format!(
@@ -424,10 +356,7 @@ fn builtin_kind(config: &Value) -> Result<&str, KustomizeError> {
 }
 
 fn unknown(config: &Value, sort: &str) -> KustomizeError {
-    KustomizeError::invalid(format!(
-        "there is no built-in {sort} for {}",
-        describe(&id_of(config))
-    ))
+    KustomizeError::invalid(format!("there is no built-in {sort} for {}", describe(&id_of(config))))
 }
 
 fn role_binding_subjects(text: &str) -> Result<RoleBindingSubjects, KustomizeError> {
@@ -447,7 +376,5 @@ pub(super) fn relative(file: &RepoPath, directory: &RepoPath) -> String {
     let directory: Vec<&str> = directory.components().collect();
     let common = file.iter().zip(&directory).take_while(|(a, b)| a == b).count();
     let up = directory.iter().skip(common).map(|_| "..");
-    up.chain(file.into_iter().skip(common))
-        .collect::<Vec<_>>()
-        .join("/")
+    up.chain(file.into_iter().skip(common)).collect::<Vec<_>>().join("/")
 }

@@ -9,7 +9,11 @@
 //! All steps of a layer are made before the first one runs, so a broken entry changes nothing. The same steps serve
 //! the fields of a kustomization, which bring the default field specs, and plugins, which bring their own.
 
-use std::{collections::BTreeMap, rc::Rc};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, HashMap},
+    rc::Rc,
+};
 
 use serde_json::Value;
 
@@ -27,71 +31,36 @@ use super::{
     resources::Resources,
     schema::Schema,
 };
+use crate::object::Gvk;
 
 /// One step.
 pub(super) enum Step {
     /// Patches that name their resources.
-    Merge {
-        patches: Vec<Manifest>,
-        permissions: Permissions,
-    },
+    Merge { patches: Vec<Manifest>, permissions: Permissions },
     /// A patch for selected resources.
-    MergeSelected {
-        patch: Box<Manifest>,
-        target: Target,
-        permissions: Permissions,
-    },
+    MergeSelected { patch: Box<Manifest>, target: Target, permissions: Permissions },
     /// A JSON patch.
-    Json {
-        patch: JsonPatch,
-        target: Target,
-        remembers: bool,
-    },
+    Json { patch: JsonPatch, target: Target, remembers: bool },
     /// A namespace.
-    Namespace {
-        config: namespace::Namespace,
-        fieldspecs: Vec<FieldSpec>,
-    },
+    Namespace { config: namespace::Namespace, fieldspecs: Vec<FieldSpec> },
     /// A name prefix.
-    Prefix {
-        text: String,
-        fieldspecs: Vec<FieldSpec>,
-    },
+    Prefix { text: String, fieldspecs: Vec<FieldSpec> },
     /// A name suffix.
-    Suffix {
-        text: String,
-        fieldspecs: Vec<FieldSpec>,
-    },
+    Suffix { text: String, fieldspecs: Vec<FieldSpec> },
     /// Labels.
-    Labels {
-        pairs: Vec<(String, String)>,
-        fieldspecs: Vec<FieldSpec>,
-    },
+    Labels { pairs: Vec<(String, String)>, fieldspecs: Vec<FieldSpec> },
     /// Annotations.
-    Annotations {
-        pairs: Vec<(String, String)>,
-        fieldspecs: Vec<FieldSpec>,
-    },
+    Annotations { pairs: Vec<(String, String)>, fieldspecs: Vec<FieldSpec> },
     /// A number of replicas.
-    Replicas {
-        name: String,
-        count: i64,
-        fieldspecs: Vec<FieldSpec>,
-    },
-    /// An image.
-    Image {
-        image: images::Image,
-        fieldspecs: Vec<FieldSpec>,
-    },
+    Replicas { name: String, count: i64, fieldspecs: Vec<FieldSpec> },
+    /// Images, one after the other.
+    Images { images: Vec<images::Image>, fieldspecs: Vec<FieldSpec> },
     /// Replacements.
     Replacements(Vec<Replacement>),
     /// Hash suffixes.
     Hash,
     /// A text that is written into fields.
-    ValueAdd {
-        value: String,
-        targets: Vec<ValueTarget>,
-    },
+    ValueAdd { value: String, targets: Vec<ValueTarget> },
 }
 
 /// Where [`Step::ValueAdd`] writes.
@@ -105,16 +74,17 @@ pub(super) struct ValueTarget {
 /// A step, and what `buildMetadata` says of it.
 pub(super) struct Transformer {
     pub step: Step,
-    pub provenance: Option<Rc<Provenance>>,
+    /// One record for each entry of the kustomization that the step stands for.
+    pub provenance: Vec<Rc<Provenance>>,
 }
 
 impl Transformer {
     /// Carries out the step.
     pub fn run(&self, resources: &mut Resources, schema: &Schema) -> Result<(), KustomizeError> {
         self.step.run(resources, schema)?;
-        if let Some(provenance) = &self.provenance {
+        if !self.provenance.is_empty() {
             for resource in resources.iter_mut() {
-                resource.transformations.push(Rc::clone(provenance));
+                resource.transformations.extend(self.provenance.iter().cloned());
             }
         }
         Ok(())
@@ -123,25 +93,13 @@ impl Transformer {
 
 /// Text pairs in the form that filters take.
 pub(super) fn pairs(entries: &BTreeMap<String, String>) -> Vec<(String, String)> {
-    entries
-        .iter()
-        .map(|(key, text)| (key.clone(), text.clone()))
-        .collect()
+    entries.iter().map(|(key, text)| (key.clone(), text.clone())).collect()
 }
 
-/// The step of one `images` entry.
-pub(super) fn image(image: &Image, fieldspecs: Vec<FieldSpec>) -> Result<Step, KustomizeError> {
-    let Image {
-        name,
-        new_name,
-        new_tag,
-        digest,
-        tag_suffix,
-    } = image;
-    Ok(Step::Image {
-        image: images::Image::new(name, new_name, new_tag, digest, tag_suffix)?,
-        fieldspecs,
-    })
+/// What one `images` entry does.
+pub(super) fn image(image: &Image) -> Result<images::Image, KustomizeError> {
+    let Image { name, new_name, new_tag, digest, tag_suffix } = image;
+    Ok(images::Image::new(name, new_name, new_tag, digest, tag_suffix)?)
 }
 
 impl Step {
@@ -150,33 +108,27 @@ impl Step {
             Self::Merge { patches, permissions } => {
                 patch::merge_by_id(patches, *permissions, resources, schema)
             }
-            Self::MergeSelected {
-                patch,
-                target,
-                permissions,
-            } => patch::merge_into_selected(patch, target, *permissions, resources, schema),
-            Self::Json {
-                patch,
-                target,
-                remembers,
-            } => patch::apply_json(patch, target, *remembers, resources),
+            Self::MergeSelected { patch, target, permissions } => {
+                patch::merge_into_selected(patch, target, *permissions, resources, schema)
+            }
+            Self::Json { patch, target, remembers } => {
+                patch::apply_json(patch, target, *remembers, resources)
+            }
             Self::Namespace { config, fieldspecs } => set_namespace(config, fieldspecs, resources),
             Self::Prefix { text, fieldspecs } => rename(Affix::Prefix(text), fieldspecs, resources),
             Self::Suffix { text, fieldspecs } => rename(Affix::Suffix(text), fieldspecs, resources),
-            Self::Labels { pairs, fieldspecs } => each(resources, "labels", |value| {
-                labels::apply(value, pairs, fieldspecs).map_err(KustomizeError::from)
-            }),
-            Self::Annotations { pairs, fieldspecs } => each(resources, "annotations", |value| {
-                annotations::apply(value, pairs, fieldspecs).map_err(KustomizeError::from)
-            }),
-            Self::Image { image, fieldspecs } => each(resources, "images", |value| {
-                images::apply(value, image, fieldspecs).map_err(KustomizeError::from)
-            }),
-            Self::Replicas {
-                name,
-                count,
-                fieldspecs,
-            } => set_replicas(name, *count, fieldspecs, resources),
+            Self::Labels { pairs, fieldspecs } => {
+                each(resources, "labels", fieldspecs, |value, fieldspecs| {
+                    labels::apply(value, pairs, fieldspecs).map_err(KustomizeError::from)
+                })
+            }
+            Self::Annotations { pairs, fieldspecs } => {
+                each(resources, "annotations", fieldspecs, |value, fieldspecs| {
+                    annotations::apply(value, pairs, fieldspecs).map_err(KustomizeError::from)
+                })
+            }
+            Self::Images { images, fieldspecs } => set_images(images, fieldspecs, resources),
+            Self::Replicas { name, count, fieldspecs } => set_replicas(name, *count, fieldspecs, resources),
             Self::Replacements(replacements) => replace(replacements, resources),
             Self::Hash => {
                 add_hashes(resources);
@@ -187,13 +139,23 @@ impl Step {
     }
 }
 
+/// Changes every resource, with the field specs of its kind.
 fn each(
     resources: &mut Resources,
     action: &'static str,
-    apply: impl Fn(&mut Value) -> Result<(), KustomizeError>,
+    fieldspecs: &[FieldSpec],
+    apply: impl Fn(&mut Value, &[FieldSpec]) -> Result<(), KustomizeError>,
 ) -> Result<(), KustomizeError> {
+    let mut by_kind: HashMap<Gvk, Vec<FieldSpec>> = HashMap::new();
     for resource in resources.iter_mut() {
-        apply(&mut resource.value).map_err(|error| error.of_object(action, describe(resource.id())))?;
+        let gvk = &resource.id().gvk;
+        if !by_kind.contains_key(gvk) {
+            let fitting = fieldspecs.iter().filter(|spec| spec.matches(gvk)).cloned().collect();
+            by_kind.insert(gvk.clone(), fitting);
+        }
+        let fitting = by_kind.get(gvk).map(Vec::as_slice).unwrap_or_default();
+        apply(&mut resource.value, fitting)
+            .map_err(|error| error.of_object(action, describe(resource.id())))?;
         resource.refresh();
     }
     Ok(())
@@ -213,9 +175,7 @@ fn set_namespace(
             .map_err(|error| KustomizeError::from(error).of_object("namespace", describe(resource.id())))?;
         resource.refresh();
     }
-    resources
-        .check_unique()
-        .map_err(|error| error.of_object("namespace", format!("'{}'", config.namespace)))
+    resources.check_unique().map_err(|error| error.of_object("namespace", format!("'{}'", config.namespace)))
 }
 
 fn rename(
@@ -249,6 +209,36 @@ fn rename(
         }
     }
     Ok(())
+}
+
+fn set_images(
+    images: &[images::Image],
+    fieldspecs: &[FieldSpec],
+    resources: &mut Resources,
+) -> Result<(), KustomizeError> {
+    let mut fields: Vec<String> = vec!["image".to_owned()];
+    fields.extend(fieldspecs.iter().filter_map(|spec| spec.steps().pop().map(Cow::into_owned)));
+    each(resources, "images", fieldspecs, |value, fieldspecs| {
+        // Most objects have no image: they are looked through once, not once for each entry.
+        if !has_any_field(value, &fields) {
+            return Ok(());
+        }
+        images
+            .iter()
+            .try_for_each(|image| images::apply(value, image, fieldspecs))
+            .map_err(KustomizeError::from)
+    })
+}
+
+/// Whether a field of one of these names is anywhere in a value.
+fn has_any_field(value: &Value, names: &[String]) -> bool {
+    match value {
+        Value::Object(fields) => {
+            fields.iter().any(|(name, value)| names.contains(name) || has_any_field(value, names))
+        }
+        Value::Array(items) => items.iter().any(|item| has_any_field(item, names)),
+        _ => false,
+    }
 }
 
 fn set_replicas(
@@ -293,10 +283,7 @@ fn replace(replacements: &[Replacement], resources: &mut Resources) -> Result<()
             .iter_mut()
             .map(|resource| {
                 let ids = resource.ids().cloned().collect();
-                replacement::Resource {
-                    ids,
-                    object: &mut resource.value,
-                }
+                replacement::Resource { ids, object: &mut resource.value }
             })
             .collect();
         // Ids stay as they are until a replacement writes into one.
@@ -338,12 +325,7 @@ pub(super) fn add_hashes(resources: &mut Resources) {
 
 fn add_value(value: &str, targets: &[ValueTarget], resources: &mut Resources) -> Result<(), KustomizeError> {
     use super::fieldspec::{Create, visit_any_kind};
-    for ValueTarget {
-        target,
-        fieldspec,
-        file_path_position,
-    } in targets
-    {
+    for ValueTarget { target, fieldspec, file_path_position } in targets {
         let apply = |resource: &mut Resource| -> Result<(), KustomizeError> {
             visit_any_kind(&mut resource.value, fieldspec, Create::Scalar, &mut |place| {
                 let old = place.as_str().unwrap_or_default();
