@@ -107,14 +107,7 @@ impl Builder {
         let controllers = controllers::start(store.clone(), self.controllers);
         let service = Service::new(Arc::new(handler));
         Sandbox {
-            inner: Arc::new(Running {
-                store,
-                faults,
-                requests,
-                service,
-                chores,
-                _controllers: controllers,
-            }),
+            inner: Arc::new(Running { store, faults, requests, service, chores, _controllers: controllers }),
         }
     }
 }

@@ -129,20 +129,10 @@ pub async fn run(arguments: SandboxArguments, output: &mut dyn Write) -> Result<
         load(&sandbox, path).await?;
     }
     let address = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), arguments.port);
-    let server = sandbox
-        .serve(ServeOptions {
-            address,
-            tls: arguments.tls,
-        })
-        .await?;
+    let server = sandbox.serve(ServeOptions { address, tls: arguments.tls }).await?;
     let path = arguments.kubeconfig.display().to_string();
-    fs::write(&arguments.kubeconfig, yaml::to_string(&server.kubeconfig())).map_err(|source| {
-        SandboxCommandError::File {
-            action: "write",
-            path: path.clone(),
-            source,
-        }
-    })?;
+    fs::write(&arguments.kubeconfig, yaml::to_string(&server.kubeconfig()))
+        .map_err(|source| SandboxCommandError::File { action: "write", path: path.clone(), source })?;
     write!(
         output,
         "Sandbox: {url}\n\
@@ -182,11 +172,8 @@ async fn load(sandbox: &Sandbox, path: &Path) -> Result<(), SandboxCommandError>
         path: shown.clone(),
         source,
     })?;
-    let documents =
-        yaml::parse(&text, &yaml::Options::default()).map_err(|source| SandboxCommandError::Yaml {
-            path: shown.clone(),
-            source,
-        })?;
+    let documents = yaml::parse(&text, &yaml::Options::default())
+        .map_err(|source| SandboxCommandError::Yaml { path: shown.clone(), source })?;
     for document in documents {
         let object = Object::from_value(document.value).map_err(|source| SandboxCommandError::Object {
             path: shown.clone(),
@@ -194,13 +181,11 @@ async fn load(sandbox: &Sandbox, path: &Path) -> Result<(), SandboxCommandError>
             source,
         })?;
         let key = object.key().to_string();
-        apply(sandbox, object)
-            .await
-            .map_err(|source| SandboxCommandError::Apply {
-                object: key,
-                path: shown.clone(),
-                source: Box::new(source),
-            })?;
+        apply(sandbox, object).await.map_err(|source| SandboxCommandError::Apply {
+            object: key,
+            path: shown.clone(),
+            source: Box::new(source),
+        })?;
     }
     Ok(())
 }
@@ -216,9 +201,7 @@ async fn apply(sandbox: &Sandbox, object: Object) -> Result<(), kube::Error> {
         Scope::Namespaced => Api::namespaced_with(client, object.namespace(), &resource),
     };
     let parameters = PatchParams::apply("skiff-sandbox").force();
-    api.patch(object.name(), &parameters, &Patch::Apply(object.value()))
-        .await
-        .map(|_| ())
+    api.patch(object.name(), &parameters, &Patch::Apply(object.value())).await.map(|_| ())
 }
 
 /// The resource of a kind, which may have come with a CRD a moment ago.
@@ -290,17 +273,8 @@ metadata: {name: shop}
     async fn an_object_of_an_unknown_kind_is_named() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("odd.yaml");
-        fs::write(
-            &path,
-            "apiVersion: example.com/v1\nkind: Widget\nmetadata: {name: w}\n",
-        )
-        .unwrap();
+        fs::write(&path, "apiVersion: example.com/v1\nkind: Widget\nmetadata: {name: w}\n").unwrap();
         let error = load(&Sandbox::builder().build(), &path).await.unwrap_err();
-        assert!(
-            error
-                .to_string()
-                .contains("cannot apply example.com/Widget:/w of "),
-            "{error}"
-        );
+        assert!(error.to_string().contains("cannot apply example.com/Widget:/w of "), "{error}");
     }
 }

@@ -44,12 +44,7 @@ pub struct CustomVersion {
 
 fn strings(value: Option<&Value>) -> Vec<String> {
     let list = value.and_then(Value::as_array);
-    list.map(|list| {
-        list.iter()
-            .filter_map(|v| v.as_str().map(str::to_owned))
-            .collect()
-    })
-    .unwrap_or_default()
+    list.map(|list| list.iter().filter_map(|v| v.as_str().map(str::to_owned)).collect()).unwrap_or_default()
 }
 
 fn or<'a>(preferred: &'a str, fallback: &'a str) -> &'a str {
@@ -63,20 +58,10 @@ pub fn default_crd(crd: &mut Value) {
         return;
     };
     if let Some(names) = spec.get_mut("names").and_then(Value::as_object_mut) {
-        if names
-            .get("singular")
-            .and_then(Value::as_str)
-            .unwrap_or_default()
-            .is_empty()
-        {
+        if names.get("singular").and_then(Value::as_str).unwrap_or_default().is_empty() {
             names.insert("singular".to_owned(), Value::from(kind.to_lowercase()));
         }
-        if names
-            .get("listKind")
-            .and_then(Value::as_str)
-            .unwrap_or_default()
-            .is_empty()
-        {
+        if names.get("listKind").and_then(Value::as_str).unwrap_or_default().is_empty() {
             names.insert("listKind".to_owned(), Value::from(format!("{kind}List")));
         }
     }
@@ -101,11 +86,7 @@ pub fn validate_crd(crd: &Value) -> Vec<Cause> {
     let scope = text(crd, "/spec/scope");
     if !matches!(scope, "" | "Namespaced" | "Cluster") {
         let supported = ["Cluster".to_owned(), "Namespaced".to_owned()];
-        causes.push(Cause::not_supported(
-            "spec.scope",
-            &Value::from(scope),
-            &supported,
-        ));
+        causes.push(Cause::not_supported("spec.scope", &Value::from(scope), &supported));
     }
     let wanted = format!("{}.{}", text(crd, "/spec/names/plural"), text(crd, "/spec/group"));
     let name = text(crd, "/metadata/name");
@@ -113,11 +94,7 @@ pub fn validate_crd(crd: &Value) -> Vec<Cause> {
         let detail = "must be spec.names.plural+\".\"+spec.group";
         causes.push(Cause::invalid("metadata.name", &Value::from(name), detail));
     }
-    let versions = crd
-        .pointer("/spec/versions")
-        .and_then(Value::as_array)
-        .cloned()
-        .unwrap_or_default();
+    let versions = crd.pointer("/spec/versions").and_then(Value::as_array).cloned().unwrap_or_default();
     if versions.is_empty() {
         causes.push(Cause::required(
             "spec.versions",
@@ -125,23 +102,13 @@ pub fn validate_crd(crd: &Value) -> Vec<Cause> {
         ));
         return causes;
     }
-    let stored = versions
-        .iter()
-        .filter(|v| v.get("storage") == Some(&Value::Bool(true)))
-        .count();
+    let stored = versions.iter().filter(|v| v.get("storage") == Some(&Value::Bool(true))).count();
     if stored != 1 {
         let detail = "must have exactly one version marked as storage version";
-        causes.push(Cause::invalid(
-            "spec.versions",
-            &Value::Array(versions.clone()),
-            detail,
-        ));
+        causes.push(Cause::invalid("spec.versions", &Value::Array(versions.clone()), detail));
     }
     for (index, version) in versions.iter().enumerate() {
-        if version
-            .pointer("/schema/openAPIV3Schema")
-            .is_none_or(Value::is_null)
-        {
+        if version.pointer("/schema/openAPIV3Schema").is_none_or(Value::is_null) {
             let field = format!("spec.versions[{index}].schema.openAPIV3Schema");
             causes.push(Cause::required(field, "schemas are required"));
         }
@@ -154,11 +121,7 @@ pub fn resources_of(crd: &Value) -> Vec<Resource> {
     let group = text(crd, "/spec/group");
     let names = crd.pointer("/spec/names").cloned().unwrap_or_default();
     let kind = text(&names, "/kind");
-    let versions = crd
-        .pointer("/spec/versions")
-        .and_then(Value::as_array)
-        .cloned()
-        .unwrap_or_default();
+    let versions = crd.pointer("/spec/versions").and_then(Value::as_array).cloned().unwrap_or_default();
     let is = |version: &Value, field: &str| version.get(field) == Some(&Value::Bool(true));
     let storage_version = versions
         .iter()
@@ -169,10 +132,7 @@ pub fn resources_of(crd: &Value) -> Vec<Resource> {
         .iter()
         .filter(|version| is(version, "served"))
         .map(|version| {
-            let schema = version
-                .pointer("/schema/openAPIV3Schema")
-                .cloned()
-                .unwrap_or_default();
+            let schema = version.pointer("/schema/openAPIV3Schema").cloned().unwrap_or_default();
             let custom = CustomVersion {
                 types: from_openapi(&schema),
                 columns: columns_of(version),
@@ -213,11 +173,8 @@ fn scale_of(scale: &Value) -> ScalePaths {
 }
 
 fn columns_of(version: &Value) -> Vec<Column> {
-    let columns = version
-        .get("additionalPrinterColumns")
-        .and_then(Value::as_array)
-        .cloned()
-        .unwrap_or_default();
+    let columns =
+        version.get("additionalPrinterColumns").and_then(Value::as_array).cloned().unwrap_or_default();
     columns
         .iter()
         .map(|column| Column {
@@ -233,11 +190,7 @@ fn columns_of(version: &Value) -> Vec<Column> {
 
 fn selectable_fields_of(version: &Value) -> Vec<String> {
     let fields = version.get("selectableFields").and_then(Value::as_array);
-    fields
-        .into_iter()
-        .flatten()
-        .map(|field| text(field, "/jsonPath").to_owned())
-        .collect()
+    fields.into_iter().flatten().map(|field| text(field, "/jsonPath").to_owned()).collect()
 }
 
 /// The status of a CRD once its names are accepted and, if `established`, its resources are served.
@@ -251,42 +204,22 @@ pub fn status_of(crd: &Value, established: bool, now: &str) -> Value {
             "message": message,
         })
     };
-    let mut conditions = vec![condition(
-        "NamesAccepted",
-        true,
-        "NoConflicts",
-        "no conflicts found",
-    )];
+    let mut conditions = vec![condition("NamesAccepted", true, "NoConflicts", "no conflicts found")];
     conditions.push(if established {
-        condition(
-            "Established",
-            true,
-            "InitialNamesAccepted",
-            "the initial names have been accepted",
-        )
+        condition("Established", true, "InitialNamesAccepted", "the initial names have been accepted")
     } else {
-        condition(
-            "Established",
-            false,
-            "Installing",
-            "the initial names have been accepted",
-        )
+        condition("Established", false, "Installing", "the initial names have been accepted")
     });
     let stored: Vec<Value> = crd
         .pointer("/spec/versions")
         .and_then(Value::as_array)
         .map(|versions| {
-            let storage = versions
-                .iter()
-                .filter(|v| v.get("storage") == Some(&Value::Bool(true)));
+            let storage = versions.iter().filter(|v| v.get("storage") == Some(&Value::Bool(true)));
             storage.filter_map(|v| v.get("name").cloned()).collect()
         })
         .unwrap_or_default();
-    let mut known = crd
-        .pointer("/status/storedVersions")
-        .and_then(Value::as_array)
-        .cloned()
-        .unwrap_or_default();
+    let mut known =
+        crd.pointer("/status/storedVersions").and_then(Value::as_array).cloned().unwrap_or_default();
     for version in stored {
         if !known.contains(&version) {
             known.push(version);
@@ -294,10 +227,7 @@ pub fn status_of(crd: &Value, established: bool, now: &str) -> Value {
     }
     let mut status = Map::new();
     status.insert("conditions".to_owned(), Value::Array(conditions));
-    status.insert(
-        "acceptedNames".to_owned(),
-        crd.pointer("/spec/names").cloned().unwrap_or_default(),
-    );
+    status.insert("acceptedNames".to_owned(), crd.pointer("/spec/names").cloned().unwrap_or_default());
     status.insert("storedVersions".to_owned(), Value::Array(known));
     Value::Object(status)
 }
@@ -306,8 +236,6 @@ pub fn status_of(crd: &Value, established: bool, now: &str) -> Value {
 pub fn is_established(crd: &Value) -> bool {
     let conditions = crd.pointer("/status/conditions").and_then(Value::as_array);
     conditions.is_some_and(|conditions| {
-        conditions
-            .iter()
-            .any(|c| text(c, "/type") == "Established" && text(c, "/status") == "True")
+        conditions.iter().any(|c| text(c, "/type") == "Established" && text(c, "/status") == "True")
     })
 }

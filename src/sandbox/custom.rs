@@ -15,11 +15,7 @@ fn flag(schema: &Value, name: &str) -> bool {
 }
 
 fn join(path: &str, field: &str) -> String {
-    if path.is_empty() {
-        field.to_owned()
-    } else {
-        format!("{path}.{field}")
-    }
+    if path.is_empty() { field.to_owned() } else { format!("{path}.{field}") }
 }
 
 /// Removes the fields that the schema does not know and returns their paths.
@@ -70,14 +66,7 @@ fn prune_node(
         Value::Array(list) => {
             if let Some(items) = schema.get("items") {
                 for (index, item) in list.iter_mut().enumerate() {
-                    prune_node(
-                        item,
-                        items,
-                        &format!("{path}[{index}]"),
-                        false,
-                        depth + 1,
-                        unknown,
-                    );
+                    prune_node(item, items, &format!("{path}[{index}]"), false, depth + 1, unknown);
                 }
             }
         }
@@ -186,10 +175,8 @@ fn validate_node(value: &Value, schema: &Value, path: &str, depth: usize, causes
     if let Some(allowed) = schema.get("enum").and_then(Value::as_array)
         && !allowed.contains(value)
     {
-        let listed: Vec<String> = allowed
-            .iter()
-            .map(|v| v.as_str().map_or_else(|| v.to_string(), str::to_owned))
-            .collect();
+        let listed: Vec<String> =
+            allowed.iter().map(|v| v.as_str().map_or_else(|| v.to_string(), str::to_owned)).collect();
         causes.push(Cause::not_supported(path, value, &listed));
     }
     let mut broken = |detail: String| {
@@ -211,12 +198,7 @@ fn validate_node(value: &Value, schema: &Value, path: &str, depth: usize, causes
             }
         }
     }
-    let count = |name: &str| {
-        schema
-            .get(name)
-            .and_then(Value::as_u64)
-            .and_then(|n| usize::try_from(n).ok())
-    };
+    let count = |name: &str| schema.get(name).and_then(Value::as_u64).and_then(|n| usize::try_from(n).ok());
     match value {
         Value::String(string) => {
             let length = string.chars().count();
@@ -232,11 +214,7 @@ fn validate_node(value: &Value, schema: &Value, path: &str, depth: usize, causes
             } else if let Some(pattern) = schema.get("pattern").and_then(Value::as_str)
                 && Regex::new(pattern).is_ok_and(|regex| !regex.is_match(string))
             {
-                causes.push(Cause::invalid(
-                    path,
-                    value,
-                    &format!("{path} in body should match '{pattern}'"),
-                ));
+                causes.push(Cause::invalid(path, value, &format!("{path} in body should match '{pattern}'")));
             }
         }
         Value::Array(list) => {
@@ -302,16 +280,12 @@ fn validate_combinations(value: &Value, schema: &Value, path: &str, depth: usize
     if let Some(schemas) = schema.get("oneOf").and_then(Value::as_array)
         && passing(schemas) != 1
     {
-        broken(&format!(
-            "{path} in body must validate one and only one schema (oneOf)"
-        ));
+        broken(&format!("{path} in body must validate one and only one schema (oneOf)"));
     }
     if let Some(schemas) = schema.get("anyOf").and_then(Value::as_array)
         && passing(schemas) == 0
     {
-        broken(&format!(
-            "{path} in body must validate at least one schema (anyOf)"
-        ));
+        broken(&format!("{path} in body must validate at least one schema (anyOf)"));
     }
     if let Some(schemas) = schema.get("allOf").and_then(Value::as_array)
         && passing(schemas) != schemas.len()
@@ -333,16 +307,10 @@ fn duplicates(list: &[Value], schema: &Value, path: &str, causes: &mut Vec<Cause
                 let keys: Vec<String> = schema
                     .get("x-kubernetes-list-map-keys")
                     .and_then(Value::as_array)
-                    .map(|keys| {
-                        keys.iter()
-                            .filter_map(|k| k.as_str().map(str::to_owned))
-                            .collect()
-                    })
+                    .map(|keys| keys.iter().filter_map(|k| k.as_str().map(str::to_owned)).collect())
                     .unwrap_or_default();
                 Box::new(move |item| {
-                    let found = keys
-                        .iter()
-                        .filter_map(|key| Some((key.clone(), item.get(key)?.clone())));
+                    let found = keys.iter().filter_map(|key| Some((key.clone(), item.get(key)?.clone())));
                     Value::Object(found.collect())
                 })
             }
@@ -352,9 +320,7 @@ fn duplicates(list: &[Value], schema: &Value, path: &str, causes: &mut Vec<Cause
     for (index, item) in list.iter().enumerate() {
         let key = identity(item);
         if seen.contains(&key) {
-            let shown = key
-                .as_str()
-                .map_or_else(|| key.to_string(), |text| format!("{text:?}"));
+            let shown = key.as_str().map_or_else(|| key.to_string(), |text| format!("{text:?}"));
             causes.push(Cause {
                 reason: "FieldValueDuplicate",
                 message: format!("Duplicate value: {shown}"),
@@ -370,11 +336,7 @@ fn wrong_type(value: &Value, path: &str, expected: &str) -> Cause {
     Cause {
         reason: "FieldValueTypeInvalid",
         message: format!("Invalid value: {found:?}: {path} in body must be of type {expected}: {found:?}"),
-        field: if path.is_empty() {
-            "<nil>".to_owned()
-        } else {
-            path.to_owned()
-        },
+        field: if path.is_empty() { "<nil>".to_owned() } else { path.to_owned() },
     }
 }
 
@@ -402,10 +364,7 @@ mod tests {
             "spec": {"size": 1, "nope": 1, "free": {"a": {"b": 1}}, "labels": {"k": "v"}}, "other": 1});
         let unknown = prune(&mut value, &schema());
         assert_eq!(unknown, ["spec.nope", "other"]);
-        assert_eq!(
-            value["spec"],
-            json!({"size": 1, "free": {"a": {"b": 1}}, "labels": {"k": "v"}})
-        );
+        assert_eq!(value["spec"], json!({"size": 1, "free": {"a": {"b": 1}}, "labels": {"k": "v"}}));
     }
 
     #[test]
@@ -421,10 +380,7 @@ mod tests {
     #[test]
     fn each_broken_rule_is_a_cause() {
         let causes = validate(&json!({"spec": {"size": 0, "color": "green"}}), &schema());
-        let messages: Vec<String> = causes
-            .iter()
-            .map(|c| format!("{}: {}", c.field, c.message))
-            .collect();
+        let messages: Vec<String> = causes.iter().map(|c| format!("{}: {}", c.field, c.message)).collect();
         assert_eq!(
             messages,
             [
@@ -437,9 +393,6 @@ mod tests {
             causes[0].message,
             "Invalid value: \"string\": spec.size in body must be of type integer: \"string\""
         );
-        assert_eq!(
-            validate(&json!({"spec": {}}), &schema())[0].message,
-            "Required value"
-        );
+        assert_eq!(validate(&json!({"spec": {}}), &schema())[0].message, "Required value");
     }
 }

@@ -10,9 +10,7 @@ const MAX_DEPTH: usize = 128;
 /// The first value that its field cannot hold, in the words of Go's JSON decoder.
 pub fn mistyped(object: &Value, schema: &TypeRef, kind: &str) -> Option<String> {
     let (found, path, wanted) = first(object, schema, "", 0)?;
-    Some(format!(
-        "json: cannot unmarshal {found} into Go struct field {kind}.{path} of type {wanted}"
-    ))
+    Some(format!("json: cannot unmarshal {found} into Go struct field {kind}.{path} of type {wanted}"))
 }
 
 fn first(
@@ -32,11 +30,7 @@ fn first(
             let known = fields.iter().filter(|(name, _)| schema.allows_field(name));
             known
                 .map(|(name, child)| {
-                    let at = if path.is_empty() {
-                        name.clone()
-                    } else {
-                        format!("{path}.{name}")
-                    };
+                    let at = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
                     first(child, &schema.field(name), &at, depth + 1)
                 })
                 .find(Option::is_some)
@@ -103,16 +97,10 @@ mod tests {
             of(json!({"replicas": "two"})).unwrap(),
             "json: cannot unmarshal string into Go struct field Deployment.spec.replicas of type int32"
         );
-        assert!(
-            of(json!({"template": []}))
-                .unwrap()
-                .contains("cannot unmarshal array")
-        );
+        assert!(of(json!({"template": []})).unwrap().contains("cannot unmarshal array"));
         let labels = json!({"metadata": {"labels": {"a": 1}}});
         assert!(
-            mistyped(&labels, &schema, "Deployment")
-                .unwrap()
-                .contains("metadata.labels.a of type string")
+            mistyped(&labels, &schema, "Deployment").unwrap().contains("metadata.labels.a of type string")
         );
         let amounts = json!({"template": {"spec": {"containers": [{"resources": {"limits": {"cpu": 1, "memory": "1Gi"}}}]}}});
         assert_eq!(of(amounts), None, "a quantity may be a number");

@@ -104,11 +104,7 @@ pub fn resources(registry: &Registry, group: &str, version: &str) -> Option<Valu
     if listed.is_empty() {
         return None;
     }
-    let group_version = if group.is_empty() {
-        version.to_owned()
-    } else {
-        format!("{group}/{version}")
-    };
+    let group_version = if group.is_empty() { version.to_owned() } else { format!("{group}/{version}") };
     Some(json!({
         "kind": "APIResourceList",
         "apiVersion": "v1",
@@ -176,10 +172,7 @@ fn aggregated_resource(resource: &Resource) -> Value {
         })
         .collect();
     if let Some(entry) = entry.as_object_mut() {
-        for (field, list) in [
-            ("shortNames", &resource.short_names),
-            ("categories", &resource.categories),
-        ] {
+        for (field, list) in [("shortNames", &resource.short_names), ("categories", &resource.categories)] {
             if !list.is_empty() {
                 entry.insert(field.to_owned(), json!(list));
             }
@@ -193,16 +186,7 @@ fn aggregated_resource(resource: &Resource) -> Value {
 
 fn verbs(resource: &Resource) -> &'static [&'static str] {
     match resource.verbs {
-        Verbs::All => &[
-            "create",
-            "delete",
-            "deletecollection",
-            "get",
-            "list",
-            "patch",
-            "update",
-            "watch",
-        ],
+        Verbs::All => &["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"],
         Verbs::Create => &["create"],
     }
 }
@@ -219,51 +203,21 @@ fn subresources(resource: &Resource) -> Vec<Subresource> {
     let mut found = Vec::new();
     if resource.kind == "Pod" && resource.group.is_empty() {
         let create: &[&str] = &["create"];
-        found.push(Subresource {
-            name: "binding",
-            kind: "Binding".to_owned(),
-            gv: None,
-            verbs: create,
-        });
+        found.push(Subresource { name: "binding", kind: "Binding".to_owned(), gv: None, verbs: create });
         let gv = Some(("policy", "v1"));
-        found.push(Subresource {
-            name: "eviction",
-            kind: "Eviction".to_owned(),
-            gv,
-            verbs: create,
-        });
-        found.push(Subresource {
-            name: "log",
-            kind: "Pod".to_owned(),
-            gv: None,
-            verbs: &["get"],
-        });
+        found.push(Subresource { name: "eviction", kind: "Eviction".to_owned(), gv, verbs: create });
+        found.push(Subresource { name: "log", kind: "Pod".to_owned(), gv: None, verbs: &["get"] });
     }
     if resource.kind == "Namespace" && resource.group.is_empty() {
         let kind = "Namespace".to_owned();
-        found.push(Subresource {
-            name: "finalize",
-            kind,
-            gv: None,
-            verbs: &["update"],
-        });
+        found.push(Subresource { name: "finalize", kind, gv: None, verbs: &["update"] });
     }
     if resource.scale.is_some() {
         let gv = Some(("autoscaling", "v1"));
-        found.push(Subresource {
-            name: "scale",
-            kind: "Scale".to_owned(),
-            gv,
-            verbs: CHANGE,
-        });
+        found.push(Subresource { name: "scale", kind: "Scale".to_owned(), gv, verbs: CHANGE });
     }
     if resource.status {
-        found.push(Subresource {
-            name: "status",
-            kind: resource.kind.clone(),
-            gv: None,
-            verbs: CHANGE,
-        });
+        found.push(Subresource { name: "status", kind: resource.kind.clone(), gv: None, verbs: CHANGE });
     }
     found
 }

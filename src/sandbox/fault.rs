@@ -55,11 +55,7 @@ pub struct FaultRule {
 impl FaultRule {
     /// A rule for a verb on a resource.
     pub fn on(verb: &str, resource: &str) -> Self {
-        Self {
-            verb: Some(verb.to_owned()),
-            resource: Some(resource.to_owned()),
-            ..Self::default()
-        }
+        Self { verb: Some(verb.to_owned()), resource: Some(resource.to_owned()), ..Self::default() }
     }
 
     /// The same for one name.
@@ -128,10 +124,8 @@ pub struct RequestRecord {
 impl RequestRecord {
     /// Whether the request may have changed something: a verb that writes, no dry run, and no review.
     pub fn is_write(&self) -> bool {
-        let writes = matches!(
-            self.verb.as_str(),
-            "create" | "update" | "patch" | "delete" | "deletecollection"
-        );
+        let writes =
+            matches!(self.verb.as_str(), "create" | "update" | "patch" | "delete" | "deletecollection");
         writes && !self.dry_run && !self.resource.ends_with("reviews")
     }
 }
@@ -151,12 +145,7 @@ pub struct Faults(Arc<Mutex<Vec<Armed>>>);
 impl Faults {
     /// Arms a fault.
     pub fn inject(&self, rule: FaultRule, fault: Fault) {
-        self.lock().push(Armed {
-            rule,
-            fault,
-            seen: 0,
-            struck: 0,
-        });
+        self.lock().push(Armed { rule, fault, seen: 0, struck: 0 });
     }
 
     /// Disarms all faults.
@@ -172,11 +161,7 @@ impl Faults {
             if armed.seen <= armed.rule.skip || armed.rule.times.is_some_and(|times| armed.struck >= times) {
                 continue;
             }
-            if armed
-                .rule
-                .probability
-                .is_some_and(|probability| fastrand::f64() >= probability)
-            {
+            if armed.rule.probability.is_some_and(|probability| fastrand::f64() >= probability) {
                 continue;
             }
             armed.struck += 1;
@@ -188,9 +173,8 @@ impl Faults {
     /// Whether the discovery of one group is to fail; only rules that name the group count.
     pub(super) fn strike_group(&self, request: &RequestRecord) -> bool {
         let mut armed = self.lock();
-        let mut rules = armed
-            .iter_mut()
-            .filter(|armed| armed.rule.group.is_some() && armed.rule.fits(request));
+        let mut rules =
+            armed.iter_mut().filter(|armed| armed.rule.group.is_some() && armed.rule.fits(request));
         rules.any(|armed| {
             armed.seen += 1;
             let strikes =
@@ -208,11 +192,7 @@ impl Faults {
 impl Fault {
     /// The refusal that this fault answers with, if it is one.
     pub(super) fn refusal(&self, request: &RequestRecord) -> Option<ApiError> {
-        let subject = Subject {
-            group: &request.group,
-            resource: &request.resource,
-            name: &request.name,
-        };
+        let subject = Subject { group: &request.group, resource: &request.resource, name: &request.name };
         Some(match self {
             Self::Conflict => ApiError::conflict(
                 subject,
@@ -250,10 +230,7 @@ pub struct RequestLog {
 
 impl Default for RequestLog {
     fn default() -> Self {
-        Self {
-            records: Arc::default(),
-            capacity: 100_000,
-        }
+        Self { records: Arc::default(), capacity: 100_000 }
     }
 }
 
@@ -265,11 +242,7 @@ impl RequestLog {
 
     /// The requests that may have changed something.
     pub fn writes(&self) -> Vec<RequestRecord> {
-        self.lock()
-            .iter()
-            .filter(|record| record.is_write())
-            .cloned()
-            .collect()
+        self.lock().iter().filter(|record| record.is_write()).cloned().collect()
     }
 
     /// Forgets all requests so far.

@@ -55,12 +55,7 @@ type Answer = Result<Response<Body>, ApiError>;
 impl Handler {
     /// A handler for a store.
     pub fn new(store: Store, faults: Faults, log: RequestLog) -> Self {
-        Self {
-            store,
-            faults,
-            log,
-            pages: read::Pages::default(),
-        }
+        Self { store, faults, log, pages: read::Pages::default() }
     }
 
     /// Answers one request. `None` means that the connection breaks without an answer.
@@ -71,9 +66,7 @@ impl Handler {
     {
         let (parts, body) = request.into_parts();
         let body = Limited::new(body, BODY_LIMIT).collect().await;
-        let too_large = body
-            .as_ref()
-            .is_err_and(|error| error.is::<http_body_util::LengthLimitError>());
+        let too_large = body.as_ref().is_err_and(|error| error.is::<http_body_util::LengthLimitError>());
         let readable = body.is_ok();
         let request = ApiRequest::new(&parts, body.map(|body| body.to_bytes()).unwrap_or_default());
         let mut record = request.record();
@@ -110,11 +103,7 @@ impl Handler {
         let Some(target) = &request.target else {
             return self.answer_fixed(request);
         };
-        let resource = self
-            .store
-            .lock()
-            .registry
-            .resource(&target.group, &target.version, &target.resource);
+        let resource = self.store.lock().registry.resource(&target.group, &target.version, &target.resource);
         let Some(resource) = resource else {
             return Ok(output::page_not_found());
         };
@@ -123,12 +112,7 @@ impl Handler {
             return Ok(output::page_not_found());
         }
         let format = Format::negotiate(&request.accept)?;
-        let call = Call {
-            request,
-            target,
-            resource,
-            format,
-        };
+        let call = Call { request, target, resource, format };
         if call.resource.verbs == Verbs::Create {
             return match request.verb() {
                 "create" => self.review(&call),
@@ -200,16 +184,12 @@ impl Handler {
             }
             _ => None,
         };
-        Ok(found.map_or_else(output::page_not_found, |document| {
-            output::json(StatusCode::OK, &document)
-        }))
+        Ok(found.map_or_else(output::page_not_found, |document| output::json(StatusCode::OK, &document)))
     }
 
     /// The live object that a call names.
     fn live(&self, call: &Call<'_>) -> Result<Value, ApiError> {
-        self.store
-            .lock()
-            .live(&call.resource, &call.target.namespace, &call.target.name)
+        self.store.lock().live(&call.resource, &call.target.namespace, &call.target.name)
     }
 }
 
@@ -223,21 +203,13 @@ impl Call<'_> {
             _ => "DeleteOptions",
         };
         let invalid = |cause| {
-            let subject = Subject {
-                group: "meta.k8s.io",
-                resource: kind,
-                name: "",
-            };
+            let subject = Subject { group: "meta.k8s.io", resource: kind, name: "" };
             ApiError::invalid(subject, vec![cause])
         };
         let dry_run = self.request.parameter("dryRun");
         if !matches!(dry_run, "" | "All") {
             let shown = Value::from(vec![dry_run]);
-            return Err(invalid(Cause::not_supported(
-                "dryRun",
-                &shown,
-                &["All".to_owned()],
-            )));
+            return Err(invalid(Cause::not_supported("dryRun", &shown, &["All".to_owned()])));
         }
         let field_validation = match self.request.parameter("fieldValidation") {
             "" | "Warn" => FieldValidation::Warn,
@@ -261,25 +233,13 @@ impl Call<'_> {
             }));
         }
         if manager.is_empty() {
-            manager = self
-                .request
-                .user_agent
-                .split('/')
-                .next()
-                .unwrap_or_default()
-                .chars()
-                .take(128)
-                .collect();
+            manager =
+                self.request.user_agent.split('/').next().unwrap_or_default().chars().take(128).collect();
         }
         if manager.is_empty() {
             manager = "unknown".to_owned();
         }
-        Ok(WriteOptions {
-            manager,
-            dry_run: dry_run == "All",
-            field_validation,
-            ..WriteOptions::default()
-        })
+        Ok(WriteOptions { manager, dry_run: dry_run == "All", field_validation, ..WriteOptions::default() })
     }
 
     /// The body as an object: JSON, or YAML where the content type says so.

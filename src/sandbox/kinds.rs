@@ -88,24 +88,13 @@ impl Resource {
 
     /// `plural` or `plural.group`.
     pub fn qualified(&self) -> String {
-        if self.group.is_empty() {
-            self.plural.clone()
-        } else {
-            format!("{}.{}", self.plural, self.group)
-        }
+        if self.group.is_empty() { self.plural.clone() } else { format!("{}.{}", self.plural, self.group) }
     }
 }
 
 /// One row of the table: group, version, kind, plural, short names, and flags (`N` namespaced, `s` status,
 /// `S` scale, `g` generation, `a` category `all`, `e` category `api-extensions`, `c` create only).
-type Row = (
-    &'static str,
-    &'static str,
-    &'static str,
-    &'static str,
-    &'static str,
-    &'static str,
-);
+type Row = (&'static str, &'static str, &'static str, &'static str, &'static str, &'static str);
 
 const ROWS: &[Row] = &[
     ("", "v1", "Binding", "bindings", "", "Nc"),
@@ -116,177 +105,44 @@ const ROWS: &[Row] = &[
     ("", "v1", "Namespace", "namespaces", "ns", "s"),
     ("", "v1", "Node", "nodes", "no", "s"),
     ("", "v1", "PersistentVolume", "persistentvolumes", "pv", "s"),
-    (
-        "",
-        "v1",
-        "PersistentVolumeClaim",
-        "persistentvolumeclaims",
-        "pvc",
-        "Ns",
-    ),
+    ("", "v1", "PersistentVolumeClaim", "persistentvolumeclaims", "pvc", "Ns"),
     ("", "v1", "Pod", "pods", "po", "Nsga"),
     ("", "v1", "PodTemplate", "podtemplates", "", "Ng"),
-    (
-        "",
-        "v1",
-        "ReplicationController",
-        "replicationcontrollers",
-        "rc",
-        "NsSga",
-    ),
+    ("", "v1", "ReplicationController", "replicationcontrollers", "rc", "NsSga"),
     ("", "v1", "ResourceQuota", "resourcequotas", "quota", "Ns"),
     ("", "v1", "Secret", "secrets", "", "N"),
     ("", "v1", "Service", "services", "svc", "Nsa"),
     ("", "v1", "ServiceAccount", "serviceaccounts", "sa", "N"),
-    (
-        "apiregistration.k8s.io",
-        "v1",
-        "APIService",
-        "apiservices",
-        "",
-        "se",
-    ),
+    ("apiregistration.k8s.io", "v1", "APIService", "apiservices", "", "se"),
     ("apps", "v1", "ControllerRevision", "controllerrevisions", "", "N"),
     ("apps", "v1", "DaemonSet", "daemonsets", "ds", "Nsga"),
     ("apps", "v1", "Deployment", "deployments", "deploy", "NsSga"),
     ("apps", "v1", "ReplicaSet", "replicasets", "rs", "NsSga"),
     ("apps", "v1", "StatefulSet", "statefulsets", "sts", "NsSga"),
     ("events.k8s.io", "v1", "Event", "events", "ev", "N"),
-    (
-        "authentication.k8s.io",
-        "v1",
-        "SelfSubjectReview",
-        "selfsubjectreviews",
-        "",
-        "c",
-    ),
-    (
-        "authentication.k8s.io",
-        "v1",
-        "TokenReview",
-        "tokenreviews",
-        "",
-        "c",
-    ),
-    (
-        "authorization.k8s.io",
-        "v1",
-        "LocalSubjectAccessReview",
-        "localsubjectaccessreviews",
-        "",
-        "Nc",
-    ),
-    (
-        "authorization.k8s.io",
-        "v1",
-        "SelfSubjectAccessReview",
-        "selfsubjectaccessreviews",
-        "",
-        "c",
-    ),
-    (
-        "authorization.k8s.io",
-        "v1",
-        "SelfSubjectRulesReview",
-        "selfsubjectrulesreviews",
-        "",
-        "c",
-    ),
-    (
-        "authorization.k8s.io",
-        "v1",
-        "SubjectAccessReview",
-        "subjectaccessreviews",
-        "",
-        "c",
-    ),
-    (
-        "autoscaling",
-        "v2",
-        "HorizontalPodAutoscaler",
-        "horizontalpodautoscalers",
-        "hpa",
-        "Nsa",
-    ),
+    ("authentication.k8s.io", "v1", "SelfSubjectReview", "selfsubjectreviews", "", "c"),
+    ("authentication.k8s.io", "v1", "TokenReview", "tokenreviews", "", "c"),
+    ("authorization.k8s.io", "v1", "LocalSubjectAccessReview", "localsubjectaccessreviews", "", "Nc"),
+    ("authorization.k8s.io", "v1", "SelfSubjectAccessReview", "selfsubjectaccessreviews", "", "c"),
+    ("authorization.k8s.io", "v1", "SelfSubjectRulesReview", "selfsubjectrulesreviews", "", "c"),
+    ("authorization.k8s.io", "v1", "SubjectAccessReview", "subjectaccessreviews", "", "c"),
+    ("autoscaling", "v2", "HorizontalPodAutoscaler", "horizontalpodautoscalers", "hpa", "Nsa"),
     ("batch", "v1", "CronJob", "cronjobs", "cj", "Nsga"),
     ("batch", "v1", "Job", "jobs", "", "Nsga"),
-    (
-        "certificates.k8s.io",
-        "v1",
-        "CertificateSigningRequest",
-        "certificatesigningrequests",
-        "csr",
-        "s",
-    ),
+    ("certificates.k8s.io", "v1", "CertificateSigningRequest", "certificatesigningrequests", "csr", "s"),
     ("networking.k8s.io", "v1", "Ingress", "ingresses", "ing", "Nsg"),
-    (
-        "networking.k8s.io",
-        "v1",
-        "IngressClass",
-        "ingressclasses",
-        "",
-        "g",
-    ),
-    (
-        "networking.k8s.io",
-        "v1",
-        "NetworkPolicy",
-        "networkpolicies",
-        "netpol",
-        "Ng",
-    ),
-    (
-        "policy",
-        "v1",
-        "PodDisruptionBudget",
-        "poddisruptionbudgets",
-        "pdb",
-        "Nsg",
-    ),
-    (
-        "rbac.authorization.k8s.io",
-        "v1",
-        "ClusterRole",
-        "clusterroles",
-        "",
-        "",
-    ),
-    (
-        "rbac.authorization.k8s.io",
-        "v1",
-        "ClusterRoleBinding",
-        "clusterrolebindings",
-        "",
-        "",
-    ),
+    ("networking.k8s.io", "v1", "IngressClass", "ingressclasses", "", "g"),
+    ("networking.k8s.io", "v1", "NetworkPolicy", "networkpolicies", "netpol", "Ng"),
+    ("policy", "v1", "PodDisruptionBudget", "poddisruptionbudgets", "pdb", "Nsg"),
+    ("rbac.authorization.k8s.io", "v1", "ClusterRole", "clusterroles", "", ""),
+    ("rbac.authorization.k8s.io", "v1", "ClusterRoleBinding", "clusterrolebindings", "", ""),
     ("rbac.authorization.k8s.io", "v1", "Role", "roles", "", "N"),
-    (
-        "rbac.authorization.k8s.io",
-        "v1",
-        "RoleBinding",
-        "rolebindings",
-        "",
-        "N",
-    ),
+    ("rbac.authorization.k8s.io", "v1", "RoleBinding", "rolebindings", "", "N"),
     ("storage.k8s.io", "v1", "CSIDriver", "csidrivers", "", ""),
     ("storage.k8s.io", "v1", "CSINode", "csinodes", "", ""),
-    (
-        "storage.k8s.io",
-        "v1",
-        "CSIStorageCapacity",
-        "csistoragecapacities",
-        "",
-        "N",
-    ),
+    ("storage.k8s.io", "v1", "CSIStorageCapacity", "csistoragecapacities", "", "N"),
     ("storage.k8s.io", "v1", "StorageClass", "storageclasses", "sc", ""),
-    (
-        "storage.k8s.io",
-        "v1",
-        "VolumeAttachment",
-        "volumeattachments",
-        "",
-        "s",
-    ),
+    ("storage.k8s.io", "v1", "VolumeAttachment", "volumeattachments", "", "s"),
     (
         "admissionregistration.k8s.io",
         "v1",
@@ -327,24 +183,10 @@ const ROWS: &[Row] = &[
         "crd,crds",
         "sge",
     ),
-    (
-        "scheduling.k8s.io",
-        "v1",
-        "PriorityClass",
-        "priorityclasses",
-        "pc",
-        "g",
-    ),
+    ("scheduling.k8s.io", "v1", "PriorityClass", "priorityclasses", "pc", "g"),
     ("coordination.k8s.io", "v1", "Lease", "leases", "", "N"),
     ("node.k8s.io", "v1", "RuntimeClass", "runtimeclasses", "", ""),
-    (
-        "discovery.k8s.io",
-        "v1",
-        "EndpointSlice",
-        "endpointslices",
-        "",
-        "Ng",
-    ),
+    ("discovery.k8s.io", "v1", "EndpointSlice", "endpointslices", "", "Ng"),
 ];
 
 fn built_in(row: &Row) -> Resource {
@@ -363,18 +205,10 @@ fn built_in(row: &Row) -> Resource {
         group: group.to_owned(),
         version: version.to_owned(),
         kind: kind.to_owned(),
-        list_kind: if kind == "Endpoints" {
-            "EndpointsList".to_owned()
-        } else {
-            format!("{kind}List")
-        },
+        list_kind: if kind == "Endpoints" { "EndpointsList".to_owned() } else { format!("{kind}List") },
         plural: plural.to_owned(),
         singular: kind.to_lowercase(),
-        short_names: short
-            .split(',')
-            .filter(|name| !name.is_empty())
-            .map(str::to_owned)
-            .collect(),
+        short_names: short.split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect(),
         categories,
         namespaced: has('N'),
         status: has('s'),
@@ -383,11 +217,7 @@ fn built_in(row: &Row) -> Resource {
             status_replicas: ".status.replicas".to_owned(),
             selector: Some(".spec.selector".to_owned()),
         }),
-        generation: if has('g') {
-            Generation::Counted
-        } else {
-            Generation::None
-        },
+        generation: if has('g') { Generation::Counted } else { Generation::None },
         verbs: if has('c') { Verbs::Create } else { Verbs::All },
         storage: GroupKind::new(storage_group, kind),
         storage_version: version.to_owned(),
@@ -405,10 +235,7 @@ pub struct Registry {
 
 impl Default for Registry {
     fn default() -> Self {
-        let mut registry = Self {
-            resources: BTreeMap::new(),
-            groups: Vec::new(),
-        };
+        let mut registry = Self { resources: BTreeMap::new(), groups: Vec::new() };
         for row in ROWS {
             registry.add(built_in(row));
         }
@@ -422,11 +249,7 @@ impl Registry {
         if !self.groups.contains(&resource.group) {
             self.groups.push(resource.group.clone());
         }
-        let key = (
-            resource.group.clone(),
-            resource.version.clone(),
-            resource.plural.clone(),
-        );
+        let key = (resource.group.clone(), resource.version.clone(), resource.plural.clone());
         self.resources.insert(key, Arc::new(resource));
     }
 
@@ -453,16 +276,12 @@ impl Registry {
 
     /// A resource by its path.
     pub fn resource(&self, group: &str, version: &str, plural: &str) -> Option<Arc<Resource>> {
-        self.resources
-            .get(&(group.to_owned(), version.to_owned(), plural.to_owned()))
-            .cloned()
+        self.resources.get(&(group.to_owned(), version.to_owned(), plural.to_owned())).cloned()
     }
 
     /// A resource by group, version and kind.
     pub fn by_gvk(&self, gvk: &Gvk) -> Option<Arc<Resource>> {
-        self.in_version(&gvk.group, &gvk.version)
-            .find(|resource| resource.kind == gvk.kind)
-            .cloned()
+        self.in_version(&gvk.group, &gvk.version).find(|resource| resource.kind == gvk.kind).cloned()
     }
 
     /// A kind in the version that it is stored in.
@@ -497,9 +316,7 @@ impl Registry {
         group: &'a str,
         version: &'a str,
     ) -> impl Iterator<Item = &'a Arc<Resource>> {
-        self.resources
-            .values()
-            .filter(move |resource| resource.group == group && resource.version == version)
+        self.resources.values().filter(move |resource| resource.group == group && resource.version == version)
     }
 }
 
@@ -530,9 +347,6 @@ mod tests {
     fn stable_versions_are_preferred() {
         let mut versions = vec!["v1alpha1", "foo", "v2beta1", "v1", "v10", "v1beta2", "bar"];
         versions.sort_by_key(|version| std::cmp::Reverse(priority(version)));
-        assert_eq!(
-            versions,
-            ["v10", "v1", "v2beta1", "v1beta2", "v1alpha1", "bar", "foo"]
-        );
+        assert_eq!(versions, ["v10", "v1", "v2beta1", "v1beta2", "v1alpha1", "bar", "foo"]);
     }
 }

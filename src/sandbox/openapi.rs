@@ -18,11 +18,7 @@ pub fn v2() -> Value {
 }
 
 fn path_of(group: &str, version: &str) -> String {
-    if group.is_empty() {
-        format!("api/{version}")
-    } else {
-        format!("apis/{group}/{version}")
-    }
+    if group.is_empty() { format!("api/{version}") } else { format!("apis/{group}/{version}") }
 }
 
 /// `/openapi/v3`.
@@ -41,15 +37,8 @@ pub fn index(registry: &Registry) -> Value {
 /// `/openapi/v3/api/v1`, `/openapi/v3/apis/GROUP/VERSION`.
 pub fn document(registry: &Registry, group: &str, version: &str) -> Option<Value> {
     let mut paths = Map::new();
-    for resource in registry
-        .in_version(group, version)
-        .filter(|resource| resource.verbs == Verbs::All)
-    {
-        let scope = if resource.namespaced {
-            "/namespaces/{namespace}"
-        } else {
-            ""
-        };
+    for resource in registry.in_version(group, version).filter(|resource| resource.verbs == Verbs::All) {
+        let scope = if resource.namespaced { "/namespaces/{namespace}" } else { "" };
         let path = format!("/{}{scope}/{}/{{name}}", path_of(group, version), resource.plural);
         paths.insert(path, json!({"patch": operation(resource)}));
     }

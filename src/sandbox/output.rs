@@ -66,9 +66,7 @@ pub fn json(code: StatusCode, value: &Value) -> Response<Body> {
 /// JSON with a more specific content type.
 pub fn json_as(value: &Value, content_type: &'static str) -> Response<Body> {
     let mut response = json(StatusCode::OK, value);
-    response
-        .headers_mut()
-        .insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
     response
 }
 
@@ -76,10 +74,9 @@ pub fn json_as(value: &Value, content_type: &'static str) -> Response<Body> {
 pub fn text(code: StatusCode, text: &'static str) -> Response<Body> {
     let mut response = Response::new(Body::from(text));
     *response.status_mut() = code;
-    response.headers_mut().insert(
-        header::CONTENT_TYPE,
-        HeaderValue::from_static("text/plain; charset=utf-8"),
-    );
+    response
+        .headers_mut()
+        .insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
     response
 }
 
@@ -93,9 +90,7 @@ pub fn refusal(error: &ApiError) -> Response<Body> {
     let code = StatusCode::from_u16(error.code()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let mut response = json(code, &error.to_status());
     if let Some(seconds) = error.retry_after() {
-        response
-            .headers_mut()
-            .insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
     }
     response
 }
@@ -161,10 +156,7 @@ pub fn shaped(format: &Format, resource: &Resource, object: Value) -> Value {
         Format::Plain => object,
         Format::Metadata => metadata_only(&object),
         Format::Table => {
-            let revision = object
-                .pointer("/metadata/resourceVersion")
-                .cloned()
-                .unwrap_or_default();
+            let revision = object.pointer("/metadata/resourceVersion").cloned().unwrap_or_default();
             table::table(resource, &[object], &json!({"resourceVersion": revision}))
         }
     }

@@ -120,10 +120,7 @@ pub fn create(state: &mut State, resource: &Resource, object: &mut Value) {
                 .filter_map(|version| version.get("name").cloned())
                 .collect();
             let names = json!({"kind": "", "plural": ""});
-            set_status(
-                object,
-                json!({"conditions": [], "acceptedNames": names, "storedVersions": stored}),
-            );
+            set_status(object, json!({"conditions": [], "acceptedNames": names, "storedVersions": stored}));
         }
         _ => {}
     }
@@ -159,10 +156,7 @@ pub fn carry(resource: &Resource, live: &Value, object: &mut Value) {
         }
     }
     if resource.kind == "Job" && resource.group == "batch" {
-        let labels = live
-            .pointer("/spec/template/metadata/labels")
-            .and_then(Value::as_object)
-            .cloned();
+        let labels = live.pointer("/spec/template/metadata/labels").and_then(Value::as_object).cloned();
         for (key, value) in labels.unwrap_or_default() {
             if is_job_label(&key)
                 && let Some(template) = object.pointer_mut("/spec/template")
@@ -187,18 +181,12 @@ fn carry_node_ports(live: &Value, object: &mut Value) {
     if text(object, "/spec/type") == "ClusterIP" || text(object, "/spec/type").is_empty() {
         return;
     }
-    let known = live
-        .pointer("/spec/ports")
-        .and_then(Value::as_array)
-        .cloned()
-        .unwrap_or_default();
+    let known = live.pointer("/spec/ports").and_then(Value::as_array).cloned().unwrap_or_default();
     let identity = |port: &Value| (port.get("port").cloned(), text(port, "/protocol").to_owned());
     let ports = object.pointer_mut("/spec/ports").and_then(Value::as_array_mut);
     for port in ports.into_iter().flatten() {
-        let old = known
-            .iter()
-            .find(|old| identity(old) == identity(port))
-            .and_then(|old| old.get("nodePort"));
+        let old =
+            known.iter().find(|old| identity(old) == identity(port)).and_then(|old| old.get("nodePort"));
         if port.get("nodePort").is_none()
             && let (Some(map), Some(old)) = (port.as_object_mut(), old)
         {
@@ -261,12 +249,7 @@ fn label_job(object: &mut Value) {
     }
     let uid = text(object, "/metadata/uid").to_owned();
     let name = text(object, "/metadata/name").to_owned();
-    set(
-        object,
-        "spec",
-        "selector",
-        json!({"matchLabels": {"batch.kubernetes.io/controller-uid": uid}}),
-    );
+    set(object, "spec", "selector", json!({"matchLabels": {"batch.kubernetes.io/controller-uid": uid}}));
     if let Some(template) = object.pointer_mut("/spec/template") {
         for (key, value) in [
             ("batch.kubernetes.io/controller-uid", &uid),
@@ -280,11 +263,7 @@ fn label_job(object: &mut Value) {
 }
 
 fn quality_of_service(pod: &Value) -> &'static str {
-    let containers = pod
-        .pointer("/spec/containers")
-        .and_then(Value::as_array)
-        .cloned()
-        .unwrap_or_default();
+    let containers = pod.pointer("/spec/containers").and_then(Value::as_array).cloned().unwrap_or_default();
     let amounts = |container: &Value, side: &str| {
         container
             .pointer(&format!("/resources/{side}"))
@@ -299,9 +278,8 @@ fn quality_of_service(pod: &Value) -> &'static str {
                 .iter()
                 .all(|name| limits.contains_key(*name) && limits.get(*name) == requests.get(*name))
         });
-    let none = containers
-        .iter()
-        .all(|c| amounts(c, "limits").is_empty() && amounts(c, "requests").is_empty());
+    let none =
+        containers.iter().all(|c| amounts(c, "limits").is_empty() && amounts(c, "requests").is_empty());
     if guaranteed {
         "Guaranteed"
     } else if none {
@@ -315,20 +293,10 @@ fn quality_of_service(pod: &Value) -> &'static str {
 pub fn crd_status(object: &Value, established: bool) -> Option<Value> {
     let status = crd::status_of(object, established, &now());
     let shape = |status: &Value| {
-        let conditions = status
-            .pointer("/conditions")
-            .and_then(Value::as_array)
-            .cloned()
-            .unwrap_or_default();
-        let states: Vec<(String, String)> = conditions
-            .iter()
-            .map(|c| (text(c, "/type").to_owned(), text(c, "/status").to_owned()))
-            .collect();
-        (
-            states,
-            status.get("acceptedNames").cloned(),
-            status.get("storedVersions").cloned(),
-        )
+        let conditions = status.pointer("/conditions").and_then(Value::as_array).cloned().unwrap_or_default();
+        let states: Vec<(String, String)> =
+            conditions.iter().map(|c| (text(c, "/type").to_owned(), text(c, "/status").to_owned())).collect();
+        (states, status.get("acceptedNames").cloned(), status.get("storedVersions").cloned())
     };
     let known = object.get("status").cloned().unwrap_or_default();
     (shape(&known) != shape(&status)).then_some(status)

@@ -60,20 +60,11 @@ impl ApiRequest {
             .map(|(key, value)| (key.into_owned(), value.into_owned()))
             .collect();
         let header = |name: http::HeaderName| {
-            let values = parts
-                .headers
-                .get_all(name)
-                .iter()
-                .filter_map(|value| value.to_str().ok());
+            let values = parts.headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
             values.collect::<Vec<_>>().join(",")
         };
         let content_type = header(http::header::CONTENT_TYPE);
-        let content_type = content_type
-            .split(';')
-            .next()
-            .unwrap_or_default()
-            .trim()
-            .to_owned();
+        let content_type = content_type.split(';').next().unwrap_or_default().trim().to_owned();
         let target = target(&segments);
         Self {
             method: parts.method.clone(),
@@ -84,20 +75,13 @@ impl ApiRequest {
             user_agent: header(http::header::USER_AGENT),
             body,
             target,
-            path: parts
-                .uri
-                .path_and_query()
-                .map(ToString::to_string)
-                .unwrap_or_default(),
+            path: parts.uri.path_and_query().map(ToString::to_string).unwrap_or_default(),
         }
     }
 
     /// A query parameter, empty when it is absent.
     pub fn parameter(&self, name: &str) -> &str {
-        self.query
-            .iter()
-            .find(|(key, _)| key == name)
-            .map_or("", |(_, value)| value)
+        self.query.iter().find(|(key, _)| key == name).map_or("", |(_, value)| value)
     }
 
     /// Whether a query parameter is `true` or `1`.
@@ -140,10 +124,7 @@ impl ApiRequest {
             name: target.name,
             subresource: target.subresource,
             path: self.path.clone(),
-            dry_run: self
-                .query
-                .iter()
-                .any(|(key, value)| key == "dryRun" && value == "All"),
+            dry_run: self.query.iter().any(|(key, value)| key == "dryRun" && value == "All"),
             user_agent: self.user_agent.clone(),
             content_type: self.content_type.clone(),
             status: 0,
@@ -189,44 +170,24 @@ mod tests {
     use super::*;
 
     fn target_of(path: &str) -> Option<Target> {
-        target(
-            &path
-                .split('/')
-                .filter(|s| !s.is_empty())
-                .map(str::to_owned)
-                .collect::<Vec<_>>(),
-        )
+        target(&path.split('/').filter(|s| !s.is_empty()).map(str::to_owned).collect::<Vec<_>>())
     }
 
     #[test]
     fn paths_name_a_resource() {
         let target = target_of("/apis/apps/v1/namespaces/shop/deployments/orders/scale").unwrap();
+        assert_eq!((target.group.as_str(), target.resource.as_str()), ("apps", "deployments"));
         assert_eq!(
-            (target.group.as_str(), target.resource.as_str()),
-            ("apps", "deployments")
-        );
-        assert_eq!(
-            (
-                target.namespace.as_str(),
-                target.name.as_str(),
-                target.subresource.as_str()
-            ),
+            (target.namespace.as_str(), target.name.as_str(), target.subresource.as_str()),
             ("shop", "orders", "scale")
         );
         let target = target_of("/api/v1/namespaces/shop").unwrap();
         assert_eq!(
-            (
-                target.resource.as_str(),
-                target.name.as_str(),
-                target.namespace.as_str()
-            ),
+            (target.resource.as_str(), target.name.as_str(), target.namespace.as_str()),
             ("namespaces", "shop", "")
         );
         let target = target_of("/api/v1/namespaces/shop/status").unwrap();
-        assert_eq!(
-            (target.resource.as_str(), target.subresource.as_str()),
-            ("namespaces", "status")
-        );
+        assert_eq!((target.resource.as_str(), target.subresource.as_str()), ("namespaces", "status"));
         let target = target_of("/api/v1/pods").unwrap();
         assert_eq!((target.resource.as_str(), target.name.as_str()), ("pods", ""));
         assert_eq!(target_of("/api/v1"), None);

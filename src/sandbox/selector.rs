@@ -86,9 +86,7 @@ fn requirement(part: &str) -> Option<Requirement> {
     let key = |text: &str| {
         let text = text.trim();
         let valid = !text.is_empty()
-            && text
-                .chars()
-                .all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '/'));
+            && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '/'));
         valid.then(|| text.to_owned())
     };
     if let Some(absent) = part.strip_prefix('!') {
@@ -142,9 +140,7 @@ impl FieldSelector {
                 return Err(ApiError::bad_request(format!("invalid field selector: {part:?}")));
             };
             if !is_selectable(resource, field) {
-                return Err(ApiError::bad_request(format!(
-                    "field label not supported: {field}"
-                )));
+                return Err(ApiError::bad_request(format!("field label not supported: {field}")));
             }
             terms.push((field.to_owned(), equal, value.to_owned()));
         }
@@ -175,10 +171,7 @@ fn is_selectable(resource: &Resource, field: &str) -> bool {
         return true;
     }
     if let Some(custom) = &resource.custom {
-        return custom
-            .selectable_fields
-            .iter()
-            .any(|path| path.strip_prefix('.').unwrap_or(path) == field);
+        return custom.selectable_fields.iter().any(|path| path.strip_prefix('.').unwrap_or(path) == field);
     }
     match (resource.group.as_str(), resource.kind.as_str()) {
         ("", "Pod") => matches!(
@@ -218,11 +211,7 @@ fn field_text(value: &Value, field: &str) -> String {
     };
     let mut current = value;
     for name in field.split('.') {
-        let name = if name == "regarding" {
-            "involvedObject"
-        } else {
-            name
-        };
+        let name = if name == "regarding" { "involvedObject" } else { name };
         match current.get(name) {
             Some(child) => current = child,
             None => {
@@ -234,9 +223,7 @@ fn field_text(value: &Value, field: &str) -> String {
             }
         }
     }
-    current
-        .as_str()
-        .map_or_else(|| current.to_string(), str::to_owned)
+    current.as_str().map_or_else(|| current.to_string(), str::to_owned)
 }
 
 #[cfg(test)]
@@ -245,10 +232,8 @@ mod tests {
 
     #[test]
     fn all_forms_of_requirements_hold_together() {
-        let labels = BTreeMap::from([
-            ("app".to_owned(), "shop".to_owned()),
-            ("n".to_owned(), "5".to_owned()),
-        ]);
+        let labels =
+            BTreeMap::from([("app".to_owned(), "shop".to_owned()), ("n".to_owned(), "5".to_owned())]);
         for (text, fits) in [
             ("", true),
             ("app=shop", true),

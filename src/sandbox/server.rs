@@ -31,10 +31,7 @@ pub struct ServeOptions {
 
 impl Default for ServeOptions {
     fn default() -> Self {
-        Self {
-            address: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0),
-            tls: false,
-        }
+        Self { address: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0), tls: false }
     }
 }
 
@@ -98,12 +95,9 @@ impl Server {
         if !address.ip().is_loopback() {
             return Err(ServeError::NotLoopback { address });
         }
-        let listener = TcpListener::bind(address)
-            .await
-            .map_err(|source| ServeError::Listen { address, source })?;
-        let address = listener
-            .local_addr()
-            .map_err(|source| ServeError::Listen { address, source })?;
+        let listener =
+            TcpListener::bind(address).await.map_err(|source| ServeError::Listen { address, source })?;
+        let address = listener.local_addr().map_err(|source| ServeError::Listen { address, source })?;
         let (acceptor, authority) = if options.tls {
             let (config, authority) = certificates()?;
             (Some(TlsAcceptor::from(Arc::new(config))), Some(authority))
@@ -112,12 +106,7 @@ impl Server {
         };
         let stop = CancellationToken::new();
         let task = tokio::spawn(accept(listener, acceptor, service, stop.clone()));
-        Ok(Self {
-            address,
-            authority,
-            stop,
-            task,
-        })
+        Ok(Self { address, authority, stop, task })
     }
 
     /// `http://127.0.0.1:PORT` or `https://…`.
@@ -210,22 +199,14 @@ fn certificates() -> Result<(ServerConfig, String), ServeError> {
     let mut authority = CertificateParams::new(Vec::new())?;
     authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     authority.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-    authority
-        .distinguished_name
-        .push(DnType::CommonName, "skiff sandbox");
+    authority.distinguished_name.push(DnType::CommonName, "skiff sandbox");
     let authority_certificate = authority.self_signed(&authority_key)?;
     let issuer = Issuer::new(authority, authority_key);
     let key = KeyPair::generate()?;
     let mut server = CertificateParams::new(vec!["localhost".to_owned()])?;
-    server
-        .subject_alt_names
-        .push(SanType::IpAddress(IpAddr::V4(Ipv4Addr::LOCALHOST)));
-    server
-        .subject_alt_names
-        .push(SanType::IpAddress(IpAddr::V6(std::net::Ipv6Addr::LOCALHOST)));
-    server
-        .distinguished_name
-        .push(DnType::CommonName, "skiff sandbox server");
+    server.subject_alt_names.push(SanType::IpAddress(IpAddr::V4(Ipv4Addr::LOCALHOST)));
+    server.subject_alt_names.push(SanType::IpAddress(IpAddr::V6(std::net::Ipv6Addr::LOCALHOST)));
+    server.distinguished_name.push(DnType::CommonName, "skiff sandbox server");
     let certificate = server.signed_by(&key, &issuer)?;
     let private = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
     let provider = Arc::new(rustls::crypto::ring::default_provider());

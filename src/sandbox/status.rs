@@ -89,11 +89,7 @@ impl ApiError {
 
     /// 404: no such path.
     pub fn no_such_path() -> Self {
-        let mut error = Self::new(
-            404,
-            "NotFound",
-            "the server could not find the requested resource",
-        );
+        let mut error = Self::new(404, "NotFound", "the server could not find the requested resource");
         error.0.has_details = true;
         error
     }
@@ -106,11 +102,8 @@ impl ApiError {
 
     /// 409: optimistic concurrency or a precondition failed.
     pub fn conflict(subject: Subject<'_>, why: &str) -> Self {
-        let message = format!(
-            "Operation cannot be fulfilled on {} {:?}: {why}",
-            subject.qualified(),
-            subject.name
-        );
+        let message =
+            format!("Operation cannot be fulfilled on {} {:?}: {why}", subject.qualified(), subject.name);
         Self::new(409, "Conflict", message).about(subject)
     }
 
@@ -121,10 +114,8 @@ impl ApiError {
 
     /// 422: the object breaks the rules of its kind. `subject.resource` is the kind.
     pub fn invalid(subject: Subject<'_>, causes: Vec<Cause>) -> Self {
-        let listed: Vec<String> = causes
-            .iter()
-            .map(|cause| format!("{}: {}", cause.field, cause.message))
-            .collect();
+        let listed: Vec<String> =
+            causes.iter().map(|cause| format!("{}: {}", cause.field, cause.message)).collect();
         let text = match listed.as_slice() {
             [one] => one.clone(),
             many => format!("[{}]", many.join(", ")),
@@ -178,20 +169,12 @@ impl ApiError {
 
     /// 413: the body is over the limit.
     pub fn too_large(limit: usize) -> Self {
-        Self::new(
-            413,
-            "RequestEntityTooLarge",
-            format!("Request entity too large: limit is {limit}"),
-        )
+        Self::new(413, "RequestEntityTooLarge", format!("Request entity too large: limit is {limit}"))
     }
 
     /// 429 with `Retry-After`.
     pub fn too_many_requests(retry_after: u32) -> Self {
-        let mut error = Self::new(
-            429,
-            "TooManyRequests",
-            "Too many requests, please try again later.",
-        );
+        let mut error = Self::new(429, "TooManyRequests", "Too many requests, please try again later.");
         error.0.retry_after = Some(retry_after);
         error.0.has_details = true;
         error
@@ -199,16 +182,10 @@ impl ApiError {
 
     /// 500.
     pub fn internal(message: impl AsRef<str>) -> Self {
-        let mut error = Self::new(
-            500,
-            "InternalError",
-            format!("Internal error occurred: {}", message.as_ref()),
-        );
-        error.0.causes = vec![Cause {
-            reason: "",
-            message: message.as_ref().to_owned(),
-            field: String::new(),
-        }];
+        let mut error =
+            Self::new(500, "InternalError", format!("Internal error occurred: {}", message.as_ref()));
+        error.0.causes =
+            vec![Cause { reason: "", message: message.as_ref().to_owned(), field: String::new() }];
         error.0.has_details = true;
         error
     }
@@ -289,11 +266,7 @@ impl ApiError {
 
 fn cause_json(cause: &Cause) -> Value {
     let mut fields = Map::new();
-    for (name, text) in [
-        ("reason", cause.reason),
-        ("message", &cause.message),
-        ("field", &cause.field),
-    ] {
+    for (name, text) in [("reason", cause.reason), ("message", &cause.message), ("field", &cause.field)] {
         if !text.is_empty() {
             fields.insert(name.to_owned(), Value::from(text));
         }
@@ -304,16 +277,9 @@ fn cause_json(cause: &Cause) -> Value {
 impl Cause {
     /// `Required value`.
     pub fn required(field: impl Into<String>, detail: &str) -> Self {
-        let message = if detail.is_empty() {
-            "Required value".to_owned()
-        } else {
-            format!("Required value: {detail}")
-        };
-        Self {
-            reason: "FieldValueRequired",
-            message,
-            field: field.into(),
-        }
+        let message =
+            if detail.is_empty() { "Required value".to_owned() } else { format!("Required value: {detail}") };
+        Self { reason: "FieldValueRequired", message, field: field.into() }
     }
 
     /// `Invalid value: …: detail`.
@@ -327,11 +293,7 @@ impl Cause {
 
     /// `Forbidden: detail`.
     pub fn forbidden(field: impl Into<String>, detail: &str) -> Self {
-        Self {
-            reason: "FieldValueForbidden",
-            message: format!("Forbidden: {detail}"),
-            field: field.into(),
-        }
+        Self { reason: "FieldValueForbidden", message: format!("Forbidden: {detail}"), field: field.into() }
     }
 
     /// `Unsupported value: …: supported values: …`.

@@ -49,34 +49,19 @@ impl Stored {
 
     fn new(key: ObjectKey, value: Value, revision: u64) -> Self {
         let metadata = value.get("metadata");
-        let text = |field: &str| {
-            metadata
-                .and_then(|m| m.get(field))
-                .and_then(Value::as_str)
-                .unwrap_or_default()
-        };
+        let text =
+            |field: &str| metadata.and_then(|m| m.get(field)).and_then(Value::as_str).unwrap_or_default();
         let labels = metadata
             .and_then(|m| m.get("labels"))
             .and_then(Value::as_object)
             .map(|labels| {
-                labels
-                    .iter()
-                    .map(|(k, v)| (k.clone(), v.as_str().unwrap_or_default().to_owned()))
-                    .collect()
+                labels.iter().map(|(k, v)| (k.clone(), v.as_str().unwrap_or_default().to_owned())).collect()
             })
             .unwrap_or_default();
         let owners = owner_uids(&value);
         let uid = text("uid").to_owned();
         let (json, header) = encode(value);
-        Self {
-            key,
-            uid,
-            revision,
-            labels,
-            json,
-            header,
-            owners,
-        }
+        Self { key, uid, revision, labels, json, header, owners }
     }
 }
 
@@ -95,10 +80,7 @@ fn encode(value: Value) -> (Bytes, usize) {
         ordered.insert("metadata".to_owned(), metadata);
     }
     ordered.extend(fields);
-    (
-        Bytes::from(serde_json::to_vec(&ordered).unwrap_or_default()),
-        header,
-    )
+    (Bytes::from(serde_json::to_vec(&ordered).unwrap_or_default()), header)
 }
 
 /// The uids in `metadata.ownerReferences`.
@@ -106,12 +88,7 @@ pub fn owner_uids(value: &Value) -> Vec<String> {
     value
         .pointer("/metadata/ownerReferences")
         .and_then(Value::as_array)
-        .map(|owners| {
-            owners
-                .iter()
-                .filter_map(|o| o.get("uid")?.as_str().map(str::to_owned))
-                .collect()
-        })
+        .map(|owners| owners.iter().filter_map(|o| o.get("uid")?.as_str().map(str::to_owned)).collect())
         .unwrap_or_default()
 }
 
@@ -157,11 +134,7 @@ pub struct Storage {
 
 /// The order that etcd has: namespace and name joined by a slash.
 fn path_of(namespace: &str, name: &str) -> String {
-    if namespace.is_empty() {
-        name.to_owned()
-    } else {
-        format!("{namespace}/{name}")
-    }
+    if namespace.is_empty() { name.to_owned() } else { format!("{namespace}/{name}") }
 }
 
 impl Storage {
@@ -183,11 +156,7 @@ impl Storage {
 
     /// One object.
     pub fn get(&self, kind: &GroupKind, namespace: &str, name: &str) -> Option<Arc<Stored>> {
-        self.buckets
-            .get(kind)?
-            .objects
-            .get(&path_of(namespace, name))
-            .cloned()
+        self.buckets.get(kind)?.objects.get(&path_of(namespace, name)).cloned()
     }
 
     /// The objects of a kind in key order, of one namespace or all.
@@ -211,10 +180,7 @@ impl Storage {
 
     /// The objects that name this uid as an owner.
     pub fn dependents(&self, uid: &str) -> Vec<ObjectKey> {
-        self.dependents
-            .get(uid)
-            .map(|keys| keys.iter().cloned().collect())
-            .unwrap_or_default()
+        self.dependents.get(uid).map(|keys| keys.iter().cloned().collect()).unwrap_or_default()
     }
 
     /// The object of this uid.
@@ -238,55 +204,31 @@ impl Storage {
         let stored = Arc::new(Stored::new(key.clone(), value.clone(), self.revision));
         self.uids.insert(stored.uid.clone(), key.clone());
         for owner in &stored.owners {
-            self.dependents
-                .entry(owner.clone())
-                .or_default()
-                .insert(key.clone());
+            self.dependents.entry(owner.clone()).or_default().insert(key.clone());
         }
         let bucket = self.bucket(&key.group_kind());
-        let previous = bucket
-            .objects
-            .insert(path_of(&key.namespace, &key.name), stored.clone());
+        let previous = bucket.objects.insert(path_of(&key.namespace, &key.name), stored.clone());
         if let Some(previous) = &previous {
-            let gone: Vec<String> = previous
-                .owners
-                .iter()
-                .filter(|owner| !stored.owners.contains(owner))
-                .cloned()
-                .collect();
+            let gone: Vec<String> =
+                previous.owners.iter().filter(|owner| !stored.owners.contains(owner)).cloned().collect();
             self.forget_dependent(key, &gone);
         }
-        let kind = if previous.is_some() {
-            EventKind::Modified
-        } else {
-            EventKind::Added
-        };
-        self.log(Event {
-            kind,
-            object: stored,
-            previous,
-        });
+        let kind = if previous.is_some() { EventKind::Modified } else { EventKind::Added };
+        self.log(Event { kind, object: stored, previous });
         value
     }
 
     /// Removes an object and returns its last state under the revision of the deletion.
     pub fn remove(&mut self, key: &ObjectKey) -> Option<Value> {
-        let previous = self
-            .buckets
-            .get_mut(&key.group_kind())?
-            .objects
-            .remove(&path_of(&key.namespace, &key.name))?;
+        let previous =
+            self.buckets.get_mut(&key.group_kind())?.objects.remove(&path_of(&key.namespace, &key.name))?;
         self.revision += 1;
         self.uids.remove(&previous.uid);
         self.forget_dependent(key, &previous.owners);
         let mut value = previous.value();
         set_revision(&mut value, self.revision);
         let object = Arc::new(Stored::new(key.clone(), value.clone(), self.revision));
-        self.log(Event {
-            kind: EventKind::Deleted,
-            object,
-            previous: Some(previous),
-        });
+        self.log(Event { kind: EventKind::Deleted, object, previous: Some(previous) });
         Some(value)
     }
 
@@ -298,9 +240,7 @@ impl Storage {
         if revision < bucket.compacted {
             return None;
         }
-        let start = bucket
-            .log
-            .partition_point(|event| event.object.revision <= revision);
+        let start = bucket.log.partition_point(|event| event.object.revision <= revision);
         Some(bucket.log.iter().skip(start).cloned().collect())
     }
 

@@ -43,10 +43,7 @@ pub struct StoreOptions {
 
 impl Default for StoreOptions {
     fn default() -> Self {
-        Self {
-            event_log_capacity: 4096,
-            crd_established_delay: Duration::ZERO,
-        }
+        Self { event_log_capacity: 4096, crd_established_delay: Duration::ZERO }
     }
 }
 
@@ -121,10 +118,7 @@ impl Store {
 
     /// One object in the version that it is stored in. The namespace is empty for cluster-scoped kinds.
     pub fn get(&self, kind: &GroupKind, namespace: &str, name: &str) -> Option<Value> {
-        self.lock()
-            .storage
-            .get(kind, namespace, name)
-            .map(|stored| stored.value())
+        self.lock().storage.get(kind, namespace, name).map(|stored| stored.value())
     }
 
     /// The objects of a kind, of one namespace or all, in key order.
@@ -180,15 +174,8 @@ impl Store {
         let resource = self.resource_of(&object)?;
         let namespace = text(&object, "/metadata/namespace").to_owned();
         let name = text(&object, "/metadata/name").to_owned();
-        self.update_in(
-            &resource,
-            subresource,
-            &namespace,
-            &name,
-            &WriteOptions::of(manager),
-            |_| Ok(object),
-        )
-        .map(|(value, _)| value)
+        self.update_in(&resource, subresource, &namespace, &name, &WriteOptions::of(manager), |_| Ok(object))
+            .map(|(value, _)| value)
     }
 
     /// Deletes an object.
@@ -202,15 +189,8 @@ impl Store {
         name: &str,
         propagation: Propagation,
     ) -> Result<(), ApiError> {
-        let resource = self
-            .lock()
-            .registry
-            .by_group_kind(kind)
-            .ok_or_else(ApiError::no_such_path)?;
-        let request = DeleteRequest {
-            propagation: Some(propagation),
-            ..DeleteRequest::default()
-        };
+        let resource = self.lock().registry.by_group_kind(kind).ok_or_else(ApiError::no_such_path)?;
+        let request = DeleteRequest { propagation: Some(propagation), ..DeleteRequest::default() };
         self.delete_in(&resource, namespace, name, &request).map(|_| ())
     }
 
@@ -250,10 +230,7 @@ impl Store {
     /// The resource that an object belongs to, by its `apiVersion` and `kind`.
     pub(super) fn resource_of(&self, object: &Value) -> Result<Arc<Resource>, ApiError> {
         let gvk = Gvk::from_api_version(text(object, "/apiVersion"), text(object, "/kind"));
-        self.lock()
-            .registry
-            .by_gvk(&gvk)
-            .ok_or_else(ApiError::no_such_path)
+        self.lock().registry.by_gvk(&gvk).ok_or_else(ApiError::no_such_path)
     }
 
     /// Follows the events of a kind after a revision.
@@ -349,10 +326,7 @@ impl Watch {
                 self.ready = stored
                     .iter()
                     .rev()
-                    .map(|stored| WatchEvent {
-                        kind: EventKind::Added,
-                        object: stored.value(),
-                    })
+                    .map(|stored| WatchEvent { kind: EventKind::Added, object: stored.value() })
                     .collect();
                 continue;
             }
@@ -361,10 +335,7 @@ impl Watch {
                     self.ready = events
                         .iter()
                         .rev()
-                        .map(|event| WatchEvent {
-                            kind: event.kind,
-                            object: event.object.value(),
-                        })
+                        .map(|event| WatchEvent { kind: event.kind, object: event.object.value() })
                         .collect();
                 }
                 Err(TailEnd::Expired) => self.started = false,

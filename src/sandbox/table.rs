@@ -27,10 +27,7 @@ pub fn table(resource: &Resource, objects: &[Value], metadata: &Value) -> Value 
         .iter()
         .filter(|object| !is_bookmark(object))
         .map(|object| {
-            let cells: Vec<Value> = columns
-                .iter()
-                .map(|column| cell(resource, column, object))
-                .collect();
+            let cells: Vec<Value> = columns.iter().map(|column| cell(resource, column, object)).collect();
             json!({"cells": cells, "object": metadata_only(object)})
         })
         .collect();
@@ -47,11 +44,7 @@ fn column(name: &str, type_name: &str, priority: i64, json_path: &str) -> Column
     Column {
         name: name.to_owned(),
         type_name: type_name.to_owned(),
-        format: if name == "Name" {
-            "name".to_owned()
-        } else {
-            String::new()
-        },
+        format: if name == "Name" { "name".to_owned() } else { String::new() },
         description: String::new(),
         priority,
         json_path: json_path.to_owned(),
@@ -139,19 +132,17 @@ fn columns(resource: &Resource) -> Vec<Column> {
             ("Address", "string", 0, "<external-address>"),
             ("Age", "date", 0, ".metadata.creationTimestamp"),
         ],
-        ("", "ConfigMap") => &[
-            ("Data", "integer", 0, "<data>"),
-            ("Age", "date", 0, ".metadata.creationTimestamp"),
-        ],
+        ("", "ConfigMap") => {
+            &[("Data", "integer", 0, "<data>"), ("Age", "date", 0, ".metadata.creationTimestamp")]
+        }
         ("", "Secret") => &[
             ("Type", "string", 0, ".type"),
             ("Data", "integer", 0, "<data>"),
             ("Age", "date", 0, ".metadata.creationTimestamp"),
         ],
-        ("", "Namespace") => &[
-            ("Status", "string", 0, ".status.phase"),
-            ("Age", "date", 0, ".metadata.creationTimestamp"),
-        ],
+        ("", "Namespace") => {
+            &[("Status", "string", 0, ".status.phase"), ("Age", "date", 0, ".metadata.creationTimestamp")]
+        }
         ("", "PersistentVolumeClaim") => &[
             ("Status", "string", 0, ".status.phase"),
             ("Volume", "string", 0, ".spec.volumeName"),
@@ -171,19 +162,12 @@ fn columns(resource: &Resource) -> Vec<Column> {
         }
         _ => &[("Age", "date", 0, ".metadata.creationTimestamp")],
     };
-    columns.extend(
-        rows.iter()
-            .map(|(name, kind, priority, path)| column(name, kind, *priority, path)),
-    );
+    columns.extend(rows.iter().map(|(name, kind, priority, path)| column(name, kind, *priority, path)));
     columns
 }
 
 fn cell(resource: &Resource, column: &Column, object: &Value) -> Value {
-    if let Some(name) = column
-        .json_path
-        .strip_prefix('<')
-        .and_then(|path| path.strip_suffix('>'))
-    {
+    if let Some(name) = column.json_path.strip_prefix('<').and_then(|path| path.strip_suffix('>')) {
         return computed(name, object);
     }
     let found = find(object, &column.json_path);
@@ -267,23 +251,12 @@ fn age(time: &str) -> String {
 }
 
 fn items<'a>(object: &'a Value, pointer: &str) -> impl Iterator<Item = &'a Value> {
-    object
-        .pointer(pointer)
-        .and_then(Value::as_array)
-        .into_iter()
-        .flatten()
+    object.pointer(pointer).and_then(Value::as_array).into_iter().flatten()
 }
 
 fn join<'a>(values: impl Iterator<Item = &'a str>) -> String {
-    let joined = values
-        .filter(|text| !text.is_empty())
-        .collect::<Vec<_>>()
-        .join(",");
-    if joined.is_empty() {
-        "<none>".to_owned()
-    } else {
-        joined
-    }
+    let joined = values.filter(|text| !text.is_empty()).collect::<Vec<_>>().join(",");
+    if joined.is_empty() { "<none>".to_owned() } else { joined }
 }
 
 fn number(object: &Value, pointer: &str) -> i64 {
@@ -291,10 +264,8 @@ fn number(object: &Value, pointer: &str) -> i64 {
 }
 
 fn computed(name: &str, object: &Value) -> Value {
-    let pod = object
-        .pointer("/spec/template/spec")
-        .or_else(|| object.pointer("/spec"))
-        .unwrap_or(&Value::Null);
+    let pod =
+        object.pointer("/spec/template/spec").or_else(|| object.pointer("/spec")).unwrap_or(&Value::Null);
     let containers = || items(pod, "/containers");
     match name {
         "ready" => {
@@ -331,11 +302,8 @@ fn computed(name: &str, object: &Value) -> Value {
                 .pointer("/spec/selector/matchLabels")
                 .or_else(|| object.pointer("/spec/selector"))
                 .and_then(Value::as_object);
-            let pairs: Vec<String> = labels
-                .into_iter()
-                .flatten()
-                .map(|(key, value)| format!("{key}={}", plain(value)))
-                .collect();
+            let pairs: Vec<String> =
+                labels.into_iter().flatten().map(|(key, value)| format!("{key}={}", plain(value))).collect();
             Value::from(join(pairs.iter().map(String::as_str)))
         }
         "job-status" => {
@@ -356,19 +324,12 @@ fn computed(name: &str, object: &Value) -> Value {
         "completions" => Value::from(format!(
             "{}/{}",
             number(object, "/status/succeeded"),
-            object
-                .pointer("/spec/completions")
-                .and_then(Value::as_i64)
-                .unwrap_or(1)
+            object.pointer("/spec/completions").and_then(Value::as_i64).unwrap_or(1)
         )),
         "external-address" => {
             let addresses = items(object, "/status/loadBalancer/ingress").map(|entry| {
                 let address = text(entry, "/ip");
-                if address.is_empty() {
-                    text(entry, "/hostname")
-                } else {
-                    address
-                }
+                if address.is_empty() { text(entry, "/hostname") } else { address }
             });
             let shown = join(addresses.chain(items(object, "/spec/externalIPs").filter_map(Value::as_str)));
             if shown == "<none>" && text(object, "/spec/type") == "LoadBalancer" {
@@ -380,11 +341,8 @@ fn computed(name: &str, object: &Value) -> Value {
         "ports" => {
             let ports: Vec<String> = items(object, "/spec/ports")
                 .map(|port| {
-                    let protocol = if text(port, "/protocol").is_empty() {
-                        "TCP"
-                    } else {
-                        text(port, "/protocol")
-                    };
+                    let protocol =
+                        if text(port, "/protocol").is_empty() { "TCP" } else { text(port, "/protocol") };
                     match number(port, "/nodePort") {
                         0 => format!("{}/{protocol}", number(port, "/port")),
                         node => format!("{}:{node}/{protocol}", number(port, "/port")),
@@ -395,23 +353,13 @@ fn computed(name: &str, object: &Value) -> Value {
         }
         "hosts" => {
             let hosts: Vec<&str> = items(object, "/spec/rules")
-                .map(|rule| {
-                    if text(rule, "/host").is_empty() {
-                        "*"
-                    } else {
-                        text(rule, "/host")
-                    }
-                })
+                .map(|rule| if text(rule, "/host").is_empty() { "*" } else { text(rule, "/host") })
                 .collect();
             Value::from(join(hosts.into_iter()))
         }
         "data" => {
-            let count = |field: &str| {
-                object
-                    .get(field)
-                    .and_then(Value::as_object)
-                    .map_or(0, serde_json::Map::len)
-            };
+            let count =
+                |field: &str| object.get(field).and_then(Value::as_object).map_or(0, serde_json::Map::len);
             Value::from(count("data") + count("binaryData"))
         }
         "involved" => Value::from(format!(
@@ -434,10 +382,7 @@ mod tests {
             "status": {"conditions": [{"type": "Ready", "status": "True"}], "list": [1, 2]},
         });
         for (path, found) in [
-            (
-                ".status.conditions[?(@.type==\"Ready\")].status",
-                Some(json!("True")),
-            ),
+            (".status.conditions[?(@.type==\"Ready\")].status", Some(json!("True"))),
             (".status.conditions[?(@.type=='Gone')].status", None),
             (".metadata.annotations.a\\.b/c", Some(json!("x"))),
             (".metadata.annotations['a.b/c']", None),

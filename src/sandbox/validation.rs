@@ -17,10 +17,7 @@ pub fn create(resource: &Resource, object: &Value) -> Vec<Cause> {
     let mut causes = Vec::new();
     let name = text(object, "/metadata/name");
     if name.is_empty() {
-        causes.push(Cause::required(
-            "metadata.name",
-            "name or generateName is required",
-        ));
+        causes.push(Cause::required("metadata.name", "name or generateName is required"));
     } else {
         check_name(resource, name, &mut causes);
     }
@@ -52,18 +49,10 @@ fn check_name(resource: &Resource, name: &str, causes: &mut Vec<Cause>) {
         ("", "Service") => LABEL_1035.check(field, name, causes),
         ("rbac.authorization.k8s.io", _) => {
             if let Some(found) = ["/", "%"].iter().find(|text| name.contains(**text)) {
-                causes.push(Cause::invalid(
-                    field,
-                    &Value::from(name),
-                    &format!("may not contain '{found}'"),
-                ));
+                causes.push(Cause::invalid(field, &Value::from(name), &format!("may not contain '{found}'")));
             }
             if matches!(name, "." | "..") {
-                causes.push(Cause::invalid(
-                    field,
-                    &Value::from(name),
-                    &format!("may not be '{name}'"),
-                ));
+                causes.push(Cause::invalid(field, &Value::from(name), &format!("may not be '{name}'")));
             }
         }
         // Its own rule (plural.group) says it better.
@@ -73,12 +62,8 @@ fn check_name(resource: &Resource, name: &str, causes: &mut Vec<Cause>) {
 }
 
 fn metadata(object: &Value, causes: &mut Vec<Cause>) {
-    let entries = |field: &str| {
-        object
-            .pointer("/metadata")
-            .and_then(|m| m.get(field))
-            .and_then(Value::as_object)
-    };
+    let entries =
+        |field: &str| object.pointer("/metadata").and_then(|m| m.get(field)).and_then(Value::as_object);
     for (key, value) in entries("labels").into_iter().flatten() {
         qualified("metadata.labels", key, causes);
         LABEL_VALUE.check("metadata.labels", value.as_str().unwrap_or_default(), causes);
@@ -95,18 +80,13 @@ fn metadata(object: &Value, causes: &mut Vec<Cause>) {
             field: "metadata.annotations".to_owned(),
         });
     }
-    let owners = object
-        .pointer("/metadata/ownerReferences")
-        .and_then(Value::as_array);
+    let owners = object.pointer("/metadata/ownerReferences").and_then(Value::as_array);
     for (index, owner) in owners.into_iter().flatten().enumerate() {
         for field in ["apiVersion", "kind", "name", "uid"] {
             if text(owner, &format!("/{field}")).is_empty() {
                 let path = format!("metadata.ownerReferences[{index}].{field}");
-                let detail = if field == "apiVersion" {
-                    "version must not be empty"
-                } else {
-                    "must not be empty"
-                };
+                let detail =
+                    if field == "apiVersion" { "version must not be empty" } else { "must not be empty" };
                 causes.push(Cause::invalid(path, &Value::from(""), detail));
             }
         }
@@ -118,17 +98,10 @@ fn finalizers(live: &Value, object: &Value, causes: &mut Vec<Cause>) {
         return;
     }
     let list = |value: &Value| {
-        value
-            .pointer("/metadata/finalizers")
-            .and_then(Value::as_array)
-            .cloned()
-            .unwrap_or_default()
+        value.pointer("/metadata/finalizers").and_then(Value::as_array).cloned().unwrap_or_default()
     };
     let known = list(live);
-    let added: Vec<Value> = list(object)
-        .into_iter()
-        .filter(|finalizer| !known.contains(finalizer))
-        .collect();
+    let added: Vec<Value> = list(object).into_iter().filter(|finalizer| !known.contains(finalizer)).collect();
     if !added.is_empty() {
         let shown: Vec<String> = added.iter().map(Value::to_string).collect();
         let detail = format!(
@@ -152,21 +125,13 @@ fn contents(resource: &Resource, object: &Value, causes: &mut Vec<Cause>) {
         ("", "Pod") => pod_spec(object.pointer("/spec"), "spec", causes),
         ("", "Service") => service(object, causes),
         ("apps", "Deployment" | "ReplicaSet" | "StatefulSet" | "DaemonSet") => workload(object, causes),
-        ("batch", "Job") => pod_spec(
-            object.pointer("/spec/template/spec"),
-            "spec.template.spec",
-            causes,
-        ),
+        ("batch", "Job") => pod_spec(object.pointer("/spec/template/spec"), "spec.template.spec", causes),
         ("batch", "CronJob") => {
             if text(object, "/spec/schedule").is_empty() {
                 causes.push(Cause::required("spec.schedule", ""));
             }
             let path = "spec.jobTemplate.spec.template.spec";
-            pod_spec(
-                object.pointer("/spec/jobTemplate/spec/template/spec"),
-                path,
-                causes,
-            );
+            pod_spec(object.pointer("/spec/jobTemplate/spec/template/spec"), path, causes);
         }
         _ => {}
     }
@@ -174,24 +139,14 @@ fn contents(resource: &Resource, object: &Value, causes: &mut Vec<Cause>) {
 
 fn keys(object: &Value, fields: &[&str], causes: &mut Vec<Cause>) {
     for field in fields {
-        for key in object
-            .get(*field)
-            .and_then(Value::as_object)
-            .into_iter()
-            .flatten()
-            .map(|(key, _)| key)
-        {
+        for key in object.get(*field).and_then(Value::as_object).into_iter().flatten().map(|(key, _)| key) {
             CONFIG_KEY.check(&format!("{field}[{key}]"), key, causes);
         }
     }
 }
 
 fn service(object: &Value, causes: &mut Vec<Cause>) {
-    let ports = object
-        .pointer("/spec/ports")
-        .and_then(Value::as_array)
-        .cloned()
-        .unwrap_or_default();
+    let ports = object.pointer("/spec/ports").and_then(Value::as_array).cloned().unwrap_or_default();
     let headless = text(object, "/spec/clusterIP") == "None";
     if ports.is_empty() && !headless && text(object, "/spec/type") != "ExternalName" {
         causes.push(Cause::required("spec.ports", ""));
@@ -213,18 +168,11 @@ fn service(object: &Value, causes: &mut Vec<Cause>) {
 }
 
 fn workload(object: &Value, causes: &mut Vec<Cause>) {
-    if let Some(replicas) = object
-        .pointer("/spec/replicas")
-        .and_then(Value::as_i64)
-        .filter(|n| *n < 0)
-    {
+    if let Some(replicas) = object.pointer("/spec/replicas").and_then(Value::as_i64).filter(|n| *n < 0) {
         let detail = "must be greater than or equal to 0";
         causes.push(Cause::invalid("spec.replicas", &Value::from(replicas), detail));
     }
-    let labels = object
-        .pointer("/spec/template/metadata/labels")
-        .cloned()
-        .unwrap_or(Value::Null);
+    let labels = object.pointer("/spec/template/metadata/labels").cloned().unwrap_or(Value::Null);
     match object.pointer("/spec/selector") {
         None | Some(Value::Null) => {
             causes.push(Cause::required("spec.selector", ""));
@@ -240,17 +188,11 @@ fn workload(object: &Value, causes: &mut Vec<Cause>) {
             }
         }
     }
-    pod_spec(
-        object.pointer("/spec/template/spec"),
-        "spec.template.spec",
-        causes,
-    );
+    pod_spec(object.pointer("/spec/template/spec"), "spec.template.spec", causes);
 }
 
 fn pod_spec(spec: Option<&Value>, path: &str, causes: &mut Vec<Cause>) {
-    let containers = spec
-        .and_then(|spec| spec.get("containers"))
-        .and_then(Value::as_array);
+    let containers = spec.and_then(|spec| spec.get("containers")).and_then(Value::as_array);
     let Some(containers) = containers.filter(|containers| !containers.is_empty()) else {
         causes.push(Cause::required(format!("{path}.containers"), ""));
         return;

@@ -39,12 +39,7 @@ async fn an_apply_that_changes_nothing_keeps_the_version() {
 #[tokio::test]
 async fn fields_of_others_conflict_until_forced() {
     let world = World::new();
-    world
-        .apply(
-            &format!("{CONFIG_MAPS}/a?fieldManager=one"),
-            &config_map("a", json!({"x": "1"})),
-        )
-        .await;
+    world.apply(&format!("{CONFIG_MAPS}/a?fieldManager=one"), &config_map("a", json!({"x": "1"}))).await;
     let path = format!("{CONFIG_MAPS}/a?fieldManager=two");
     let answer = world.apply(&path, &config_map("a", json!({"x": "2"}))).await;
     assert_eq!(reason(&answer), (409, "Conflict"));
@@ -54,9 +49,8 @@ async fn fields_of_others_conflict_until_forced() {
             "reason": "FieldManagerConflict", "message": "conflict with \"one\"", "field": ".data.x",
         }])
     );
-    let (code, forced) = world
-        .apply(&format!("{path}&force=true"), &config_map("a", json!({"x": "2"})))
-        .await;
+    let (code, forced) =
+        world.apply(&format!("{path}&force=true"), &config_map("a", json!({"x": "2"}))).await;
     assert_eq!((code, &forced["data"]["x"]), (200, &json!("2")));
 }
 
@@ -64,12 +58,8 @@ async fn fields_of_others_conflict_until_forced() {
 async fn dropped_fields_are_removed_and_dry_runs_are_not_stored() {
     let world = World::new();
     let path = format!("{CONFIG_MAPS}/a?fieldManager=skiff");
-    world
-        .apply(&path, &config_map("a", json!({"x": "1", "y": "2"})))
-        .await;
-    let (_, planned) = world
-        .apply(&format!("{path}&dryRun=All"), &config_map("a", json!({"x": "1"})))
-        .await;
+    world.apply(&path, &config_map("a", json!({"x": "1", "y": "2"}))).await;
+    let (_, planned) = world.apply(&format!("{path}&dryRun=All"), &config_map("a", json!({"x": "1"}))).await;
     assert_eq!(planned["data"], json!({"x": "1"}));
     let (_, live) = world.get(&format!("{CONFIG_MAPS}/a")).await;
     assert_eq!(live["data"], json!({"x": "1", "y": "2"}));
@@ -80,9 +70,7 @@ async fn dropped_fields_are_removed_and_dry_runs_are_not_stored() {
 #[tokio::test]
 async fn apply_needs_a_manager_a_fitting_name_and_no_managed_fields() {
     let world = World::new();
-    let answer = world
-        .apply(&format!("{CONFIG_MAPS}/a"), &config_map("a", json!({})))
-        .await;
+    let answer = world.apply(&format!("{CONFIG_MAPS}/a"), &config_map("a", json!({}))).await;
     assert_eq!(reason(&answer), (422, "Invalid"));
     assert!(
         answer.1["message"]
@@ -91,18 +79,12 @@ async fn apply_needs_a_manager_a_fitting_name_and_no_managed_fields() {
             .contains("fieldManager: Required value: is required for apply patch")
     );
     let path = format!("{CONFIG_MAPS}/a?fieldManager=skiff");
-    assert_eq!(
-        reason(&world.apply(&path, &config_map("b", json!({}))).await),
-        (400, "BadRequest")
-    );
+    assert_eq!(reason(&world.apply(&path, &config_map("b", json!({}))).await), (400, "BadRequest"));
     let mut managed = config_map("a", json!({}));
     managed["metadata"]["managedFields"] = json!([]);
     assert_eq!(reason(&world.apply(&path, &managed).await), (400, "BadRequest"));
     let answer = world
-        .apply(
-            "/api/v1/namespaces/none/configmaps/a?fieldManager=skiff",
-            &config_map("a", json!({})),
-        )
+        .apply("/api/v1/namespaces/none/configmaps/a?fieldManager=skiff", &config_map("a", json!({})))
         .await;
     assert_eq!(reason(&answer), (404, "NotFound"));
 }

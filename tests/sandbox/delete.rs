@@ -58,26 +58,12 @@ async fn finalizers_hold_an_object_until_the_last_is_gone() {
     assert_eq!(marked["metadata"]["deletionGracePeriodSeconds"], 0);
     let version = &marked["metadata"]["resourceVersion"];
     let (_, again) = world.delete(&path, &json!({})).await;
-    assert_eq!(
-        &again["metadata"]["resourceVersion"], version,
-        "a second delete changes nothing"
-    );
+    assert_eq!(&again["metadata"]["resourceVersion"], version, "a second delete changes nothing");
     let more = json!({"metadata": {"finalizers": ["example.com/hold", "example.com/more"]}});
     let answer = world.merge(&path, &more).await;
     assert_eq!(reason(&answer), (422, "Invalid"));
-    assert!(
-        answer.1["message"]
-            .as_str()
-            .unwrap()
-            .contains("no new finalizers can be added")
-    );
-    assert_eq!(
-        world
-            .merge(&path, &json!({"metadata": {"finalizers": null}}))
-            .await
-            .0,
-        200
-    );
+    assert!(answer.1["message"].as_str().unwrap().contains("no new finalizers can be added"));
+    assert_eq!(world.merge(&path, &json!({"metadata": {"finalizers": null}})).await.0, 200);
     assert_eq!(world.get(&path).await.0, 404);
 }
 
@@ -88,10 +74,7 @@ async fn dependents_follow_their_owner() {
     let child = owned(&world, "child", &owner, true).await;
     owned(&world, "grandchild", &child, false).await;
     let options = json!({"propagationPolicy": "Background"});
-    assert_eq!(
-        world.delete(&format!("{CONFIG_MAPS}/owner"), &options).await.0,
-        200
-    );
+    assert_eq!(world.delete(&format!("{CONFIG_MAPS}/owner"), &options).await.0, 200);
     assert_eq!(world.get(&format!("{CONFIG_MAPS}/owner")).await.0, 404);
     world.wait_gone("ConfigMap", "default", "child").await;
     world.wait_gone("ConfigMap", "default", "grandchild").await;
@@ -116,17 +99,8 @@ async fn in_foreground_the_owner_goes_last() {
             child.is_some_and(|child| child["metadata"]["deletionTimestamp"].is_string())
         })
         .await;
-    assert_eq!(
-        world.get(&format!("{CONFIG_MAPS}/owner")).await.0,
-        200,
-        "it waits for its dependent"
-    );
-    world
-        .merge(
-            &format!("{CONFIG_MAPS}/child"),
-            &json!({"metadata": {"finalizers": null}}),
-        )
-        .await;
+    assert_eq!(world.get(&format!("{CONFIG_MAPS}/owner")).await.0, 200, "it waits for its dependent");
+    world.merge(&format!("{CONFIG_MAPS}/child"), &json!({"metadata": {"finalizers": null}})).await;
     world.wait_gone("ConfigMap", "default", "owner").await;
 }
 
@@ -135,12 +109,7 @@ async fn orphans_stay_and_forget_their_owner() {
     let world = World::new();
     let (_, owner) = world.post(CONFIG_MAPS, &config_map("owner", json!({}))).await;
     owned(&world, "child", &owner, true).await;
-    world
-        .delete(
-            &format!("{CONFIG_MAPS}/owner"),
-            &json!({"propagationPolicy": "Orphan"}),
-        )
-        .await;
+    world.delete(&format!("{CONFIG_MAPS}/owner"), &json!({"propagationPolicy": "Orphan"})).await;
     world.wait_gone("ConfigMap", "default", "owner").await;
     let (code, child) = world.get(&format!("{CONFIG_MAPS}/child")).await;
     assert_eq!((code, child["metadata"].get("ownerReferences")), (200, None));
@@ -162,9 +131,7 @@ async fn a_collection_is_deleted_by_selector() {
         object["metadata"]["labels"] = json!({"group": group});
         world.post(CONFIG_MAPS, &object).await;
     }
-    let (code, deleted) = world
-        .delete(&format!("{CONFIG_MAPS}?labelSelector=group%3Dx"), &json!({}))
-        .await;
+    let (code, deleted) = world.delete(&format!("{CONFIG_MAPS}?labelSelector=group%3Dx"), &json!({})).await;
     assert_eq!((code, &deleted["kind"]), (200, &json!("ConfigMapList")));
     assert_eq!(deleted["items"].as_array().unwrap().len(), 2);
     let (_, left) = world.get(&format!("{CONFIG_MAPS}?labelSelector=group")).await;
@@ -179,24 +146,13 @@ async fn a_namespace_takes_its_contents_with_it() {
     let mut held = config_map("held", json!({}));
     held["metadata"]["finalizers"] = json!(["example.com/hold"]);
     world.post("/api/v1/namespaces/shop/configmaps", &held).await;
-    world
-        .post(
-            "/api/v1/namespaces/shop/configmaps",
-            &config_map("free", json!({})),
-        )
-        .await;
+    world.post("/api/v1/namespaces/shop/configmaps", &config_map("free", json!({}))).await;
     let (code, marked) = world.delete("/api/v1/namespaces/shop", &json!({})).await;
     assert_eq!((code, &marked["status"]["phase"]), (200, &json!("Terminating")));
     world.wait_gone("ConfigMap", "shop", "free").await;
-    assert_eq!(
-        world.get("/api/v1/namespaces/shop").await.0,
-        200,
-        "it waits for the held object"
-    );
+    assert_eq!(world.get("/api/v1/namespaces/shop").await.0, 200, "it waits for the held object");
     let path = "/api/v1/namespaces/shop/configmaps/held";
-    world
-        .merge(path, &json!({"metadata": {"finalizers": null}}))
-        .await;
+    world.merge(path, &json!({"metadata": {"finalizers": null}})).await;
     world.wait_gone("Namespace", "", "shop").await;
     let answer = world.delete("/api/v1/namespaces/default", &json!({})).await;
     assert_eq!(reason(&answer), (403, "Forbidden"));

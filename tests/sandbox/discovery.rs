@@ -12,11 +12,7 @@ async fn both_forms_of_discovery_say_the_same() {
     let plain = Discovery::new(client.clone()).run().await.unwrap();
     let before = world.sandbox.requests().all().len();
     let aggregated = Discovery::new(client).run_aggregated().await.unwrap();
-    assert_eq!(
-        world.sandbox.requests().all().len() - before,
-        2,
-        "two requests are enough"
-    );
+    assert_eq!(world.sandbox.requests().all().len() - before, 2, "two requests are enough");
     for discovery in [&plain, &aggregated] {
         let gvk = kube::core::GroupVersionKind::gvk("apps", "v1", "Deployment");
         let (resource, capabilities) = discovery.resolve_gvk(&gvk).unwrap();
@@ -24,10 +20,7 @@ async fn both_forms_of_discovery_say_the_same() {
         assert_eq!(capabilities.scope, Scope::Namespaced);
         assert!(capabilities.supports_operation("watch"));
         assert!(
-            capabilities
-                .subresources
-                .iter()
-                .any(|(subresource, _)| subresource.plural.ends_with("scale"))
+            capabilities.subresources.iter().any(|(subresource, _)| subresource.plural.ends_with("scale"))
         );
         let gvk = kube::core::GroupVersionKind::gvk("", "v1", "Namespace");
         assert_eq!(discovery.resolve_gvk(&gvk).unwrap().1.scope, Scope::Cluster);
@@ -49,8 +42,5 @@ async fn the_version_is_one_that_clients_know() {
     let (code, document) = world.get("/openapi/v3/apis/apps/v1").await;
     assert_eq!(code, 200);
     let path = "/apis/apps/v1/namespaces/{namespace}/deployments/{name}";
-    assert_eq!(
-        document["paths"][path]["patch"]["x-kubernetes-group-version-kind"]["kind"],
-        "Deployment"
-    );
+    assert_eq!(document["paths"][path]["patch"]["x-kubernetes-group-version-kind"]["kind"], "Deployment");
 }

@@ -22,29 +22,15 @@ impl Kubectl {
             .stdout(Stdio::null())
             .status();
         if !found.is_ok_and(|status| status.success()) {
-            assert!(
-                std::env::var_os("CI").is_none(),
-                "kubectl is missing: in CI its tests must run"
-            );
+            assert!(std::env::var_os("CI").is_none(), "kubectl is missing: in CI its tests must run");
             eprintln!("SKIPPED: kubectl is not installed, so its tests were not run");
             return None;
         }
         let world = World::new();
-        let server = world
-            .sandbox
-            .serve(ServeOptions {
-                tls,
-                ..ServeOptions::default()
-            })
-            .await
-            .unwrap();
+        let server = world.sandbox.serve(ServeOptions { tls, ..ServeOptions::default() }).await.unwrap();
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("kubeconfig"), server.kubeconfig().to_string()).unwrap();
-        Some(Self {
-            folder,
-            _server: server,
-            world,
-        })
+        Some(Self { folder, _server: server, world })
     }
 
     fn file(&self, name: &str, text: &str) -> String {
@@ -66,15 +52,10 @@ impl Kubectl {
                 .output()
                 .unwrap()
         });
-        let output = tokio::time::timeout(Duration::from_secs(60), output)
-            .await
-            .expect("kubectl ends")
-            .unwrap();
-        let text = format!(
-            "{}{}",
-            String::from_utf8_lossy(&output.stdout),
-            String::from_utf8_lossy(&output.stderr)
-        );
+        let output =
+            tokio::time::timeout(Duration::from_secs(60), output).await.expect("kubectl ends").unwrap();
+        let text =
+            format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
         (output.status.success(), text)
     }
 
@@ -111,64 +92,32 @@ async fn works(tls: bool) {
     assert!(text.contains("deployment.apps/web serverside-applied"), "{text}");
     let text = kubectl.ok(&["get", "deployments", "-o", "wide"]).await;
     assert!(text.contains("NAME") && text.contains("example/web:1"), "{text}");
-    kubectl
-        .ok(&[
-            "wait",
-            "--for=condition=Available",
-            "deployment/web",
-            "--timeout=30s",
-        ])
-        .await;
-    kubectl
-        .ok(&["rollout", "status", "deployment/web", "--timeout=30s"])
-        .await;
+    kubectl.ok(&["wait", "--for=condition=Available", "deployment/web", "--timeout=30s"]).await;
+    kubectl.ok(&["rollout", "status", "deployment/web", "--timeout=30s"]).await;
     kubectl.ok(&["scale", "deployment/web", "--replicas=3"]).await;
-    assert_eq!(
-        kubectl
-            .ok(&["get", "deploy", "web", "-o", "jsonpath={.spec.replicas}"])
-            .await,
-        "3"
-    );
+    assert_eq!(kubectl.ok(&["get", "deploy", "web", "-o", "jsonpath={.spec.replicas}"]).await, "3");
     let text = kubectl.ok(&["edit", "deployment", "web"]).await;
     assert!(text.contains("edited"), "{text}");
-    assert_eq!(
-        kubectl
-            .ok(&["get", "deploy", "web", "-o", "jsonpath={.spec.replicas}"])
-            .await,
-        "6"
-    );
+    assert_eq!(kubectl.ok(&["get", "deploy", "web", "-o", "jsonpath={.spec.replicas}"]).await, "6");
     kubectl.ok(&["label", "service", "web", "tier=front"]).await;
     kubectl.ok(&["annotate", "service", "web", "note=x"]).await;
-    kubectl
-        .ok(&["set", "image", "deployment/web", "web=example/web:2"])
-        .await;
+    kubectl.ok(&["set", "image", "deployment/web", "web=example/web:2"]).await;
     let text = kubectl.ok(&["get", "all", "-A"]).await;
-    assert!(
-        text.contains("service/kubernetes") && text.contains("deployment.apps/web"),
-        "{text}"
-    );
+    assert!(text.contains("service/kubernetes") && text.contains("deployment.apps/web"), "{text}");
     let text = kubectl.ok(&["get", "deploy", "web", "-o", "yaml"]).await;
     assert!(text.contains("image: example/web:2"), "{text}");
     let (success, text) = kubectl.run(&["apply", "--server-side", "-f", &manifest]).await;
     assert!(!success && text.contains("conflict"), "{text}");
-    kubectl
-        .ok(&["apply", "--server-side", "--force-conflicts", "-f", &manifest])
-        .await;
+    kubectl.ok(&["apply", "--server-side", "--force-conflicts", "-f", &manifest]).await;
     kubectl.ok(&["delete", "-f", &manifest, "--timeout=30s"]).await;
-    kubectl
-        .ok(&["wait", "--for=delete", "deployment/web", "--timeout=30s"])
-        .await;
+    kubectl.ok(&["wait", "--for=delete", "deployment/web", "--timeout=30s"]).await;
     let (success, text) = kubectl.run(&["get", "deploy", "web"]).await;
     assert!(
         !success && text.contains("Error from server (NotFound): deployments.apps \"web\" not found"),
         "{text}"
     );
     let users = kubectl.world.sandbox.requests().all();
-    assert!(
-        users
-            .iter()
-            .any(|record| record.user_agent.starts_with("kubectl/"))
-    );
+    assert!(users.iter().any(|record| record.user_agent.starts_with("kubectl/")));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -187,18 +136,10 @@ async fn kubectl_apply_create_diff_and_namespaces_work() {
         return;
     };
     let manifest = kubectl.file("web.yaml", MANIFEST);
-    let namespace = kubectl.file(
-        "ns.yaml",
-        "apiVersion: v1\nkind: Namespace\nmetadata: {name: shop}\n",
-    );
+    let namespace = kubectl.file("ns.yaml", "apiVersion: v1\nkind: Namespace\nmetadata: {name: shop}\n");
     kubectl.ok(&["create", "-f", &namespace]).await;
-    let (success, text) = kubectl
-        .run(&["create", "configmap", "c", "--from-literal=a=1"])
-        .await;
-    assert!(
-        success || text.contains("the sandbox reads JSON and YAML"),
-        "{text}"
-    );
+    let (success, text) = kubectl.run(&["create", "configmap", "c", "--from-literal=a=1"]).await;
+    assert!(success || text.contains("the sandbox reads JSON and YAML"), "{text}");
     let text = kubectl.ok(&["-n", "shop", "apply", "-f", &manifest]).await;
     assert!(text.contains("deployment.apps/web created"), "{text}");
     let text = kubectl.ok(&["-n", "shop", "apply", "-f", &manifest]).await;
@@ -206,15 +147,10 @@ async fn kubectl_apply_create_diff_and_namespaces_work() {
     kubectl.ok(&["-n", "shop", "diff", "-f", &manifest]).await;
     let broken = kubectl.file("broken.yaml", &MANIFEST.replace("replicas: 2", "replica: 2"));
     let (success, text) = kubectl.run(&["-n", "shop", "apply", "-f", &broken]).await;
-    assert!(
-        !success && text.contains("unknown field \"spec.replica\""),
-        "{text}"
-    );
+    assert!(!success && text.contains("unknown field \"spec.replica\""), "{text}");
     let text = kubectl.ok(&["api-resources"]).await;
     assert!(text.contains("deployments") && text.contains("deploy "), "{text}");
-    kubectl
-        .ok(&["delete", "namespace", "shop", "--timeout=30s"])
-        .await;
+    kubectl.ok(&["delete", "namespace", "shop", "--timeout=30s"]).await;
     let (success, _) = kubectl.run(&["get", "namespace", "shop"]).await;
     assert!(!success);
 }
@@ -239,14 +175,7 @@ async fn kubectl_prints_the_columns_of_a_crd() {
     });
     let crd = kubectl.file("crd.json", &crd.to_string());
     kubectl.ok(&["apply", "-f", &crd]).await;
-    kubectl
-        .ok(&[
-            "wait",
-            "--for=condition=Established",
-            "crd/widgets.example.com",
-            "--timeout=30s",
-        ])
-        .await;
+    kubectl.ok(&["wait", "--for=condition=Established", "crd/widgets.example.com", "--timeout=30s"]).await;
     let widget = kubectl.file(
         "widget.yaml",
         "apiVersion: example.com/v1\nkind: Widget\nmetadata: {name: w}\nspec: {size: 42}\n",

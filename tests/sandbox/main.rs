@@ -38,14 +38,11 @@ type Answer = (u16, Value);
 
 impl World {
     fn new() -> Self {
-        Self {
-            sandbox: Sandbox::builder().build(),
-        }
+        Self { sandbox: Sandbox::builder().build() }
     }
 
     async fn send(&self, method: &str, path: &str, content_type: &str, body: &str) -> Answer {
-        self.send_with(method, path, &[("content-type", content_type)], body)
-            .await
+        self.send_with(method, path, &[("content-type", content_type)], body).await
     }
 
     async fn send_with(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
@@ -60,10 +57,8 @@ impl World {
         headers: &[(&str, &str)],
         body: &str,
     ) -> (u16, http::HeaderMap, String) {
-        let mut request = http::Request::builder()
-            .method(method)
-            .uri(path)
-            .header("user-agent", "tester/1.0");
+        let mut request =
+            http::Request::builder().method(method).uri(path).header("user-agent", "tester/1.0");
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
@@ -71,11 +66,7 @@ impl World {
         let response = self.sandbox.client().send(request).await.unwrap();
         let (parts, body) = response.into_parts();
         let bytes = body.collect().await.unwrap().to_bytes();
-        (
-            parts.status.as_u16(),
-            parts.headers,
-            String::from_utf8(bytes.to_vec()).unwrap(),
-        )
+        (parts.status.as_u16(), parts.headers, String::from_utf8(bytes.to_vec()).unwrap())
     }
 
     async fn get(&self, path: &str) -> Answer {
@@ -83,28 +74,23 @@ impl World {
     }
 
     async fn post(&self, path: &str, body: &Value) -> Answer {
-        self.send("POST", path, "application/json", &body.to_string())
-            .await
+        self.send("POST", path, "application/json", &body.to_string()).await
     }
 
     async fn put(&self, path: &str, body: &Value) -> Answer {
-        self.send("PUT", path, "application/json", &body.to_string())
-            .await
+        self.send("PUT", path, "application/json", &body.to_string()).await
     }
 
     async fn merge(&self, path: &str, body: &Value) -> Answer {
-        self.send("PATCH", path, "application/merge-patch+json", &body.to_string())
-            .await
+        self.send("PATCH", path, "application/merge-patch+json", &body.to_string()).await
     }
 
     async fn apply(&self, path: &str, body: &Value) -> Answer {
-        self.send("PATCH", path, "application/apply-patch+yaml", &body.to_string())
-            .await
+        self.send("PATCH", path, "application/apply-patch+yaml", &body.to_string()).await
     }
 
     async fn delete(&self, path: &str, options: &Value) -> Answer {
-        self.send("DELETE", path, "application/json", &options.to_string())
-            .await
+        self.send("DELETE", path, "application/json", &options.to_string()).await
     }
 
     /// Waits until an object fits, and says what it was otherwise.
@@ -121,10 +107,7 @@ impl World {
                 changes.next().await;
             }
         };
-        if tokio::time::timeout(Duration::from_secs(20), waiting)
-            .await
-            .is_err()
-        {
+        if tokio::time::timeout(Duration::from_secs(20), waiting).await.is_err() {
             let object = self.sandbox.store().get(&kind, namespace, name);
             panic!("{kind} {namespace}/{name} never came to be as expected: {object:#?}");
         }

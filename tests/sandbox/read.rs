@@ -37,10 +37,7 @@ async fn pages_show_the_state_of_the_first() {
         .map(|item| item["metadata"]["name"].as_str().unwrap())
         .collect();
     assert_eq!(names, ["c00", "c01", "c02", "c03", "c04", "c05", "c06"]);
-    assert_eq!(
-        reason(&world.get(&format!("{CONFIG_MAPS}?continue=nonsense")).await),
-        (400, "BadRequest")
-    );
+    assert_eq!(reason(&world.get(&format!("{CONFIG_MAPS}?continue=nonsense")).await), (400, "BadRequest"));
 }
 
 #[tokio::test]
@@ -54,23 +51,13 @@ async fn selectors_narrow_a_list() {
         ("labelSelector=test&fieldSelector=metadata.name!%3Dc01", 3),
     ] {
         let (code, list) = world.get(&format!("{CONFIG_MAPS}?{query}")).await;
-        assert_eq!(
-            (code, list["items"].as_array().unwrap().len()),
-            (200, count),
-            "{query}"
-        );
+        assert_eq!((code, list["items"].as_array().unwrap().len()), (200, count), "{query}");
     }
     assert_eq!(
-        reason(
-            &world
-                .get(&format!("{CONFIG_MAPS}?fieldSelector=data.k%3Dx"))
-                .await
-        ),
+        reason(&world.get(&format!("{CONFIG_MAPS}?fieldSelector=data.k%3Dx")).await),
         (400, "BadRequest")
     );
-    let (code, active) = world
-        .get("/api/v1/namespaces?fieldSelector=status.phase%3DActive")
-        .await;
+    let (code, active) = world.get("/api/v1/namespaces?fieldSelector=status.phase%3DActive").await;
     assert_eq!((code, active["items"].as_array().unwrap().len()), (200, 4));
 }
 
@@ -78,10 +65,7 @@ async fn selectors_narrow_a_list() {
 async fn items_of_typed_lists_have_no_kind() {
     let world = with_config_maps(1).await;
     let (_, list) = world.get(&format!("{CONFIG_MAPS}?labelSelector=test")).await;
-    assert_eq!(
-        (&list["kind"], &list["apiVersion"]),
-        (&json!("ConfigMapList"), &json!("v1"))
-    );
+    assert_eq!((&list["kind"], &list["apiVersion"]), (&json!("ConfigMapList"), &json!("v1")));
     assert_eq!(list["items"][0].get("kind"), None);
     assert_eq!(list["items"][0]["metadata"]["name"], "c00");
 }
@@ -101,53 +85,27 @@ async fn versions_from_the_future_and_the_past_are_told() {
     let world = with_config_maps(1).await;
     let answer = world.get(&format!("{CONFIG_MAPS}?resourceVersion=99999")).await;
     assert_eq!(reason(&answer), (504, "Timeout"));
-    let answer = world
-        .get(&format!(
-            "{CONFIG_MAPS}?resourceVersion=1&resourceVersionMatch=Exact"
-        ))
-        .await;
+    let answer = world.get(&format!("{CONFIG_MAPS}?resourceVersion=1&resourceVersionMatch=Exact")).await;
     assert_eq!(reason(&answer), (410, "Expired"));
-    assert_eq!(
-        world.get(&format!("{CONFIG_MAPS}?resourceVersion=0")).await.0,
-        200
-    );
+    assert_eq!(world.get(&format!("{CONFIG_MAPS}?resourceVersion=0")).await.0, 200);
 }
 
 #[tokio::test]
 async fn tables_and_metadata_are_other_forms_of_the_same() {
     let world = World::new();
     world.post(DEPLOYMENTS, &deployment("web")).await;
-    let accept = [(
-        "accept",
-        "application/json;as=Table;v=v1;g=meta.k8s.io,application/json",
-    )];
+    let accept = [("accept", "application/json;as=Table;v=v1;g=meta.k8s.io,application/json")];
     let (code, table) = world.send_with("GET", DEPLOYMENTS, &accept, "").await;
     assert_eq!((code, &table["kind"]), (200, &json!("Table")));
-    let columns: Vec<&str> = table["columnDefinitions"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .filter_map(|c| c["name"].as_str())
-        .collect();
+    let columns: Vec<&str> =
+        table["columnDefinitions"].as_array().unwrap().iter().filter_map(|c| c["name"].as_str()).collect();
     assert_eq!(
         columns,
-        [
-            "Name",
-            "Ready",
-            "Up-to-date",
-            "Available",
-            "Age",
-            "Containers",
-            "Images",
-            "Selector"
-        ]
+        ["Name", "Ready", "Up-to-date", "Available", "Age", "Containers", "Images", "Selector"]
     );
     assert_eq!(table["rows"][0]["cells"][0], "web");
     assert_eq!(table["rows"][0]["object"]["kind"], "PartialObjectMetadata");
-    let accept = [(
-        "accept",
-        "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io",
-    )];
+    let accept = [("accept", "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io")];
     let (_, list) = world.send_with("GET", DEPLOYMENTS, &accept, "").await;
     assert_eq!(list["kind"], "PartialObjectMetadataList");
     assert_eq!(list["items"][0].get("spec"), None);
@@ -163,18 +121,11 @@ async fn events_have_two_groups_and_one_storage() {
         "reason": "Because", "note": "it happened", "type": "Normal", "action": "Act",
         "reportingController": "tester", "reportingInstance": "x", "eventTime": "2026-01-01T00:00:00.000000Z",
         "regarding": {"kind": "Pod", "name": "p", "namespace": "default"}});
-    let (code, answer) = world
-        .post("/apis/events.k8s.io/v1/namespaces/default/events", &event)
-        .await;
+    let (code, answer) = world.post("/apis/events.k8s.io/v1/namespaces/default/events", &event).await;
     assert_eq!(code, 201, "{answer}");
     let (_, core) = world.get("/api/v1/namespaces/default/events/e").await;
-    assert_eq!(
-        (&core["message"], &core["apiVersion"]),
-        (&json!("it happened"), &json!("v1"))
-    );
+    assert_eq!((&core["message"], &core["apiVersion"]), (&json!("it happened"), &json!("v1")));
     assert_eq!(core["involvedObject"]["name"], "p");
-    let (_, list) = world
-        .get("/api/v1/events?fieldSelector=involvedObject.name%3Dp")
-        .await;
+    let (_, list) = world.get("/api/v1/events?fieldSelector=involvedObject.name%3Dp").await;
     assert_eq!(list["items"].as_array().unwrap().len(), 1);
 }

@@ -27,9 +27,7 @@ impl Handler {
     pub(super) fn create(&self, call: &Call<'_>) -> Answer {
         let options = call.write_options()?;
         let object = call.body()?;
-        let created = self
-            .store
-            .create_in(&call.resource, &call.target.namespace, object, &options)?;
+        let created = self.store.create_in(&call.resource, &call.target.namespace, object, &options)?;
         Ok(call.respond(StatusCode::CREATED, created, Some(&options)))
     }
 
@@ -38,9 +36,7 @@ impl Handler {
         let object = call.body()?;
         let target = call.target;
         if text(&object, "/metadata/name").is_empty() {
-            return Err(ApiError::bad_request(
-                "the name of the object is required: metadata.name is empty",
-            ));
+            return Err(ApiError::bad_request("the name of the object is required: metadata.name is empty"));
         }
         let (updated, _) = self.store.update_in(
             &call.resource,
@@ -56,9 +52,7 @@ impl Handler {
     pub(super) fn delete(&self, call: &Call<'_>) -> Answer {
         let request = delete_request(call)?;
         let target = call.target;
-        let outcome = self
-            .store
-            .delete_in(&call.resource, &target.namespace, &target.name, &request)?;
+        let outcome = self.store.delete_in(&call.resource, &target.namespace, &target.name, &request)?;
         Ok(match outcome {
             DeleteOutcome::Removed(object)
                 if call.resource.custom.is_some()
@@ -78,17 +72,12 @@ impl Handler {
         let target = call.target;
         let (revision, objects) = {
             let state = self.store.lock();
-            let objects = state
-                .storage
-                .list(&call.resource.storage, Some(target.namespace.as_str()));
+            let objects = state.storage.list(&call.resource.storage, Some(target.namespace.as_str()));
             (state.storage.revision(), objects)
         };
         let mut deleted = Vec::new();
         for stored in objects.iter().filter(|stored| selection.matches(stored)) {
-            match self
-                .store
-                .delete_in(&call.resource, &stored.key.namespace, &stored.key.name, &request)
-            {
+            match self.store.delete_in(&call.resource, &stored.key.namespace, &stored.key.name, &request) {
                 Ok(outcome) => deleted.push(outcome.object().clone()),
                 Err(error) if error.code() == 404 => {}
                 Err(error) => return Err(error),
@@ -106,32 +95,21 @@ impl Handler {
         let options = call.write_options()?;
         let target = call.target;
         if target.subresource == "eviction" {
-            let request = DeleteRequest {
-                dry_run: options.dry_run,
-                ..DeleteRequest::default()
-            };
-            self.store
-                .delete_in(&call.resource, &target.namespace, &target.name, &request)?;
+            let request = DeleteRequest { dry_run: options.dry_run, ..DeleteRequest::default() };
+            self.store.delete_in(&call.resource, &target.namespace, &target.name, &request)?;
         } else {
             let node = text(&parse_body(call.request, &call.resource)?, "/target/name").to_owned();
-            self.store.update_in(
-                &call.resource,
-                "",
-                &target.namespace,
-                &target.name,
-                &options,
-                |live| {
-                    if !text(live, "/spec/nodeName").is_empty() {
-                        let why = format!("pod {} is already assigned to node", target.name);
-                        return Err(ApiError::conflict(subject(&call.resource, &target.name), &why));
-                    }
-                    let mut pod = live.clone();
-                    if let Some(spec) = pod.get_mut("spec").and_then(Value::as_object_mut) {
-                        spec.insert("nodeName".to_owned(), Value::from(node));
-                    }
-                    Ok(pod)
-                },
-            )?;
+            self.store.update_in(&call.resource, "", &target.namespace, &target.name, &options, |live| {
+                if !text(live, "/spec/nodeName").is_empty() {
+                    let why = format!("pod {} is already assigned to node", target.name);
+                    return Err(ApiError::conflict(subject(&call.resource, &target.name), &why));
+                }
+                let mut pod = live.clone();
+                if let Some(spec) = pod.get_mut("spec").and_then(Value::as_object_mut) {
+                    spec.insert("nodeName".to_owned(), Value::from(node));
+                }
+                Ok(pod)
+            })?;
         }
         let status =
             json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201});
@@ -155,25 +133,14 @@ fn success(resource: &Resource, name: &str, object: &Value) -> Response<Body> {
 /// `DeleteOptions`, from the body or the query.
 fn delete_request(call: &Call<'_>) -> Result<DeleteRequest, ApiError> {
     let options = call.write_options()?;
-    let body = if call.request.body.is_empty() {
-        Value::Null
-    } else {
-        parse_body(call.request, &call.resource)?
-    };
+    let body =
+        if call.request.body.is_empty() { Value::Null } else { parse_body(call.request, &call.resource)? };
     let parameter = |name: &str| {
         let given = call.request.parameter(name);
-        if given.is_empty() {
-            text(&body, &format!("/{name}")).to_owned()
-        } else {
-            given.to_owned()
-        }
+        if given.is_empty() { text(&body, &format!("/{name}")).to_owned() } else { given.to_owned() }
     };
     let invalid = |cause| {
-        let subject = Subject {
-            group: "meta.k8s.io",
-            resource: "DeleteOptions",
-            name: "",
-        };
+        let subject = Subject { group: "meta.k8s.io", resource: "DeleteOptions", name: "" };
         Err(ApiError::invalid(subject, vec![cause]))
     };
     let mut propagation = match parameter("propagationPolicy").as_str() {
@@ -183,11 +150,7 @@ fn delete_request(call: &Call<'_>) -> Result<DeleteRequest, ApiError> {
         "Orphan" => Some(Propagation::Orphan),
         other => {
             let supported = ["Background", "Foreground", "Orphan"].map(str::to_owned);
-            return invalid(Cause::not_supported(
-                "propagationPolicy",
-                &Value::from(other),
-                &supported,
-            ));
+            return invalid(Cause::not_supported("propagationPolicy", &Value::from(other), &supported));
         }
     };
     let orphan = match call.request.parameter("orphanDependents") {
@@ -215,10 +178,7 @@ fn delete_request(call: &Call<'_>) -> Result<DeleteRequest, ApiError> {
         (!found.is_empty()).then(|| found.to_owned())
     };
     let dry_run = options.dry_run
-        || body
-            .get("dryRun")
-            .and_then(Value::as_array)
-            .is_some_and(|list| list.iter().any(|v| v == "All"));
+        || body.get("dryRun").and_then(Value::as_array).is_some_and(|list| list.iter().any(|v| v == "All"));
     Ok(DeleteRequest {
         propagation,
         grace,

@@ -30,11 +30,7 @@ impl Handler {
                 &options,
                 apply,
             )?;
-            let code = if created {
-                StatusCode::CREATED
-            } else {
-                StatusCode::OK
-            };
+            let code = if created { StatusCode::CREATED } else { StatusCode::OK };
             return Ok(call.respond(code, object, Some(&options)));
         }
         if !call.request.parameter("force").is_empty() {
@@ -60,10 +56,7 @@ impl Handler {
 pub(super) fn read_apply(call: &Call<'_>) -> Result<Apply, ApiError> {
     let request = call.request;
     if request.parameter("fieldManager").is_empty() {
-        return Err(invalid_options(Cause::required(
-            "fieldManager",
-            "is required for apply patch",
-        )));
+        return Err(invalid_options(Cause::required("fieldManager", "is required for apply patch")));
     }
     let mut object = parse_yaml(&request.body)
         .map_err(|error| ApiError::bad_request(format!("error decoding YAML: {error}")))?;
@@ -71,9 +64,7 @@ pub(super) fn read_apply(call: &Call<'_>) -> Result<Apply, ApiError> {
     if name.is_empty()
         && let Some(map) = object.as_object_mut()
     {
-        let metadata = map
-            .entry("metadata")
-            .or_insert_with(|| Value::Object(serde_json::Map::new()));
+        let metadata = map.entry("metadata").or_insert_with(|| Value::Object(serde_json::Map::new()));
         if let Some(metadata) = metadata.as_object_mut() {
             metadata.insert("name".to_owned(), Value::from(call.target.name.as_str()));
         }
@@ -83,10 +74,7 @@ pub(super) fn read_apply(call: &Call<'_>) -> Result<Apply, ApiError> {
             call.target.name
         )));
     }
-    Ok(Apply {
-        object,
-        force: request.is_set("force"),
-    })
+    Ok(Apply { object, force: request.is_set("force") })
 }
 
 pub(super) fn read_patch(call: &Call<'_>) -> Result<Patch, ApiError> {
@@ -111,11 +99,8 @@ pub(super) fn read_patch(call: &Call<'_>) -> Result<Patch, ApiError> {
             Patch::Strategic(object()?)
         }
         _ => {
-            let strategic = if call.resource.custom.is_none() {
-                "application/strategic-merge-patch+json, "
-            } else {
-                ""
-            };
+            let strategic =
+                if call.resource.custom.is_none() { "application/strategic-merge-patch+json, " } else { "" };
             return Err(ApiError::unsupported_media_type(format!(
                 "the body of the request was in an unknown format - accepted media types include: \
                  application/json-patch+json, application/merge-patch+json, {strategic}application/apply-patch+yaml"
@@ -147,22 +132,12 @@ pub(super) fn patched(call: &Call<'_>, live: &Value, patch: &Patch) -> Result<Va
 }
 
 fn invalid_options(cause: Cause) -> ApiError {
-    ApiError::invalid(
-        Subject {
-            group: "meta.k8s.io",
-            resource: "PatchOptions",
-            name: "",
-        },
-        vec![cause],
-    )
+    ApiError::invalid(Subject { group: "meta.k8s.io", resource: "PatchOptions", name: "" }, vec![cause])
 }
 
 /// One YAML document, as the API server reads it.
 pub(super) fn parse_yaml(body: &[u8]) -> Result<Value, String> {
-    let options = yaml::Options {
-        duplicate_keys: yaml::DuplicateKeys::LastWins,
-        ..yaml::Options::default()
-    };
+    let options = yaml::Options { duplicate_keys: yaml::DuplicateKeys::LastWins, ..yaml::Options::default() };
     let mut documents = yaml::parse(body, &options).map_err(|error| error.to_string())?;
     if documents.is_empty() {
         return Err("EOF".to_owned());

@@ -34,20 +34,13 @@ impl Pages {
             pages.pop_front();
         }
         let id = fastrand::u64(..);
-        pages.push_back(Page {
-            id,
-            revision,
-            rest: Arc::new(rest),
-        });
+        pages.push_back(Page { id, revision, rest: Arc::new(rest) });
         id
     }
 
     fn find(&self, id: u64) -> Option<(u64, Arc<Vec<Arc<Stored>>>)> {
         let pages = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        pages
-            .iter()
-            .find(|page| page.id == id)
-            .map(|page| (page.revision, page.rest.clone()))
+        pages.iter().find(|page| page.id == id).map(|page| (page.revision, page.rest.clone()))
     }
 }
 
@@ -88,11 +81,7 @@ impl Handler {
             "" => {
                 let state = self.store.lock();
                 let revision = state.storage.revision();
-                check_revision(
-                    parameter("resourceVersion"),
-                    parameter("resourceVersionMatch"),
-                    revision,
-                )?;
+                check_revision(parameter("resourceVersion"), parameter("resourceVersionMatch"), revision)?;
                 let namespace = Some(call.target.namespace.as_str());
                 (revision, state.storage.list(&call.resource.storage, namespace))
             }
@@ -136,18 +125,12 @@ fn respond_list(call: &Call<'_>, metadata: &Value, objects: &[Arc<Stored>]) -> R
     if call.format.is_plain() && convert::is_identity(resource) {
         // The bytes of typed items come without apiVersion and kind; those of custom resources have them.
         let items = objects.iter().map(|stored| {
-            if resource.custom.is_some() {
-                stored.json.clone()
-            } else {
-                stored.json_of_item()
-            }
+            if resource.custom.is_some() { stored.json.clone() } else { stored.json_of_item() }
         });
         return output::list_of_bytes(resource, metadata, items);
     }
-    let items: Vec<Value> = objects
-        .iter()
-        .map(|stored| convert::to_served(resource, stored.value()))
-        .collect();
+    let items: Vec<Value> =
+        objects.iter().map(|stored| convert::to_served(resource, stored.value())).collect();
     output::list(&call.format, resource, metadata, items)
 }
 
@@ -155,8 +138,7 @@ pub(super) fn parse_count(name: &str, text: &str) -> Result<usize, ApiError> {
     if text.is_empty() {
         return Ok(0);
     }
-    text.parse()
-        .map_err(|_| ApiError::bad_request(format!("invalid value for {name}: {text:?}")))
+    text.parse().map_err(|_| ApiError::bad_request(format!("invalid value for {name}: {text:?}")))
 }
 
 /// What a list with a resource version can be answered with: only the latest state is kept.
@@ -167,9 +149,7 @@ fn check_revision(wanted: &str, matching: &str, current: u64) -> Result<(), ApiE
         ));
     }
     if !matches!(matching, "" | "Exact" | "NotOlderThan") {
-        return Err(ApiError::bad_request(format!(
-            "unknown resourceVersionMatch {matching:?}"
-        )));
+        return Err(ApiError::bad_request(format!("unknown resourceVersionMatch {matching:?}")));
     }
     if matches!(wanted, "" | "0") {
         return Ok(());
@@ -182,9 +162,7 @@ fn check_revision(wanted: &str, matching: &str, current: u64) -> Result<(), ApiE
         return Err(ApiError::new(504, "Timeout", message));
     }
     if matching == "Exact" && wanted < current {
-        return Err(ApiError::expired(
-            "The resourceVersion for the provided list is too old.",
-        ));
+        return Err(ApiError::expired("The resourceVersion for the provided list is too old."));
     }
     Ok(())
 }
@@ -196,13 +174,7 @@ fn write_token(revision: u64, id: u64) -> String {
 
 fn read_token(token: &str) -> Result<u64, ApiError> {
     let invalid = || ApiError::bad_request("continue key is not valid");
-    let bytes = base64::engine::general_purpose::URL_SAFE_NO_PAD
-        .decode(token)
-        .map_err(|_| invalid())?;
+    let bytes = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(token).map_err(|_| invalid())?;
     let token: Value = serde_json::from_slice(&bytes).map_err(|_| invalid())?;
-    token
-        .get("start")
-        .and_then(Value::as_str)
-        .and_then(|id| id.parse().ok())
-        .ok_or_else(invalid)
+    token.get("start").and_then(Value::as_str).and_then(|id| id.parse().ok()).ok_or_else(invalid)
 }

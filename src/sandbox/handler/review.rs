@@ -27,8 +27,7 @@ impl Handler {
         if let Some(map) = object.as_object_mut() {
             map.insert("kind".to_owned(), Value::from(call.resource.kind.as_str()));
             map.insert("apiVersion".to_owned(), Value::from(call.resource.api_version()));
-            map.entry("metadata")
-                .or_insert_with(|| json!({"creationTimestamp": null}));
+            map.entry("metadata").or_insert_with(|| json!({"creationTimestamp": null}));
             map.insert("status".to_owned(), status);
         }
         Ok(output::json(StatusCode::CREATED, &object))
@@ -41,14 +40,13 @@ impl Handler {
         let options = call.write_options()?;
         let node = text(binding, "/target/name").to_owned();
         let name = text(binding, "/metadata/name");
-        self.store
-            .update_in(&resource, "", &call.target.namespace, name, &options, |live| {
-                let mut pod = live.clone();
-                if let Some(spec) = pod.get_mut("spec").and_then(Value::as_object_mut) {
-                    spec.insert("nodeName".to_owned(), Value::from(node));
-                }
-                Ok(pod)
-            })?;
+        self.store.update_in(&resource, "", &call.target.namespace, name, &options, |live| {
+            let mut pod = live.clone();
+            if let Some(spec) = pod.get_mut("spec").and_then(Value::as_object_mut) {
+                spec.insert("nodeName".to_owned(), Value::from(node));
+            }
+            Ok(pod)
+        })?;
         let status =
             json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201});
         Ok(output::json(StatusCode::CREATED, &status))

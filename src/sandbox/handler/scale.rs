@@ -98,20 +98,13 @@ fn set(object: &mut Value, path: &str, value: Value) {
 fn scale_of(paths: &ScalePaths, object: &Value) -> Value {
     let mut metadata = Map::new();
     for field in ["name", "namespace", "uid", "resourceVersion", "creationTimestamp"] {
-        if let Some(value) = object
-            .pointer("/metadata")
-            .and_then(|metadata| metadata.get(field))
-        {
+        if let Some(value) = object.pointer("/metadata").and_then(|metadata| metadata.get(field)) {
             metadata.insert(field.to_owned(), value.clone());
         }
     }
     let number = |path: &str| find(object, path).and_then(Value::as_i64).unwrap_or(0);
     let mut status = json!({"replicas": number(&paths.status_replicas)});
-    let selector = paths
-        .selector
-        .as_deref()
-        .and_then(|path| find(object, path))
-        .map(selector_text);
+    let selector = paths.selector.as_deref().and_then(|path| find(object, path)).map(selector_text);
     if let (Some(selector), Some(status)) = (selector, status.as_object_mut()) {
         status.insert("selector".to_owned(), Value::from(selector));
     }
@@ -129,28 +122,16 @@ fn selector_text(selector: &Value) -> String {
     if let Some(text) = selector.as_str() {
         return text.to_owned();
     }
-    let plain = selector
-        .get("matchLabels")
-        .and_then(Value::as_object)
-        .or_else(|| {
-            // A ReplicationController's selector is the labels themselves.
-            if selector.get("matchExpressions").is_some() {
-                None
-            } else {
-                selector.as_object()
-            }
-        });
+    let plain = selector.get("matchLabels").and_then(Value::as_object).or_else(|| {
+        // A ReplicationController's selector is the labels themselves.
+        if selector.get("matchExpressions").is_some() { None } else { selector.as_object() }
+    });
     let mut parts: Vec<String> = plain
         .into_iter()
         .flatten()
         .map(|(key, value)| format!("{key}={}", value.as_str().unwrap_or_default()))
         .collect();
-    for expression in selector
-        .get("matchExpressions")
-        .and_then(Value::as_array)
-        .into_iter()
-        .flatten()
-    {
+    for expression in selector.get("matchExpressions").and_then(Value::as_array).into_iter().flatten() {
         let key = text(expression, "/key");
         let values: Vec<&str> = expression
             .get("values")

@@ -69,12 +69,7 @@ impl Handler {
             let state = self.store.lock();
             let current = state.storage.revision();
             if streaming || (from == 0 && initial.is_empty()) {
-                (
-                    current,
-                    state
-                        .storage
-                        .list(&call.resource.storage, Some(call.target.namespace.as_str())),
-                )
+                (current, state.storage.list(&call.resource.storage, Some(call.target.namespace.as_str())))
             } else {
                 (if from == 0 { current } else { from }, Vec::new())
             }
@@ -128,11 +123,7 @@ fn check_streaming(call: &Call<'_>, streaming: bool) -> Result<(), ApiError> {
     } else {
         None
     };
-    let subject = Subject {
-        group: "meta.k8s.io",
-        resource: "ListOptions",
-        name: "",
-    };
+    let subject = Subject { group: "meta.k8s.io", resource: "ListOptions", name: "" };
     cause.map_or(Ok(()), |cause| Err(ApiError::invalid(subject, vec![cause])))
 }
 
@@ -190,10 +181,7 @@ impl Watching {
             return;
         }
         let is = self.selection.matches(&event.object);
-        let was = event
-            .previous
-            .as_ref()
-            .is_some_and(|previous| self.selection.matches(previous));
+        let was = event.previous.as_ref().is_some_and(|previous| self.selection.matches(previous));
         match (event.kind, was, is) {
             (EventKind::Added, _, true) | (EventKind::Modified, false, true) => {
                 self.push("ADDED", &event.object);
@@ -231,28 +219,21 @@ impl Watching {
 
     fn push_value(&mut self, kind: &str, value: Value) {
         let value = convert::to_served(&self.resource, value);
-        self.ready
-            .push_back(frame(kind, &output::shaped(&self.format, &self.resource, value)));
+        self.ready.push_back(frame(kind, &output::shaped(&self.format, &self.resource, value)));
     }
 
     fn push_bookmark(&mut self, revision: u64, end_of_initial: bool) {
         self.sent = revision;
         let mut metadata = json!({"resourceVersion": revision.to_string(), "creationTimestamp": null});
         if end_of_initial && let Some(metadata) = metadata.as_object_mut() {
-            metadata.insert(
-                "annotations".to_owned(),
-                json!({"k8s.io/initial-events-end": "true"}),
-            );
+            metadata.insert("annotations".to_owned(), json!({"k8s.io/initial-events-end": "true"}));
         }
         let object = json!({
             "kind": self.resource.kind,
             "apiVersion": self.resource.api_version(),
             "metadata": metadata,
         });
-        self.ready.push_back(frame(
-            "BOOKMARK",
-            &output::shaped(&self.format, &self.resource, object),
-        ));
+        self.ready.push_back(frame("BOOKMARK", &output::shaped(&self.format, &self.resource, object)));
     }
 }
 

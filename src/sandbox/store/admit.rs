@@ -45,10 +45,7 @@ pub(super) fn identify(resource: &Resource, namespace: &str, object: &mut Value)
             version = resource.version,
         )));
     };
-    let given = metadata
-        .get("namespace")
-        .and_then(Value::as_str)
-        .unwrap_or_default();
+    let given = metadata.get("namespace").and_then(Value::as_str).unwrap_or_default();
     if !given.is_empty() && given != namespace {
         return Err(ApiError::bad_request(
             "the namespace of the provided object does not match the namespace sent on the request",
@@ -177,9 +174,7 @@ pub(super) fn counts(object: &Value) -> Value {
 pub(super) fn unchanged(live: &Value, object: &Value) -> bool {
     let timeless = |value: &Value| {
         let mut value = value.clone();
-        let entries = value
-            .pointer_mut("/metadata/managedFields")
-            .and_then(Value::as_array_mut);
+        let entries = value.pointer_mut("/metadata/managedFields").and_then(Value::as_array_mut);
         for entry in entries.into_iter().flatten() {
             if let Some(entry) = entry.as_object_mut() {
                 entry.shift_remove("time");
@@ -210,10 +205,7 @@ fn report_unknown(resource: &Resource, unknown: &[String], options: &WriteOption
     if unknown.is_empty() {
         return Ok(());
     }
-    let listed: Vec<String> = unknown
-        .iter()
-        .map(|field| format!("unknown field {field:?}"))
-        .collect();
+    let listed: Vec<String> = unknown.iter().map(|field| format!("unknown field {field:?}")).collect();
     match options.field_validation {
         FieldValidation::Ignore => {}
         FieldValidation::Warn => options.warnings.borrow_mut().extend(listed),

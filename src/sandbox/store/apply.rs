@@ -56,24 +56,14 @@ impl Store {
         let tracker = Tracker::new(resource, subresource);
         let merged = tracker
             .with(&options.manager, |operation| {
-                apply::apply(
-                    live.as_ref(),
-                    &apply.object,
-                    &tracker.types,
-                    operation,
-                    apply.force,
-                )
+                apply::apply(live.as_ref(), &apply.object, &tracker.types, operation, apply.force)
             })
             .map_err(apply_error)?;
         let (value, created) = match live {
-            Some(live) => (
-                state.update(resource, subresource, &live, merged, options, Tracking::Done)?,
-                false,
-            ),
-            None => (
-                state.create(resource, namespace, merged, options, Tracking::Done)?,
-                true,
-            ),
+            Some(live) => {
+                (state.update(resource, subresource, &live, merged, options, Tracking::Done)?, false)
+            }
+            None => (state.create(resource, namespace, merged, options, Tracking::Done)?, true),
         };
         drop(state);
         self.inner.work.notify_one();
@@ -93,11 +83,7 @@ fn apply_error(error: ApplyError) -> ApiError {
 }
 
 fn conflict_cause(conflict: &Conflict) -> Cause {
-    Cause {
-        reason: "FieldManagerConflict",
-        message: conflict.message(),
-        field: conflict.field(),
-    }
+    Cause { reason: "FieldManagerConflict", message: conflict.message(), field: conflict.field() }
 }
 
 /// What the counting of managed fields needs to know of a resource.
@@ -112,12 +98,7 @@ impl Tracker {
     pub(super) fn new(resource: &Resource, subresource: &str) -> Self {
         let types = types_of(resource);
         let reset = apply::reset_fields(&types, subresource, resource.status);
-        Self {
-            types,
-            reset,
-            api_version: resource.api_version(),
-            subresource: subresource.to_owned(),
-        }
+        Self { types, reset, api_version: resource.api_version(), subresource: subresource.to_owned() }
     }
 
     fn with<T>(&self, manager: &str, act: impl FnOnce(&Operation<'_>) -> T) -> T {
@@ -131,9 +112,7 @@ impl Tracker {
     }
 
     pub(super) fn track(&self, live: Option<&Value>, new: Value, manager: &str) -> Value {
-        self.with(manager, |operation| {
-            apply::track_update(live, new, &self.types, operation)
-        })
+        self.with(manager, |operation| apply::track_update(live, new, &self.types, operation))
     }
 }
 

@@ -130,10 +130,7 @@ impl State {
     }
 
     fn check_owners(&mut self, key: &ObjectKey, object: &Value) {
-        if owner_uids(object)
-            .iter()
-            .any(|uid| self.storage.key_of_uid(uid).is_none())
-        {
+        if owner_uids(object).iter().any(|uid| self.storage.key_of_uid(uid).is_none()) {
             self.add_chore(Chore::Collect(key.clone()));
         }
     }
@@ -163,10 +160,7 @@ impl State {
             }
         }
         if !key.namespace.is_empty() {
-            if self
-                .stored(&namespace_kind(), "", &key.namespace)
-                .is_some_and(|ns| is_terminating(&ns))
-            {
+            if self.stored(&namespace_kind(), "", &key.namespace).is_some_and(|ns| is_terminating(&ns)) {
                 self.add_chore(Chore::Namespace(key.namespace.clone()));
             } else if matches!(
                 (key.kind.as_str(), key.name.as_str()),
@@ -182,19 +176,14 @@ impl State {
             && resource.custom.is_some()
         {
             let name = resource.qualified();
-            if self
-                .stored(&crd_kind(), "", &name)
-                .is_some_and(|crd| is_terminating(&crd))
-            {
+            if self.stored(&crd_kind(), "", &name).is_some_and(|crd| is_terminating(&crd)) {
                 self.add_chore(Chore::Crd(name));
             }
         }
     }
 
     fn stored(&self, kind: &GroupKind, namespace: &str, name: &str) -> Option<Value> {
-        self.storage
-            .get(kind, namespace, name)
-            .map(|stored| stored.value())
+        self.storage.get(kind, namespace, name).map(|stored| stored.value())
     }
 
     fn run(&mut self, chore: Chore, establish: bool) {
@@ -207,10 +196,7 @@ impl State {
             Chore::Crd(name) => self.serve_crd(&name, establish),
             Chore::Establish(name) => self.serve_crd(&name, true),
             Chore::Kubelet(key) => {
-                let now = DeleteRequest {
-                    grace: Some(0),
-                    ..DeleteRequest::default()
-                };
+                let now = DeleteRequest { grace: Some(0), ..DeleteRequest::default() };
                 if self
                     .stored(&key.group_kind(), &key.namespace, &key.name)
                     .is_some_and(|pod| is_terminating(&pod))
@@ -346,17 +332,11 @@ impl State {
         if !is_terminating(&namespace) {
             return;
         }
-        let request = DeleteRequest {
-            propagation: Some(Propagation::Background),
-            ..DeleteRequest::default()
-        };
+        let request =
+            DeleteRequest { propagation: Some(Propagation::Background), ..DeleteRequest::default() };
         let mut left = false;
         for kind in self.storage.kinds() {
-            if self
-                .registry
-                .by_group_kind(&kind)
-                .is_none_or(|resource| !resource.namespaced)
-            {
+            if self.registry.by_group_kind(&kind).is_none_or(|resource| !resource.namespaced) {
                 continue;
             }
             for stored in self.storage.list(&kind, Some(name)) {
@@ -384,10 +364,7 @@ impl State {
     }
 
     fn fill_namespace(&mut self, name: &str) {
-        if self
-            .stored(&namespace_kind(), "", name)
-            .is_none_or(|namespace| is_terminating(&namespace))
-        {
+        if self.stored(&namespace_kind(), "", name).is_none_or(|namespace| is_terminating(&namespace)) {
             return;
         }
         let account = json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default"}});
@@ -422,10 +399,8 @@ impl State {
         }
         let established = establish || crd::is_established(&object);
         if established {
-            let (group, plural) = (
-                text(&object, "/spec/group").to_owned(),
-                text(&object, "/spec/names/plural").to_owned(),
-            );
+            let (group, plural) =
+                (text(&object, "/spec/group").to_owned(), text(&object, "/spec/names/plural").to_owned());
             let resources = crd::resources_of(&object);
             self.registry.replace(&group, &plural, resources);
         }
@@ -468,9 +443,7 @@ fn drop_owners(object: &mut Value, uids: &[String]) {
 }
 
 fn blocks(object: &Value, owner_uid: &str) -> bool {
-    let owners = object
-        .pointer("/metadata/ownerReferences")
-        .and_then(Value::as_array);
+    let owners = object.pointer("/metadata/ownerReferences").and_then(Value::as_array);
     owners.is_some_and(|owners| {
         owners.iter().any(|owner| {
             text(owner, "/uid") == owner_uid && owner.get("blockOwnerDeletion") == Some(&Value::Bool(true))

@@ -67,31 +67,17 @@ const PROTECTED: &[&str] = &["default", "kube-system", "kube-public"];
 
 /// Whether a terminating object waits for nothing any more.
 pub(super) fn may_go(object: &Value) -> bool {
-    let empty = |pointer: &str| {
-        object
-            .pointer(pointer)
-            .and_then(Value::as_array)
-            .is_none_or(Vec::is_empty)
-    };
+    let empty = |pointer: &str| object.pointer(pointer).and_then(Value::as_array).is_none_or(Vec::is_empty);
     let namespace = text(object, "/kind") == "Namespace" && text(object, "/apiVersion") == "v1";
     !text(object, "/metadata/deletionTimestamp").is_empty()
         && empty("/metadata/finalizers")
-        && object
-            .pointer("/metadata/deletionGracePeriodSeconds")
-            .and_then(Value::as_i64)
-            .unwrap_or(0)
-            == 0
+        && object.pointer("/metadata/deletionGracePeriodSeconds").and_then(Value::as_i64).unwrap_or(0) == 0
         && (!namespace || empty("/spec/finalizers"))
 }
 
 pub(super) fn finalizers(object: &Value) -> Vec<String> {
     let list = object.pointer("/metadata/finalizers").and_then(Value::as_array);
-    list.map(|list| {
-        list.iter()
-            .filter_map(|f| f.as_str().map(str::to_owned))
-            .collect()
-    })
-    .unwrap_or_default()
+    list.map(|list| list.iter().filter_map(|f| f.as_str().map(str::to_owned)).collect()).unwrap_or_default()
 }
 
 pub(super) fn set_finalizers(object: &mut Value, finalizers: &[String]) {
@@ -131,11 +117,7 @@ impl State {
         self.check_preconditions(resource, name, &live, request)?;
         let is_namespace = resource.group.is_empty() && resource.kind == "Namespace";
         if is_namespace && PROTECTED.contains(&name) {
-            let what = Subject {
-                group: "",
-                resource: "namespaces",
-                name,
-            };
+            let what = Subject { group: "", resource: "namespaces", name };
             return Err(ApiError::forbidden(what, "this namespace may not be deleted"));
         }
         let terminating = !text(&live, "/metadata/deletionTimestamp").is_empty();
@@ -213,11 +195,7 @@ impl State {
             }
         };
         check("UID", &request.uid, "/metadata/uid")?;
-        check(
-            "ResourceVersion",
-            &request.resource_version,
-            "/metadata/resourceVersion",
-        )
+        check("ResourceVersion", &request.resource_version, "/metadata/resourceVersion")
     }
 
     /// Removes an object for good and notes who has to hear of it.
@@ -239,10 +217,7 @@ fn grace_of(resource: &Resource, live: &Value, request: &DeleteRequest) -> i64 {
     if !is_pod || !running {
         return 0;
     }
-    let own = live
-        .pointer("/spec/terminationGracePeriodSeconds")
-        .and_then(Value::as_i64)
-        .unwrap_or(30);
+    let own = live.pointer("/spec/terminationGracePeriodSeconds").and_then(Value::as_i64).unwrap_or(30);
     request.grace.unwrap_or(own).max(0)
 }
 
@@ -251,17 +226,11 @@ fn mark(object: &mut Value, grace: i64, terminating: bool) {
         return;
     };
     if !terminating {
-        let at = jiff::Timestamp::now()
-            .checked_add(jiff::SignedDuration::from_secs(grace))
-            .ok();
+        let at = jiff::Timestamp::now().checked_add(jiff::SignedDuration::from_secs(grace)).ok();
         let at = at.and_then(|at| jiff::Timestamp::from_second(at.as_second()).ok());
         let at = at.map_or_else(now, |at| at.to_string());
         metadata.insert("deletionTimestamp".to_owned(), Value::from(at));
-        if let Some(generation) = metadata
-            .get("generation")
-            .and_then(Value::as_i64)
-            .filter(|g| *g > 0)
-        {
+        if let Some(generation) = metadata.get("generation").and_then(Value::as_i64).filter(|g| *g > 0) {
             metadata.insert("generation".to_owned(), Value::from(generation + 1));
         }
     }

@@ -52,20 +52,14 @@ pub struct WriteOptions {
 impl WriteOptions {
     /// Plain options for a manager.
     pub fn of(manager: &str) -> Self {
-        Self {
-            manager: manager.to_owned(),
-            field_validation: FieldValidation::Ignore,
-            ..Self::default()
-        }
+        Self { manager: manager.to_owned(), field_validation: FieldValidation::Ignore, ..Self::default() }
     }
 }
 
 /// The time in whole seconds, as object metadata has it.
 pub fn now() -> String {
     let now = jiff::Timestamp::now();
-    jiff::Timestamp::from_second(now.as_second())
-        .unwrap_or(now)
-        .to_string()
+    jiff::Timestamp::from_second(now.as_second()).unwrap_or(now).to_string()
 }
 
 /// Whether the managed fields of a new state are still to be counted.
@@ -86,9 +80,7 @@ impl Store {
         object: Value,
         options: &WriteOptions,
     ) -> Result<Value, ApiError> {
-        let created = self
-            .lock()
-            .create(resource, namespace, object, options, Tracking::Count)?;
+        let created = self.lock().create(resource, namespace, object, options, Tracking::Count)?;
         self.inner.work.notify_one();
         Ok(created)
     }
@@ -115,19 +107,11 @@ impl Store {
 
 /// The resource and an object's name, for refusals.
 pub(in super::super) fn subject<'a>(resource: &'a Resource, name: &'a str) -> Subject<'a> {
-    Subject {
-        group: &resource.group,
-        resource: &resource.plural,
-        name,
-    }
+    Subject { group: &resource.group, resource: &resource.plural, name }
 }
 
 fn kind_subject<'a>(resource: &'a Resource, name: &'a str) -> Subject<'a> {
-    Subject {
-        group: &resource.group,
-        resource: &resource.kind,
-        name,
-    }
+    Subject { group: &resource.group, resource: &resource.kind, name }
 }
 
 pub(in super::super) fn stale(resource: &Resource, name: &str) -> ApiError {
@@ -158,11 +142,7 @@ impl State {
     ) -> Result<Value, ApiError> {
         identify(resource, namespace, &mut object)?;
         if !text(&object, "/metadata/resourceVersion").is_empty() {
-            return Err(ApiError::new(
-                500,
-                "",
-                "resourceVersion should not be set on objects to be created",
-            ));
+            return Err(ApiError::new(500, "", "resourceVersion should not be set on objects to be created"));
         }
         if tracking == Tracking::Count {
             prune_input(resource, &mut object, options)?;
@@ -200,12 +180,7 @@ impl State {
             }
             metadata.insert("uid".to_owned(), Value::from(uuid::Uuid::new_v4().to_string()));
             metadata.insert("creationTimestamp".to_owned(), Value::from(now()));
-            for field in [
-                "deletionTimestamp",
-                "deletionGracePeriodSeconds",
-                "selfLink",
-                "generation",
-            ] {
+            for field in ["deletionTimestamp", "deletionGracePeriodSeconds", "selfLink", "generation"] {
                 metadata.shift_remove(field);
             }
             if resource.generation == Generation::Counted {
@@ -267,11 +242,7 @@ impl State {
             && subresource != "status"
             && counts(live) != counts(&object)
         {
-            let generation = live
-                .pointer("/metadata/generation")
-                .and_then(Value::as_i64)
-                .unwrap_or(0)
-                + 1;
+            let generation = live.pointer("/metadata/generation").and_then(Value::as_i64).unwrap_or(0) + 1;
             if let Some(metadata) = metadata_mut(&mut object) {
                 metadata.insert("generation".to_owned(), Value::from(generation));
             }
@@ -323,11 +294,7 @@ impl State {
     fn check_namespace(&self, resource: &Resource, namespace: &str, name: &str) -> Result<(), ApiError> {
         let kind = crate::object::GroupKind::new("", "Namespace");
         let Some(stored) = self.storage.get(&kind, "", namespace) else {
-            return Err(ApiError::not_found(Subject {
-                group: "",
-                resource: "namespaces",
-                name: namespace,
-            }));
+            return Err(ApiError::not_found(Subject { group: "", resource: "namespaces", name: namespace }));
         };
         if !text(&stored.value(), "/metadata/deletionTimestamp").is_empty() {
             let why = format!(
@@ -369,8 +336,5 @@ pub(super) fn metadata_mut(object: &mut Value) -> Option<&mut Map<String, Value>
 /// Five characters, as `generateName` gets them.
 fn random_suffix() -> String {
     const ALPHABET: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
-    (0..5)
-        .filter_map(|_| fastrand::choice(ALPHABET))
-        .map(|byte| char::from(*byte))
-        .collect()
+    (0..5).filter_map(|_| fastrand::choice(ALPHABET)).map(|byte| char::from(*byte)).collect()
 }

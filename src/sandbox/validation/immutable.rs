@@ -31,11 +31,7 @@ pub(super) fn immutable(resource: &Resource, live: &Value, object: &Value, cause
                 "minReadySeconds",
             ];
             let rest = |value: &Value| {
-                let mut spec = value
-                    .get("spec")
-                    .and_then(Value::as_object)
-                    .cloned()
-                    .unwrap_or_default();
+                let mut spec = value.get("spec").and_then(Value::as_object).cloned().unwrap_or_default();
                 spec.retain(|field, _| !FREE.contains(&field.as_str()));
                 spec
             };
@@ -53,23 +49,14 @@ pub(super) fn immutable(resource: &Resource, live: &Value, object: &Value, cause
                 if field == "template" && live.pointer("/spec/suspend") == Some(&Value::Bool(true)) {
                     continue;
                 }
-                fixed(
-                    causes,
-                    &format!("/spec/{field}"),
-                    &format!("spec.{field}"),
-                    "field is immutable",
-                );
+                fixed(causes, &format!("/spec/{field}"), &format!("spec.{field}"), "field is immutable");
             }
         }
         ("", "Service") => {
             let (old, new) = (text(live, "/spec/clusterIP"), text(object, "/spec/clusterIP"));
             if !old.is_empty() && old != new && text(object, "/spec/type") != "ExternalName" {
                 let value = object.pointer("/spec/clusterIPs").cloned().unwrap_or(Value::Null);
-                causes.push(Cause::invalid(
-                    "spec.clusterIPs[0]",
-                    &value,
-                    "may not change once set",
-                ));
+                causes.push(Cause::invalid("spec.clusterIPs[0]", &value, "may not change once set"));
             }
         }
         ("", "Secret") => {
@@ -79,11 +66,7 @@ pub(super) fn immutable(resource: &Resource, live: &Value, object: &Value, cause
         ("", "ConfigMap") => frozen(live, object, &["data", "binaryData"], causes),
         ("", "PersistentVolumeClaim") => {
             let rest = |value: &Value| {
-                let mut spec = value
-                    .get("spec")
-                    .and_then(Value::as_object)
-                    .cloned()
-                    .unwrap_or_default();
+                let mut spec = value.get("spec").and_then(Value::as_object).cloned().unwrap_or_default();
                 spec.retain(|field, _| !matches!(field.as_str(), "resources" | "volumeAttributesClassName"));
                 if value.pointer("/spec/volumeName").is_some() && live.pointer("/spec/volumeName").is_none() {
                     spec.shift_remove("volumeName");
@@ -105,46 +88,23 @@ pub(super) fn immutable(resource: &Resource, live: &Value, object: &Value, cause
         ("storage.k8s.io", "StorageClass") => {
             for field in ["parameters", "provisioner", "reclaimPolicy"] {
                 if changed(&format!("/{field}")) {
-                    causes.push(Cause::forbidden(
-                        field,
-                        &format!("updates to {field} are forbidden."),
-                    ));
+                    causes.push(Cause::forbidden(field, &format!("updates to {field} are forbidden.")));
                 }
             }
-            fixed(
-                causes,
-                "/volumeBindingMode",
-                "volumeBindingMode",
-                "field is immutable",
-            );
+            fixed(causes, "/volumeBindingMode", "volumeBindingMode", "field is immutable");
         }
         ("scheduling.k8s.io", "PriorityClass") if changed("/value") => {
             causes.push(Cause::forbidden("value", "may not be changed in an update."));
         }
         ("networking.k8s.io", "IngressClass") => {
-            fixed(
-                causes,
-                "/spec/controller",
-                "spec.controller",
-                "field is immutable",
-            );
+            fixed(causes, "/spec/controller", "spec.controller", "field is immutable");
         }
         ("apiextensions.k8s.io", "CustomResourceDefinition") => {
             fixed(causes, "/spec/group", "spec.group", "field is immutable");
-            fixed(
-                causes,
-                "/spec/names/plural",
-                "spec.names.plural",
-                "field is immutable",
-            );
+            fixed(causes, "/spec/names/plural", "spec.names.plural", "field is immutable");
             if crd::is_established(live) {
                 fixed(causes, "/spec/scope", "spec.scope", "field is immutable");
-                fixed(
-                    causes,
-                    "/spec/names/kind",
-                    "spec.names.kind",
-                    "field is immutable",
-                );
+                fixed(causes, "/spec/names/kind", "spec.names.kind", "field is immutable");
             }
         }
         _ => {}
@@ -177,12 +137,9 @@ fn pod_immutable(live: &Value, object: &Value, causes: &mut Vec<Cause>) {
             }
         }
         if let Some(spec) = spec.as_object_mut() {
-            for field in [
-                "activeDeadlineSeconds",
-                "tolerations",
-                "terminationGracePeriodSeconds",
-                "schedulingGates",
-            ] {
+            for field in
+                ["activeDeadlineSeconds", "tolerations", "terminationGracePeriodSeconds", "schedulingGates"]
+            {
                 spec.shift_remove(field);
             }
             // Binding is an update in the sandbox.

@@ -68,11 +68,7 @@ impl NameRule {
                 &format!("must be no more than {} characters", self.longest),
             ));
         }
-        if self
-            .pattern
-            .as_ref()
-            .is_some_and(|pattern| !pattern.is_match(name))
-        {
+        if self.pattern.as_ref().is_some_and(|pattern| !pattern.is_match(name)) {
             causes.push(Cause::invalid(field, &shown, self.message));
         }
     }
@@ -86,27 +82,16 @@ pub(super) fn qualified(field: &str, key: &str, causes: &mut Vec<Cause>) {
             let mut found = Vec::new();
             SUBDOMAIN.check(field, prefix, &mut found);
             causes.extend(found.into_iter().map(|_| {
-                Cause::invalid(
-                    field,
-                    &Value::from(key),
-                    &format!("prefix part {}", SUBDOMAIN.message),
-                )
+                Cause::invalid(field, &Value::from(key), &format!("prefix part {}", SUBDOMAIN.message))
             }));
             name
         }
     };
     if name.is_empty() {
-        causes.push(Cause::invalid(
-            field,
-            &Value::from(key),
-            "name part must be non-empty",
-        ));
+        causes.push(Cause::invalid(field, &Value::from(key), "name part must be non-empty"));
     }
     let mut found = Vec::new();
     QUALIFIED_NAME.check(field, name, &mut found);
-    causes.extend(
-        found
-            .into_iter()
-            .map(|_| Cause::invalid(field, &Value::from(key), QUALIFIED_NAME.message)),
-    );
+    causes
+        .extend(found.into_iter().map(|_| Cause::invalid(field, &Value::from(key), QUALIFIED_NAME.message)));
 }
