@@ -65,11 +65,7 @@ pub fn event(
         metadata: ObjectMeta {
             name: Some(name),
             namespace: Some(application.namespace().to_owned()),
-            annotations: Some(
-                annotations
-                    .map(|(key, value)| (key.to_owned(), value.to_owned()))
-                    .collect(),
-            ),
+            annotations: Some(annotations.map(|(key, value)| (key.to_owned(), value.to_owned())).collect()),
             ..ObjectMeta::default()
         },
         involved_object: ObjectReference {
@@ -81,10 +77,7 @@ pub fn event(
             uid: application.metadata.uid.clone(),
             field_path: None,
         },
-        source: Some(EventSource {
-            component: Some(names::EVENT_COMPONENT.to_owned()),
-            host: None,
-        }),
+        source: Some(EventSource { component: Some(names::EVENT_COMPONENT.to_owned()), host: None }),
         reason: Some(reason.to_owned()),
         message: Some(shorten(message)),
         type_: Some(if is_failure { "Warning" } else { "Normal" }.to_owned()),
@@ -100,19 +93,11 @@ fn describe(happening: &Happening) -> (&'static str, bool, String) {
     match happening {
         Happening::SyncStatus { from, to } => {
             let from = from.map_or("", SyncStatusCode::as_str);
-            (
-                names::REASON_RESOURCE_UPDATED,
-                false,
-                format!("Updated sync status: {from} -> {to}"),
-            )
+            (names::REASON_RESOURCE_UPDATED, false, format!("Updated sync status: {from} -> {to}"))
         }
         Happening::Health { from, to } => {
             let from = from.as_ref().map_or("", |health| health.status.as_str());
-            let why = if to.message.is_empty() {
-                String::new()
-            } else {
-                format!(" ({})", to.message)
-            };
+            let why = if to.message.is_empty() { String::new() } else { format!(" ({})", to.message) };
             (
                 names::REASON_RESOURCE_UPDATED,
                 false,
@@ -129,11 +114,7 @@ fn describe(happening: &Happening) -> (&'static str, bool, String) {
             true,
             format!("Unable to delete application resources: {message}"),
         ),
-        Happening::Deleted => (
-            names::REASON_RESOURCE_DELETED,
-            false,
-            "deleted application".to_owned(),
-        ),
+        Happening::Deleted => (names::REASON_RESOURCE_DELETED, false, "deleted application".to_owned()),
     }
 }
 
@@ -144,10 +125,7 @@ fn completed(state: &OperationState) -> (&'static str, bool, String) {
     } else {
         "Sync operation"
     };
-    let synced = state
-        .sync_result
-        .as_ref()
-        .map(|result| (result.revision.as_str(), &result.revisions));
+    let synced = state.sync_result.as_ref().map(|result| (result.revision.as_str(), &result.revisions));
     let asked = requested.map(|sync| (sync.revision.as_str(), &sync.revisions));
     let revision = match synced.or(asked) {
         Some((_, revisions)) if !revisions.is_empty() => revisions.join(", "),
@@ -155,11 +133,9 @@ fn completed(state: &OperationState) -> (&'static str, bool, String) {
         None => String::new(),
     };
     match state.phase {
-        OperationPhase::Succeeded => (
-            names::REASON_OPERATION_COMPLETED,
-            false,
-            format!("{kind} to {revision} succeeded"),
-        ),
+        OperationPhase::Succeeded => {
+            (names::REASON_OPERATION_COMPLETED, false, format!("{kind} to {revision} succeeded"))
+        }
         _ => (
             names::REASON_OPERATION_COMPLETED,
             true,
@@ -194,21 +170,12 @@ mod tests {
             "spec": { "destination": { "namespace": "shop" } },
         }))
         .unwrap();
-        event(
-            &application,
-            happening,
-            "https://c",
-            jiff::Timestamp::from_second(16).unwrap(),
-        )
+        event(&application, happening, "https://c", jiff::Timestamp::from_second(16).unwrap())
     }
 
     fn told(happening: &Happening) -> (String, String, String) {
         let event = built(happening);
-        (
-            event.type_.unwrap(),
-            event.reason.unwrap(),
-            event.message.unwrap(),
-        )
+        (event.type_.unwrap(), event.reason.unwrap(), event.message.unwrap())
     }
 
     fn state(value: serde_json::Value) -> Happening {
@@ -222,34 +189,20 @@ mod tests {
         assert_eq!(event.metadata.namespace.as_deref(), Some("argocd"));
         assert_eq!(event.involved_object.uid.as_deref(), Some("u-1"));
         let annotations = event.metadata.annotations.unwrap();
-        assert_eq!(
-            annotations.get("dest-server").map(String::as_str),
-            Some("https://c")
-        );
-        assert_eq!(
-            annotations.get("dest-namespace").map(String::as_str),
-            Some("shop")
-        );
+        assert_eq!(annotations.get("dest-server").map(String::as_str), Some("https://c"));
+        assert_eq!(annotations.get("dest-namespace").map(String::as_str), Some("shop"));
     }
 
     #[test]
     fn a_changed_status_tells_what_it_was_and_is() {
-        let happening = Happening::SyncStatus {
-            from: Some(SyncStatusCode::Synced),
-            to: SyncStatusCode::OutOfSync,
-        };
+        let happening =
+            Happening::SyncStatus { from: Some(SyncStatusCode::Synced), to: SyncStatusCode::OutOfSync };
         let (kind, reason, message) = told(&happening);
         assert_eq!((kind.as_str(), reason.as_str()), ("Normal", "ResourceUpdated"));
         assert_eq!(message, "Updated sync status: Synced -> OutOfSync");
-        let to = HealthStatus::new(
-            HealthStatusCode::Degraded,
-            "Caused by apps/Deployment:shop/orders",
-        );
+        let to = HealthStatus::new(HealthStatusCode::Degraded, "Caused by apps/Deployment:shop/orders");
         let message = told(&Happening::Health { from: None, to }).2;
-        assert_eq!(
-            message,
-            "Updated health status:  -> Degraded (Caused by apps/Deployment:shop/orders)"
-        );
+        assert_eq!(message, "Updated health status:  -> Degraded (Caused by apps/Deployment:shop/orders)");
     }
 
     #[test]
@@ -260,14 +213,8 @@ mod tests {
             "syncResult": { "revision": "abc" },
         }));
         let (kind, reason, message) = told(&failed);
-        assert_eq!(
-            (kind.as_str(), reason.as_str()),
-            ("Warning", "OperationCompleted")
-        );
-        assert_eq!(
-            message,
-            "Partial sync operation to abc failed: one or more objects failed to apply"
-        );
+        assert_eq!((kind.as_str(), reason.as_str()), ("Warning", "OperationCompleted"));
+        assert_eq!(message, "Partial sync operation to abc failed: one or more objects failed to apply");
         let succeeded =
             state(json!({ "phase": "Succeeded", "operation": { "sync": { "revision": "main" } } }));
         assert_eq!(told(&succeeded).2, "Sync operation to main succeeded");
@@ -275,10 +222,7 @@ mod tests {
 
     #[test]
     fn a_long_message_is_cut_where_the_api_server_would_refuse_it() {
-        let message = told(&Happening::DeletionFailed {
-            message: "ä".repeat(2000),
-        })
-        .2;
+        let message = told(&Happening::DeletionFailed { message: "ä".repeat(2000) }).2;
         assert!(message.len() <= MAX_MESSAGE && message.ends_with('…'));
     }
 }

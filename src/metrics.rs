@@ -30,9 +30,7 @@ use crate::{api::Application, error::ErrorKind};
 const SECONDS: &[f64] = &[0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0];
 const GIT_SECONDS: &[f64] = &[0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 10.0, 20.0];
 /// For what Skiff does in milliseconds.
-const FAST_SECONDS: &[f64] = &[
-    0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0,
-];
+const FAST_SECONDS: &[f64] = &[0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0];
 
 /// Which optional series there are.
 #[derive(Clone, Debug, Default)]
@@ -203,8 +201,7 @@ impl Metrics {
         dry_run: bool,
         duration: Duration,
     ) {
-        self.applications
-            .sync_ended(application, destination_server, phase, dry_run, duration);
+        self.applications.sync_ended(application, destination_server, phase, dry_run, duration);
     }
 
     /// Counts a request to a cluster on behalf of an Application.
@@ -219,16 +216,12 @@ impl Metrics {
 
     /// Measures one reconciliation of an Application in `namespace`.
     pub fn reconciled(&self, namespace: &str, destination_server: &str, duration: Duration) {
-        self.reconcile
-            .with_label_values(&[namespace, destination_server])
-            .observe(duration.as_secs_f64());
+        self.reconcile.with_label_values(&[namespace, destination_server]).observe(duration.as_secs_f64());
     }
 
     /// Counts a watch event.
     pub fn cluster_event(&self, server: &str, group: &str, kind: &str) {
-        self.cluster_events
-            .with_label_values(&[server, group, kind])
-            .inc();
+        self.cluster_events.with_label_values(&[server, group, kind]).inc();
     }
 
     /// Shows a cluster: its version as far as it is known, and whether it answers.
@@ -237,50 +230,36 @@ impl Metrics {
         self.cluster_info.forget(&owner);
         self.cluster_connection.forget(&owner);
         self.cluster_info.with(&owner, &[server, version, name]).set(1);
-        self.cluster_connection
-            .with(&owner, &[server, version])
-            .set(i64::from(is_connected));
+        self.cluster_connection.with(&owner, &[server, version]).set(i64::from(is_connected));
     }
 
     /// Shows how much of a cluster is watched, and for how long; `None` before the first listing.
     pub fn set_cluster_cache(&self, server: &str, kinds: usize, objects: usize, age: Option<Duration>) {
         self.cluster_kinds.with_label_values(&[server]).set(whole(kinds));
-        self.cluster_objects
-            .with_label_values(&[server])
-            .set(whole(objects));
-        self.cluster_age
-            .with_label_values(&[server])
-            .set(age.map_or(-1.0, |age| age.as_secs_f64()));
+        self.cluster_objects.with_label_values(&[server]).set(whole(objects));
+        self.cluster_age.with_label_values(&[server]).set(age.map_or(-1.0, |age| age.as_secs_f64()));
     }
 
     /// Counts and measures a request to a Git server; `repository` is the URL without user information, `request` is
     /// `ls-remote` or `fetch`.
     pub fn git_request(&self, repository: &str, request: &'static str, duration: Duration) {
         self.git_requests.with_label_values(&[repository, request]).inc();
-        self.git_duration
-            .with_label_values(&[repository, request])
-            .observe(duration.as_secs_f64());
+        self.git_duration.with_label_values(&[repository, request]).observe(duration.as_secs_f64());
     }
 
     /// Counts a fetch that failed.
     pub fn git_fetch_failed(&self, repository: &str, revision: &str) {
-        self.git_fetch_failures
-            .with_label_values(&[repository, revision])
-            .inc();
+        self.git_fetch_failures.with_label_values(&[repository, revision]).inc();
     }
 
     /// Counts a listing of references that failed.
     pub fn git_list_failed(&self, repository: &str, revision: &str) {
-        self.git_list_failures
-            .with_label_values(&[repository, revision])
-            .inc();
+        self.git_list_failures.with_label_values(&[repository, revision]).inc();
     }
 
     /// Shows how many requests wait for their turn at a repository.
     pub fn set_repository_pending(&self, repository: &str, count: usize) {
-        self.repository_pending
-            .with_label_values(&[repository])
-            .set(whole(count));
+        self.repository_pending.with_label_values(&[repository]).set(whole(count));
     }
 
     /// Counts a render that was not needed.
@@ -295,9 +274,7 @@ impl Metrics {
 
     /// Counts a request to a Kubernetes API server; code 0 means that no answer came.
     pub fn api_request(&self, verb: &'static str, code: u16) {
-        self.api_requests
-            .with_label_values(&[verb, &code.to_string()])
-            .inc();
+        self.api_requests.with_label_values(&[verb, &code.to_string()]).inc();
     }
 
     /// Measures how long a drift lasted, from its event to its end.
@@ -386,9 +363,7 @@ impl Make<'_> {
     }
 
     fn histogram(&self, name: &str, help: &str, buckets: &[f64]) -> Result<Histogram, prometheus::Error> {
-        self.register(Histogram::with_opts(
-            HistogramOpts::new(name, help).buckets(buckets.to_vec()),
-        )?)
+        self.register(Histogram::with_opts(HistogramOpts::new(name, help).buckets(buckets.to_vec()))?)
     }
 
     fn histograms(

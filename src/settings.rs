@@ -74,9 +74,7 @@ pub struct RawSecret {
 impl RawSecret {
     /// What the Secret holds: `repository`, `repo-creds`, `cluster`…
     pub fn secret_type(&self) -> &str {
-        self.labels
-            .get(names::LABEL_SECRET_TYPE)
-            .map_or("", String::as_str)
+        self.labels.get(names::LABEL_SECRET_TYPE).map_or("", String::as_str)
     }
 }
 
@@ -247,18 +245,8 @@ impl Settings {
         let mut config = Reader::new(CONFIG_MAP, &raw.config, &mut problems);
         let (last, base) = (&last_good.reconciliation, &default.reconciliation);
         let reconciliation = Reconciliation {
-            timeout: config.read(
-                "timeout.reconciliation",
-                last.timeout,
-                base.timeout,
-                values::duration,
-            ),
-            jitter: config.read(
-                "timeout.reconciliation.jitter",
-                last.jitter,
-                base.jitter,
-                values::duration,
-            ),
+            timeout: config.read("timeout.reconciliation", last.timeout, base.timeout, values::duration),
+            jitter: config.read("timeout.reconciliation.jitter", last.jitter, base.jitter, values::duration),
             hard_timeout: config.read(
                 "timeout.hard.reconciliation",
                 last.hard_timeout,
@@ -287,29 +275,18 @@ impl Settings {
             CompareOptions::parse,
         );
         let rules = customizations::read(&mut config, last_good);
-        let kustomize_enabled = config.read(
-            "kustomize.enable",
-            last_good.kustomize_enabled,
-            true,
-            values::boolean,
-        );
+        let kustomize_enabled =
+            config.read("kustomize.enable", last_good.kustomize_enabled, true, values::boolean);
         let kustomize_build_options = raw
             .config
             .get("kustomize.buildOptions")
             .map(|text| text.split_whitespace().map(str::to_owned).collect())
             .unwrap_or_default();
-        let in_cluster_enabled = config.read(
-            "cluster.inClusterEnabled",
-            last_good.in_cluster_enabled,
-            true,
-            values::boolean,
-        );
+        let in_cluster_enabled =
+            config.read("cluster.inClusterEnabled", last_good.in_cluster_enabled, true, values::boolean);
 
-        let mut parameters = Reader::new(
-            COMMAND_PARAMETERS_CONFIG_MAP,
-            &raw.command_parameters,
-            &mut problems,
-        );
+        let mut parameters =
+            Reader::new(COMMAND_PARAMETERS_CONFIG_MAP, &raw.command_parameters, &mut problems);
         let application_namespaces = parameters.read(
             "application.namespaces",
             last_good.application_namespaces.clone(),
@@ -346,11 +323,7 @@ impl Settings {
                 &raw.command_parameters,
                 "controller.metrics.application.conditions",
             ),
-            known_hosts: raw
-                .known_hosts
-                .get("ssh_known_hosts")
-                .cloned()
-                .unwrap_or_default(),
+            known_hosts: raw.known_hosts.get("ssh_known_hosts").cloned().unwrap_or_default(),
             tls_certificates: raw.tls_certificates.clone(),
             repository_secrets: raw
                 .secrets
@@ -368,42 +341,23 @@ impl Settings {
 impl ControllerSettings {
     fn read(parameters: &mut Reader<'_>, last: &Self, default: &Self) -> Self {
         let mut count = |key, last, default| parameters.read(key, last, default, values::count);
-        let status_processors = count(
-            "controller.status.processors",
-            last.status_processors,
-            default.status_processors,
-        );
-        let operation_processors = count(
-            "controller.operation.processors",
-            last.operation_processors,
-            default.operation_processors,
-        );
-        let apply_parallelism = count(
-            "controller.kubectl.parallelism.limit",
-            last.apply_parallelism,
-            default.apply_parallelism,
-        );
+        let status_processors =
+            count("controller.status.processors", last.status_processors, default.status_processors);
+        let operation_processors =
+            count("controller.operation.processors", last.operation_processors, default.operation_processors);
+        let apply_parallelism =
+            count("controller.kubectl.parallelism.limit", last.apply_parallelism, default.apply_parallelism);
         let mut seconds = |key, last, default| parameters.read(key, last, default, values::seconds);
         let initial = seconds(
             "controller.self.heal.backoff.timeout.seconds",
             last.self_heal.initial,
             default.self_heal.initial,
         );
-        let cap = seconds(
-            "controller.self.heal.backoff.cap.seconds",
-            last.self_heal.cap,
-            default.self_heal.cap,
-        );
-        let sync_timeout = seconds(
-            "controller.sync.timeout.seconds",
-            last.sync_timeout.unwrap_or_default(),
-            Duration::ZERO,
-        );
-        let wave_delay = seconds(
-            "controller.sync.wave.delay.seconds",
-            last.wave_delay,
-            default.wave_delay,
-        );
+        let cap =
+            seconds("controller.self.heal.backoff.cap.seconds", last.self_heal.cap, default.self_heal.cap);
+        let sync_timeout =
+            seconds("controller.sync.timeout.seconds", last.sync_timeout.unwrap_or_default(), Duration::ZERO);
+        let wave_delay = seconds("controller.sync.wave.delay.seconds", last.wave_delay, default.wave_delay);
         let repository_error_grace = seconds(
             "controller.repo.error.grace.period.seconds",
             last.repository_error_grace,

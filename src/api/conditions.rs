@@ -69,32 +69,21 @@ mod tests {
     fn a_new_message_has_a_new_time() {
         let before = vec![seen_at(1, COMPARISON, "path is missing")];
         let new = vec![ApplicationCondition::new(COMPARISON, "yaml is broken")];
-        assert_eq!(
-            set(&before, &[COMPARISON], new, at(9)),
-            [seen_at(9, COMPARISON, "yaml is broken")]
-        );
+        assert_eq!(set(&before, &[COMPARISON], new, at(9)), [seen_at(9, COMPARISON, "yaml is broken")]);
     }
 
     #[test]
     fn types_that_were_not_evaluated_stay() {
         let before = vec![seen_at(1, COMPARISON, "gone now"), seen_at(2, SYNC, "stays")];
-        assert_eq!(
-            set(&before, &[COMPARISON, UNKNOWN], Vec::new(), at(9)),
-            [seen_at(2, SYNC, "stays")]
-        );
+        assert_eq!(set(&before, &[COMPARISON, UNKNOWN], Vec::new(), at(9)), [seen_at(2, SYNC, "stays")]);
     }
 
     #[test]
     fn conditions_are_sorted_and_unique() {
         let new = [(UNKNOWN, "b"), (COMPARISON, "z"), (UNKNOWN, "a"), (UNKNOWN, "b")];
-        let new = new
-            .map(|(condition_type, message)| ApplicationCondition::new(condition_type, message))
-            .to_vec();
-        let expected = [
-            seen_at(9, COMPARISON, "z"),
-            seen_at(9, UNKNOWN, "a"),
-            seen_at(9, UNKNOWN, "b"),
-        ];
+        let new =
+            new.map(|(condition_type, message)| ApplicationCondition::new(condition_type, message)).to_vec();
+        let expected = [seen_at(9, COMPARISON, "z"), seen_at(9, UNKNOWN, "a"), seen_at(9, UNKNOWN, "b")];
         assert_eq!(set(&[], &[UNKNOWN, COMPARISON], new, at(9)), expected);
     }
 }

@@ -26,9 +26,7 @@ const NANOS_PER_UNIT: &[(&str, f64)] = &[
 /// # Errors
 /// When the text is not a duration, or longer than 292 years.
 pub fn parse(text: &str) -> Result<Duration, DurationError> {
-    let error = || DurationError {
-        text: text.to_owned(),
-    };
+    let error = || DurationError { text: text.to_owned() };
     let mut rest = text.strip_prefix('+').unwrap_or(text);
     if rest == "0" {
         return Ok(Duration::ZERO);
@@ -41,10 +39,7 @@ pub fn parse(text: &str) -> Result<Duration, DurationError> {
         let (number, after) = split_while(rest, |c| c.is_ascii_digit() || c == '.');
         let (unit, after) = split_while(after, |c| !c.is_ascii_digit() && c != '.');
         let number: f64 = number.parse().map_err(|_| error())?;
-        let (_, factor) = NANOS_PER_UNIT
-            .iter()
-            .find(|(name, _)| *name == unit)
-            .ok_or_else(error)?;
+        let (_, factor) = NANOS_PER_UNIT.iter().find(|(name, _)| *name == unit).ok_or_else(error)?;
         nanos += number * factor;
         rest = after;
     }

@@ -40,10 +40,6 @@ pub struct HealthStatus {
 impl HealthStatus {
     /// A health with a reason, which may be empty.
     pub fn new(status: HealthStatusCode, message: impl Into<String>) -> Self {
-        Self {
-            status,
-            message: message.into(),
-            last_transition_time: None,
-        }
+        Self { status, message: message.into(), last_transition_time: None }
     }
 }

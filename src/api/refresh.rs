@@ -24,18 +24,12 @@ impl Refresh {
 /// The refresh that somebody asked for. Any value but `hard` means a normal one.
 pub fn requested(application: &Application) -> Option<Refresh> {
     let value = application.annotation(names::ANNOTATION_REFRESH)?;
-    Some(if value == Refresh::Hard.as_str() {
-        Refresh::Hard
-    } else {
-        Refresh::Normal
-    })
+    Some(if value == Refresh::Hard.as_str() { Refresh::Hard } else { Refresh::Normal })
 }
 
 /// Whether all work on the Application is suspended by annotation.
 pub fn is_skipped(application: &Application) -> bool {
-    let value = application
-        .annotation(names::ANNOTATION_SKIP_RECONCILE)
-        .unwrap_or_default();
+    let value = application.annotation(names::ANNOTATION_SKIP_RECONCILE).unwrap_or_default();
     matches!(value, "1" | "t" | "T" | "true" | "TRUE" | "True")
 }
 
@@ -51,14 +45,8 @@ mod tests {
 
     #[test]
     fn any_value_but_hard_is_a_normal_refresh() {
-        assert_eq!(
-            requested(&annotated(names::ANNOTATION_REFRESH, "hard")),
-            Some(Refresh::Hard)
-        );
-        assert_eq!(
-            requested(&annotated(names::ANNOTATION_REFRESH, "please")),
-            Some(Refresh::Normal)
-        );
+        assert_eq!(requested(&annotated(names::ANNOTATION_REFRESH, "hard")), Some(Refresh::Hard));
+        assert_eq!(requested(&annotated(names::ANNOTATION_REFRESH, "please")), Some(Refresh::Normal));
         assert_eq!(requested(&Application::default()), None);
     }
 

@@ -159,11 +159,7 @@ impl Application {
 
     /// Whether a finalizer is set.
     pub fn has_finalizer(&self, finalizer: &str) -> bool {
-        self.metadata
-            .finalizers
-            .iter()
-            .flatten()
-            .any(|name| name == finalizer)
+        self.metadata.finalizers.iter().flatten().any(|name| name == finalizer)
     }
 
     /// `<namespace>/<name>`, as people and RBAC name it.

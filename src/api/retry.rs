@@ -57,25 +57,15 @@ impl RetryStrategy {
     pub fn delay(&self, retry_count: i64) -> Result<Duration, DurationError> {
         let backoff = self.backoff.clone().unwrap_or_default();
         let read = |text: &str, default| {
-            if text.is_empty() {
-                Ok(default)
-            } else {
-                duration::parse_or_seconds(text)
-            }
+            if text.is_empty() { Ok(default) } else { duration::parse_or_seconds(text) }
         };
         let first = read(&backoff.duration, DEFAULT_DURATION)?;
         let longest = read(&backoff.max_duration, DEFAULT_MAX_DURATION)?;
-        let longest = if longest.is_zero() {
-            Duration::from_secs(u64::from(u32::MAX))
-        } else {
-            longest
-        };
+        let longest = if longest.is_zero() { Duration::from_secs(u64::from(u32::MAX)) } else { longest };
         let factor = backoff.factor.unwrap_or(DEFAULT_FACTOR).max(0) as f64;
         let exponent = i32::try_from(retry_count.max(0)).unwrap_or(i32::MAX);
         let seconds = first.as_secs_f64() * factor.powi(exponent);
-        Ok(Duration::try_from_secs_f64(seconds)
-            .unwrap_or(longest)
-            .min(longest))
+        Ok(Duration::try_from_secs_f64(seconds).unwrap_or(longest).min(longest))
     }
 }
 
@@ -85,28 +75,15 @@ mod tests {
 
     #[test]
     fn the_delay_doubles_from_five_seconds_up_to_three_minutes() {
-        let retry = RetryStrategy {
-            limit: 5,
-            ..RetryStrategy::default()
-        };
-        let seconds: Vec<u64> = (0..8)
-            .map(|count| retry.delay(count).unwrap().as_secs())
-            .collect();
+        let retry = RetryStrategy { limit: 5, ..RetryStrategy::default() };
+        let seconds: Vec<u64> = (0..8).map(|count| retry.delay(count).unwrap().as_secs()).collect();
         assert_eq!(seconds, [5, 10, 20, 40, 80, 160, 180, 180]);
     }
 
     #[test]
     fn a_written_backoff_wins() {
-        let backoff = Backoff {
-            duration: "1m".to_owned(),
-            factor: Some(3),
-            max_duration: "0".to_owned(),
-        };
-        let retry = RetryStrategy {
-            backoff: Some(backoff),
-            limit: -1,
-            refresh: false,
-        };
+        let backoff = Backoff { duration: "1m".to_owned(), factor: Some(3), max_duration: "0".to_owned() };
+        let retry = RetryStrategy { backoff: Some(backoff), limit: -1, refresh: false };
         assert_eq!(retry.delay(2).unwrap(), Duration::from_secs(540));
         assert!(retry.permits(1_000_000));
         assert!(retry.delay(i64::MAX).is_ok(), "the delay never overflows");
@@ -115,23 +92,14 @@ mod tests {
     #[test]
     fn no_limit_means_no_retry() {
         assert!(!RetryStrategy::default().permits(0));
-        let retry = RetryStrategy {
-            limit: 2,
-            ..RetryStrategy::default()
-        };
+        let retry = RetryStrategy { limit: 2, ..RetryStrategy::default() };
         assert!(retry.permits(1) && !retry.permits(2));
     }
 
     #[test]
     fn an_unreadable_duration_is_named() {
-        let backoff = Backoff {
-            duration: "soon".to_owned(),
-            ..Backoff::default()
-        };
-        let retry = RetryStrategy {
-            backoff: Some(backoff),
-            ..RetryStrategy::default()
-        };
+        let backoff = Backoff { duration: "soon".to_owned(), ..Backoff::default() };
+        let retry = RetryStrategy { backoff: Some(backoff), ..RetryStrategy::default() };
         assert!(retry.delay(0).unwrap_err().to_string().contains("'soon'"));
     }
 }

@@ -80,12 +80,7 @@ impl SyncOptions {
 
     /// Reads an object's annotation.
     pub fn of_object(object: &Object) -> Self {
-        Self::collect(
-            object
-                .annotation(names::ANNOTATION_SYNC_OPTIONS)
-                .unwrap_or_default()
-                .split(','),
-        )
+        Self::collect(object.annotation(names::ANNOTATION_SYNC_OPTIONS).unwrap_or_default().split(','))
     }
 
     fn collect<'a>(tokens: impl Iterator<Item = &'a str>) -> Self {
@@ -110,10 +105,7 @@ impl SyncOptions {
 
     /// The tokens that have no meaning.
     pub fn unknown(&self) -> impl Iterator<Item = &str> {
-        self.tokens
-            .iter()
-            .map(String::as_str)
-            .filter(|token| !KNOWN.contains(token))
+        self.tokens.iter().map(String::as_str).filter(|token| !KNOWN.contains(token))
     }
 
     /// `CreateNamespace=true`.
@@ -168,46 +160,32 @@ impl SyncOptions {
 
     /// How dependents go when an object is pruned; in the foreground by default.
     pub fn prune_propagation_policy(&self) -> PropagationPolicy {
-        let written = self
-            .tokens
-            .iter()
-            .find_map(|token| token.strip_prefix("PrunePropagationPolicy=")?.parse().ok());
+        let written =
+            self.tokens.iter().find_map(|token| token.strip_prefix("PrunePropagationPolicy=")?.parse().ok());
         written.unwrap_or_default()
     }
 
     /// Whether an object may be pruned; its own word wins over the Application's.
     pub fn prune(application: &Self, object: &Self) -> Deletion {
-        object
-            .deletion("Prune")
-            .or_else(|| application.deletion("Prune"))
-            .unwrap_or_default()
+        object.deletion("Prune").or_else(|| application.deletion("Prune")).unwrap_or_default()
     }
 
     /// Whether an object goes when its Application is deleted; its own word wins over the Application's.
     pub fn delete(application: &Self, object: &Self) -> Deletion {
-        object
-            .deletion("Delete")
-            .or_else(|| application.deletion("Delete"))
-            .unwrap_or_default()
+        object.deletion("Delete").or_else(|| application.deletion("Delete")).unwrap_or_default()
     }
 
     fn deletion(&self, option: &str) -> Option<Deletion> {
-        self.tokens
-            .iter()
-            .find_map(|token| match token.strip_prefix(option)?.strip_prefix('=')? {
-                "true" => Some(Deletion::Allowed),
-                "false" => Some(Deletion::Forbidden),
-                "confirm" => Some(Deletion::Confirm),
-                _ => None,
-            })
+        self.tokens.iter().find_map(|token| match token.strip_prefix(option)?.strip_prefix('=')? {
+            "true" => Some(Deletion::Allowed),
+            "false" => Some(Deletion::Forbidden),
+            "confirm" => Some(Deletion::Confirm),
+            _ => None,
+        })
     }
 
     fn switch(&self, on: &str, off: &str) -> Option<bool> {
-        if self.has(off) {
-            Some(false)
-        } else {
-            self.has(on).then_some(true)
-        }
+        if self.has(off) { Some(false) } else { self.has(on).then_some(true) }
     }
 }
 
@@ -243,39 +221,21 @@ mod tests {
     #[test]
     fn an_objects_word_on_pruning_wins_over_the_applications() {
         let application = SyncOptions::new(&["Prune=false".to_owned()]);
-        assert_eq!(
-            SyncOptions::prune(&application, &options("")),
-            Deletion::Forbidden
-        );
-        assert_eq!(
-            SyncOptions::prune(&application, &options("Prune=true")),
-            Deletion::Allowed
-        );
-        assert_eq!(
-            SyncOptions::prune(&SyncOptions::default(), &options("Prune=confirm")),
-            Deletion::Confirm
-        );
-        assert_eq!(
-            SyncOptions::prune(&SyncOptions::default(), &options("Delete=false")),
-            Deletion::Allowed
-        );
+        assert_eq!(SyncOptions::prune(&application, &options("")), Deletion::Forbidden);
+        assert_eq!(SyncOptions::prune(&application, &options("Prune=true")), Deletion::Allowed);
+        assert_eq!(SyncOptions::prune(&SyncOptions::default(), &options("Prune=confirm")), Deletion::Confirm);
+        assert_eq!(SyncOptions::prune(&SyncOptions::default(), &options("Delete=false")), Deletion::Allowed);
     }
 
     #[test]
     fn a_mistyped_option_is_unknown() {
         let mistyped = options("CreateNamespaces=true,Prune=maybe,PruneLast=true");
-        assert_eq!(
-            mistyped.unknown().collect::<Vec<_>>(),
-            ["CreateNamespaces=true", "Prune=maybe"]
-        );
+        assert_eq!(mistyped.unknown().collect::<Vec<_>>(), ["CreateNamespaces=true", "Prune=maybe"]);
     }
 
     #[test]
     fn dependents_go_first_unless_the_policy_says_otherwise() {
-        assert_eq!(
-            options("").prune_propagation_policy(),
-            PropagationPolicy::Foreground
-        );
+        assert_eq!(options("").prune_propagation_policy(), PropagationPolicy::Foreground);
         assert_eq!(
             options("PrunePropagationPolicy=orphan").prune_propagation_policy(),
             PropagationPolicy::Orphan

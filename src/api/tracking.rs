@@ -60,10 +60,7 @@ impl TrackingId {
         if object.namespace.is_empty() {
             destination_namespace.clone_into(&mut object.namespace);
         }
-        Self {
-            instance: instance.into(),
-            object,
-        }
+        Self { instance: instance.into(), object }
     }
 
     /// Reads an id; `None` when the text is not one, which means untracked.
@@ -72,10 +69,7 @@ impl TrackingId {
         let (instance, group_kind, namespaced_name) = (parts.next()?, parts.next()?, parts.next()?);
         let (group, kind) = split_in_two(group_kind)?;
         let (namespace, name) = split_in_two(namespaced_name)?;
-        Some(Self {
-            instance: instance.to_owned(),
-            object: ObjectKey::new(group, kind, namespace, name),
-        })
+        Some(Self { instance: instance.to_owned(), object: ObjectKey::new(group, kind, namespace, name) })
     }
 
     /// Whether the id names this object: the same group, kind and name, and the same namespace unless the object has
@@ -93,12 +87,7 @@ impl TrackingId {
 
 impl fmt::Display for TrackingId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let ObjectKey {
-            group,
-            kind,
-            namespace,
-            name,
-        } = &self.object;
+        let ObjectKey { group, kind, namespace, name } = &self.object;
         write!(f, "{}:{group}/{kind}:{namespace}/{name}", self.instance)
     }
 }
@@ -106,8 +95,7 @@ impl fmt::Display for TrackingId {
 /// An instance name as a label's value: cut to 63 characters, without trailing punctuation.
 pub fn label_value(instance: &str) -> String {
     let cut: String = instance.chars().take(LABEL_LENGTH).collect();
-    cut.trim_end_matches(|c: char| !c.is_ascii_alphanumeric())
-        .to_owned()
+    cut.trim_end_matches(|c: char| !c.is_ascii_alphanumeric()).to_owned()
 }
 
 fn split_in_two(text: &str) -> Option<(&str, &str)> {
@@ -142,14 +130,9 @@ mod tests {
 
     #[test]
     fn anything_else_is_untracked() {
-        for text in [
-            "",
-            "orders",
-            "a:b:c",
-            "a:apps/Deployment",
-            "a:apps/Deployment/x:ns/n",
-            "a:apps/D:ns/n/m",
-        ] {
+        for text in
+            ["", "orders", "a:b:c", "a:apps/Deployment", "a:apps/Deployment/x:ns/n", "a:apps/D:ns/n/m"]
+        {
             assert_eq!(TrackingId::parse(text), None, "{text}");
         }
     }
@@ -172,10 +155,7 @@ mod tests {
         assert_eq!(instance_name("orders", "argocd", "argocd"), "orders");
         assert_eq!(instance_name("orders", "", "argocd"), "orders");
         assert_eq!(instance_name("orders", "team-a", "argocd"), "team-a_orders");
-        assert_eq!(
-            split_instance_name("team-a_orders", "argocd"),
-            ("orders", "team-a")
-        );
+        assert_eq!(split_instance_name("team-a_orders", "argocd"), ("orders", "team-a"));
         assert_eq!(split_instance_name("orders", "argocd"), ("orders", "argocd"));
     }
 

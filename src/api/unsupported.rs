@@ -41,9 +41,7 @@ const SPEC: &[Row<ApplicationSpec>] = &[
         path: "syncPolicy.managedNamespaceMetadata",
         why: "labels and annotations of the created namespace are not supported yet: they are not set",
         is_set: |spec| {
-            spec.sync_policy
-                .as_ref()
-                .is_some_and(|policy| policy.managed_namespace_metadata.is_some())
+            spec.sync_policy.as_ref().is_some_and(|policy| policy.managed_namespace_metadata.is_some())
         },
     },
 ];
@@ -54,11 +52,7 @@ const SOURCE: &[Row<ApplicationSource>] = &[
         why: "Helm charts are not supported yet",
         is_set: |source| !source.chart.is_empty(),
     },
-    Row {
-        path: "helm",
-        why: "Helm charts are not supported yet",
-        is_set: |source| source.helm.is_some(),
-    },
+    Row { path: "helm", why: "Helm charts are not supported yet", is_set: |source| source.helm.is_some() },
     Row {
         path: "plugin",
         why: "config management plugins are not supported: Skiff runs no other program",
@@ -67,83 +61,43 @@ const SOURCE: &[Row<ApplicationSource>] = &[
     Row {
         path: "directory.jsonnet",
         why: "Jsonnet is not supported yet: its options have no effect",
-        is_set: |source| {
-            source
-                .directory
-                .as_ref()
-                .is_some_and(|directory| !omit::zero(&directory.jsonnet))
-        },
+        is_set: |source| source.directory.as_ref().is_some_and(|directory| !omit::zero(&directory.jsonnet)),
     },
     Row {
         path: "kustomize.version",
         why: "Skiff has one Kustomize engine of its own: the version has no effect",
-        is_set: |source| {
-            source
-                .kustomize
-                .as_ref()
-                .is_some_and(|kustomize| !kustomize.version.is_empty())
-        },
+        is_set: |source| source.kustomize.as_ref().is_some_and(|kustomize| !kustomize.version.is_empty()),
     },
     Row {
         path: "kustomize.kubeVersion",
         why: "Helm charts inside of a Kustomize tree are not supported yet: the version has no effect",
         is_set: |source| {
-            source
-                .kustomize
-                .as_ref()
-                .is_some_and(|kustomize| !kustomize.kube_version.is_empty())
+            source.kustomize.as_ref().is_some_and(|kustomize| !kustomize.kube_version.is_empty())
         },
     },
     Row {
         path: "kustomize.apiVersions",
         why: "Helm charts inside of a Kustomize tree are not supported yet: the versions have no effect",
         is_set: |source| {
-            source
-                .kustomize
-                .as_ref()
-                .is_some_and(|kustomize| !kustomize.api_versions.is_empty())
+            source.kustomize.as_ref().is_some_and(|kustomize| !kustomize.api_versions.is_empty())
         },
     },
 ];
 
 const SYNC_OPTIONS: &[(&str, &str)] = &[
-    (
-        "ApplyOutOfSyncOnly=true",
-        "is not supported yet: every object is applied",
-    ),
+    ("ApplyOutOfSyncOnly=true", "is not supported yet: every object is applied"),
     (
         "ClientSideApplyMigration=false",
         "is not supported yet: the fields of a client-side apply are taken over",
     ),
-    (
-        "Delete=confirm",
-        "is not supported yet: deletion does not wait for a confirmation",
-    ),
-    (
-        "FailOnSharedResource=true",
-        "is not supported yet: a shared object gives a warning",
-    ),
-    (
-        "Force=true",
-        "has a meaning for single objects only, and is not supported yet",
-    ),
+    ("Delete=confirm", "is not supported yet: deletion does not wait for a confirmation"),
+    ("FailOnSharedResource=true", "is not supported yet: a shared object gives a warning"),
+    ("Force=true", "has a meaning for single objects only, and is not supported yet"),
     ("Prune=confirm", "is not supported yet: the object is not pruned"),
-    (
-        "PruneLast=true",
-        "is not supported yet: objects are pruned with the rest",
-    ),
-    (
-        "Replace=true",
-        "is not supported yet: objects are applied on the server side",
-    ),
-    (
-        "RespectIgnoreDifferences=true",
-        "is not supported yet: ignored fields are applied as declared",
-    ),
-    (
-        "ServerSideApply=false",
-        "is not supported: objects are always applied on the server side",
-    ),
+    ("PruneLast=true", "is not supported yet: objects are pruned with the rest"),
+    ("Replace=true", "is not supported yet: objects are applied on the server side"),
+    ("RespectIgnoreDifferences=true", "is not supported yet: ignored fields are applied as declared"),
+    ("ServerSideApply=false", "is not supported: objects are always applied on the server side"),
     ("SkipDryRunOnMissingResource=true", "is not supported yet"),
     ("Validate=false", "is not supported yet: fields are checked"),
 ];
@@ -152,41 +106,21 @@ const SYNC_OPTIONS: &[(&str, &str)] = &[
 pub fn unsupported_fields(spec: &ApplicationSpec) -> Vec<UnsupportedField> {
     let mut found = Vec::new();
     for row in SPEC.iter().filter(|row| (row.is_set)(spec)) {
-        found.push(UnsupportedField {
-            path: format!("spec.{}", row.path),
-            why: row.why,
-        });
+        found.push(UnsupportedField { path: format!("spec.{}", row.path), why: row.why });
     }
-    let single = spec
-        .source
-        .iter()
-        .map(|source| ("spec.source".to_owned(), source));
-    let several = spec
-        .sources
-        .iter()
-        .enumerate()
-        .map(|(index, source)| (format!("spec.sources[{index}]"), source));
+    let single = spec.source.iter().map(|source| ("spec.source".to_owned(), source));
+    let several =
+        spec.sources.iter().enumerate().map(|(index, source)| (format!("spec.sources[{index}]"), source));
     for (path, source) in single.chain(several) {
         for row in SOURCE.iter().filter(|row| (row.is_set)(source)) {
-            found.push(UnsupportedField {
-                path: format!("{path}.{}", row.path),
-                why: row.why,
-            });
+            found.push(UnsupportedField { path: format!("{path}.{}", row.path), why: row.why });
         }
     }
     let options = SyncOptions::new(spec.sync_options());
-    let known = SYNC_OPTIONS
-        .iter()
-        .filter(|(token, _)| options.has(token))
-        .copied();
-    let unknown = options
-        .unknown()
-        .map(|token| (token, "is not a sync option: check its spelling"));
+    let known = SYNC_OPTIONS.iter().filter(|(token, _)| options.has(token)).copied();
+    let unknown = options.unknown().map(|token| (token, "is not a sync option: check its spelling"));
     for (token, why) in known.chain(unknown) {
-        found.push(UnsupportedField {
-            path: format!("spec.syncPolicy.syncOptions[{token}]"),
-            why,
-        });
+        found.push(UnsupportedField { path: format!("spec.syncPolicy.syncOptions[{token}]"), why });
     }
     found
 }
@@ -200,10 +134,7 @@ mod tests {
 
     fn unsupported(spec: &serde_json::Value) -> Vec<String> {
         let application = Application::from_value(json!({ "spec": spec })).unwrap();
-        unsupported_fields(&application.spec)
-            .into_iter()
-            .map(|field| field.path)
-            .collect()
+        unsupported_fields(&application.spec).into_iter().map(|field| field.path).collect()
     }
 
     #[test]

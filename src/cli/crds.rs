@@ -72,10 +72,7 @@ fn print(output: &mut dyn Write) -> io::Result<()> {
 }
 
 fn at(path: &Path, result: io::Result<()>) -> Result<(), CrdsError> {
-    result.map_err(|source| CrdsError::Write {
-        path: path.display().to_string(),
-        source,
-    })
+    result.map_err(|source| CrdsError::Write { path: path.display().to_string(), source })
 }
 
 #[cfg(test)]
@@ -86,18 +83,9 @@ mod tests {
     fn a_directory_gets_one_file_per_definition() {
         let directory = tempfile::tempdir().unwrap();
         let output = directory.path().join("deploy/crds");
-        run(
-            &CrdsOptions {
-                output: Some(output.clone()),
-            },
-            &mut Vec::new(),
-        )
-        .unwrap();
+        run(&CrdsOptions { output: Some(output.clone()) }, &mut Vec::new()).unwrap();
         for definition in definitions() {
-            assert_eq!(
-                fs::read_to_string(output.join(definition.file_name)).unwrap(),
-                definition.to_yaml()
-            );
+            assert_eq!(fs::read_to_string(output.join(definition.file_name)).unwrap(), definition.to_yaml());
         }
     }
 

@@ -100,10 +100,7 @@ pub struct Cell {
 impl Cell {
     /// A name of an enumeration in its colour.
     pub fn of<T: Into<Tone> + ToString + Copy>(value: T) -> Self {
-        Self {
-            text: value.to_string(),
-            tone: value.into(),
-        }
+        Self { text: value.to_string(), tone: value.into() }
     }
 
     /// The same cell with more text after it.
@@ -121,10 +118,7 @@ impl Cell {
 impl<T: Into<String>> From<T> for Cell {
     fn from(text: T) -> Self {
         // A line break would tear the table apart.
-        Self {
-            text: text.into().replace(['\n', '\r', '\t'], " "),
-            tone: Tone::Plain,
-        }
+        Self { text: text.into().replace(['\n', '\r', '\t'], " "), tone: Tone::Plain }
     }
 }
 
@@ -170,9 +164,7 @@ impl Console<'_> {
             }));
         }
         for column in table.column_iter_mut() {
-            column
-                .set_padding((0, 2))
-                .set_constraint(ColumnConstraint::ContentWidth);
+            column.set_padding((0, 2)).set_constraint(ColumnConstraint::ContentWidth);
         }
         for line in table.lines() {
             writeln!(self.out, "{}", line.trim_end())?;
@@ -248,13 +240,7 @@ mod tests {
 
     fn written(colours: bool, write: impl FnOnce(&mut Console<'_>) -> io::Result<()>) -> (String, String) {
         let (mut out, mut err) = (Vec::new(), Vec::new());
-        write(&mut Console {
-            out: &mut out,
-            err: &mut err,
-            input: None,
-            colours,
-        })
-        .unwrap();
+        write(&mut Console { out: &mut out, err: &mut err, input: None, colours }).unwrap();
         (String::from_utf8(out).unwrap(), String::from_utf8(err).unwrap())
     }
 
@@ -262,39 +248,21 @@ mod tests {
     fn columns_are_aligned_and_lines_have_no_blanks_at_their_end() {
         let rows = vec![
             vec!["a".into(), Cell::of(SyncStatusCode::OutOfSync), "".into()],
-            vec![
-                "longer".into(),
-                Cell::of_optional::<SyncStatusCode>(None),
-                "two\nlines".into(),
-            ],
+            vec!["longer".into(), Cell::of_optional::<SyncStatusCode>(None), "two\nlines".into()],
         ];
-        let (out, _) = written(false, |console| {
-            console.table(&["NAME", "STATUS", "MESSAGE"], rows)
-        });
-        assert_eq!(
-            out,
-            "NAME    STATUS     MESSAGE\na       OutOfSync\nlonger             two lines\n"
-        );
+        let (out, _) = written(false, |console| console.table(&["NAME", "STATUS", "MESSAGE"], rows));
+        assert_eq!(out, "NAME    STATUS     MESSAGE\na       OutOfSync\nlonger             two lines\n");
     }
 
     #[test]
     fn colours_are_used_only_when_wanted() {
         let rows = || vec![vec![Cell::of(HealthStatusCode::Degraded)]];
+        assert!(!written(false, |console| console.table(&["HEALTH"], rows())).0.contains('\u{1b}'));
+        assert!(written(true, |console| console.table(&["HEALTH"], rows())).0.contains('\u{1b}'));
         assert!(
-            !written(false, |console| console.table(&["HEALTH"], rows()))
+            !written(false, |console| console.field("Health", Cell::of(HealthStatusCode::Healthy)))
                 .0
                 .contains('\u{1b}')
-        );
-        assert!(
-            written(true, |console| console.table(&["HEALTH"], rows()))
-                .0
-                .contains('\u{1b}')
-        );
-        assert!(
-            !written(false, |console| console
-                .field("Health", Cell::of(HealthStatusCode::Healthy)))
-            .0
-            .contains('\u{1b}')
         );
         assert!(!colours_wanted(false));
     }
@@ -302,12 +270,7 @@ mod tests {
     #[test]
     fn a_problem_has_its_hint_on_a_line_of_its_own() {
         let error = io::Error::other("nobody answers");
-        let (out, err) = written(false, |console| {
-            console.problem(&error, Some("start the cluster"))
-        });
-        assert_eq!(
-            (out.as_str(), err.as_str()),
-            ("", "error: nobody answers\nhint: start the cluster\n")
-        );
+        let (out, err) = written(false, |console| console.problem(&error, Some("start the cluster")));
+        assert_eq!((out.as_str(), err.as_str()), ("", "error: nobody answers\nhint: start the cluster\n"));
     }
 }

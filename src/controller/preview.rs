@@ -101,7 +101,6 @@ impl Agent {
         &self,
         application: Application,
         revision: Option<&str>,
-        hard: bool,
     ) -> Result<Preview, PreviewError> {
         let stop = CancellationToken::new();
         let _end = stop.clone().drop_guard();
@@ -111,14 +110,17 @@ impl Agent {
         let mut preview = Preview::default();
         Box::pin(read_settings(self, &context, &application, &mut preview.notes)).await?;
         let key = ApplicationKey::new(application.namespace(), application.name());
-        let level = if hard { Level::Hard } else { Level::Forced };
-        let mut look = Look::new(&context, &key, Arc::new(application), String::new(), level);
+        let mut look = Look::new(&context, &key, Arc::new(application), String::new(), Level::Forced);
         Box::pin(look_at(&mut look, revision, &mut preview)).await?;
         Ok(preview)
     }
 }
 
-async fn look_at(look: &mut Look<'_>, revision: Option<&str>, preview: &mut Preview) -> Result<(), PreviewError> {
+async fn look_at(
+    look: &mut Look<'_>,
+    revision: Option<&str>,
+    preview: &mut Preview,
+) -> Result<(), PreviewError> {
     let source = look.application.spec.effective_sources().into_iter().next().unwrap_or_default();
     let revision = revision.unwrap_or(&source.target_revision).to_owned();
     let mut memory = Memory::default();
@@ -138,7 +140,8 @@ async fn look_at(look: &mut Look<'_>, revision: Option<&str>, preview: &mut Prev
     let options = TextDiffOptions { context: CONTEXT_LINES, rules: &rules };
     let cluster = &look.context.cluster;
     for candidate in &observation.comparison.candidates {
-        let Some(key) = candidate.declared().filter(|object| sync::is_resource(object)).map(|object| object.key())
+        let Some(key) =
+            candidate.declared().filter(|object| sync::is_resource(object)).map(|object| object.key())
         else {
             continue;
         };
@@ -177,7 +180,9 @@ async fn predicted(
         Ok(permitted) => look.context.cluster.dry_run(&permitted).await.map_err(|error| error.to_string()),
         Err(refusal) => Err(refusal.to_string()),
     };
-    dry_run.map_err(|problem| notes.push(format!("{}: compared without a dry run: {problem}", desired.key()))).ok()
+    dry_run
+        .map_err(|problem| notes.push(format!("{}: compared without a dry run: {problem}", desired.key())))
+        .ok()
 }
 
 /// Reads the settings and the Application's project. What may not be read counts as not set, and is noted.

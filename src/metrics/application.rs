@@ -69,11 +69,8 @@ impl ApplicationMetrics {
         let labels = if options.application_labels.is_empty() {
             None
         } else {
-            let names: Vec<String> = options
-                .application_labels
-                .iter()
-                .map(|label| label_name(label))
-                .collect();
+            let names: Vec<String> =
+                options.application_labels.iter().map(|label| label_name(label)).collect();
             let mut all = vec!["namespace", "name", "project"];
             all.extend(names.iter().map(String::as_str));
             let metric = make.gauges("argocd_app_labels", "An Application's labels.", &all)?;
@@ -90,10 +87,7 @@ impl ApplicationMetrics {
             Some((options.application_conditions.clone(), Series::new(metric)))
         };
         let seconds = CounterVec::new(
-            Opts::new(
-                "argocd_app_sync_duration_seconds_total",
-                "Seconds that an Application's syncs took.",
-            ),
+            Opts::new("argocd_app_sync_duration_seconds_total", "Seconds that an Application's syncs took."),
             &["namespace", "name", "project", "dest_server"],
         )?;
         Ok(Self {
@@ -146,11 +140,7 @@ impl ApplicationMetrics {
 
     pub fn set(&self, application: &Application, repository: &str, destination_server: &str) {
         let labels = ApplicationLabels::of(application);
-        let ApplicationLabels {
-            namespace,
-            name,
-            project,
-        } = labels;
+        let ApplicationLabels { namespace, name, project } = labels;
         let key = labels.key();
         let operation = match (&application.operation, application.is_terminating()) {
             (_, true) => "delete",
@@ -176,9 +166,7 @@ impl ApplicationMetrics {
             let mut values = vec![namespace, name, project];
             let written = application.metadata.labels.as_ref();
             values.extend(
-                chosen
-                    .iter()
-                    .map(|label| written.and_then(|all| all.get(label)).map_or("", String::as_str)),
+                chosen.iter().map(|label| written.and_then(|all| all.get(label)).map_or("", String::as_str)),
             );
             series.with(&key, &values).set(1);
         }
@@ -186,14 +174,10 @@ impl ApplicationMetrics {
             series.forget(&key);
             for condition_type in chosen {
                 let conditions = &application.status.conditions;
-                let count = conditions
-                    .iter()
-                    .filter(|condition| condition.condition_type == *condition_type)
-                    .count();
+                let count =
+                    conditions.iter().filter(|condition| condition.condition_type == *condition_type).count();
                 if count > 0 {
-                    series
-                        .with(&key, &[namespace, name, project, condition_type])
-                        .set(whole(count));
+                    series.with(&key, &[namespace, name, project, condition_type]).set(whole(count));
                 }
             }
         }
@@ -220,24 +204,11 @@ impl ApplicationMetrics {
         duration: Duration,
     ) {
         let key = application.key();
-        let ApplicationLabels {
-            namespace,
-            name,
-            project,
-        } = application;
-        let values = [
-            namespace,
-            name,
-            project,
-            destination_server,
-            phase.as_str(),
-            boolean(dry_run),
-        ];
+        let ApplicationLabels { namespace, name, project } = application;
+        let values = [namespace, name, project, destination_server, phase.as_str(), boolean(dry_run)];
         self.syncs.with(&key, &values).inc();
         let values = [namespace, name, project, destination_server];
-        self.sync_duration
-            .with(&key, &values)
-            .inc_by(duration.as_secs_f64());
+        self.sync_duration.with(&key, &values).inc_by(duration.as_secs_f64());
     }
 
     pub fn request(&self, application: ApplicationLabels<'_>, request: &KubernetesRequest<'_>) {
@@ -267,8 +238,6 @@ fn boolean(value: bool) -> &'static str {
 
 /// `label_` and the label's key, with `_` for what a metric's label may not have.
 fn label_name(label: &str) -> String {
-    let name = label
-        .chars()
-        .map(|c| if c.is_ascii_alphanumeric() { c } else { '_' });
+    let name = label.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' });
     "label_".chars().chain(name).collect()
 }

@@ -27,21 +27,14 @@ impl ProcessMetrics {
             resident: make.float_gauge("process_resident_memory_bytes", "Resident memory size in bytes.")?,
             virtual_size: make
                 .float_gauge("process_virtual_memory_bytes", "Virtual memory size in bytes.")?,
-            cpu: make.float_gauge(
-                "process_cpu_seconds_total",
-                "User and system CPU time in seconds.",
-            )?,
+            cpu: make.float_gauge("process_cpu_seconds_total", "User and system CPU time in seconds.")?,
             threads: make.float_gauge("process_threads", "Threads of the process.")?,
             open_files: make.float_gauge("process_open_fds", "Open file descriptors.")?,
             max_files: make.float_gauge("process_max_fds", "The most file descriptors that may be open.")?,
-            start: make.float_gauge(
-                "process_start_time_seconds",
-                "When the process began, in Unix seconds.",
-            )?,
+            start: make
+                .float_gauge("process_start_time_seconds", "When the process began, in Unix seconds.")?,
         };
-        let now = SystemTime::now()
-            .duration_since(SystemTime::UNIX_EPOCH)
-            .unwrap_or_default();
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         metrics.start.set(now.as_secs_f64());
         Ok(metrics)
     }
@@ -57,10 +50,7 @@ impl ProcessMetrics {
         // One of them is the listing itself.
         set(
             &self.open_files,
-            files
-                .ok()
-                .and_then(|count| u32::try_from(count).ok())
-                .map(|count| f64::from(count) - 1.0),
+            files.ok().and_then(|count| u32::try_from(count).ok()).map(|count| f64::from(count) - 1.0),
         );
         let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
         set(&self.cpu, cpu_seconds(&stat));
@@ -74,12 +64,7 @@ fn set(gauge: &Gauge, value: Option<f64>) {
 }
 
 fn number(text: &str, field: &str) -> Option<f64> {
-    text.lines()
-        .find_map(|line| line.strip_prefix(field))?
-        .split_whitespace()
-        .next()?
-        .parse()
-        .ok()
+    text.lines().find_map(|line| line.strip_prefix(field))?.split_whitespace().next()?.parse().ok()
 }
 
 fn kibibytes(text: &str, field: &str) -> Option<f64> {
@@ -102,15 +87,9 @@ mod tests {
     fn fields_are_found_whatever_the_processs_name() {
         let stat = "7 (a) b) S 1 7 7 0 -1 4194560 1 0 0 0 150 50 0 0 20 0 4 0 100 1000 10";
         assert_eq!(cpu_seconds(stat), Some(2.0));
+        assert_eq!(kibibytes("VmSize:\t 20 kB\nVmRSS:\t  10 kB\n", "VmRSS:"), Some(10240.0));
         assert_eq!(
-            kibibytes("VmSize:\t 20 kB\nVmRSS:\t  10 kB\n", "VmRSS:"),
-            Some(10240.0)
-        );
-        assert_eq!(
-            number(
-                "Max open files            1024     4096     files",
-                "Max open files"
-            ),
+            number("Max open files            1024     4096     files", "Max open files"),
             Some(1024.0)
         );
         assert_eq!(cpu_seconds(""), None);

@@ -109,18 +109,12 @@ impl QueueMetrics {
     }
 
     pub fn begin(metrics: &Arc<Self>, queue: Queue, waited: Duration) -> Work {
-        metrics
-            .wait
-            .with_label_values(&[queue.label()])
-            .observe(waited.as_secs_f64());
+        metrics.wait.with_label_values(&[queue.label()]).observe(waited.as_secs_f64());
         let mut running = metrics.lock();
         let id = running.next;
         running.next += 1;
         running.since.insert(id, (queue, Instant::now()));
-        Work {
-            metrics: Arc::clone(metrics),
-            id,
-        }
+        Work { metrics: Arc::clone(metrics), id }
     }
 
     /// Brings the metrics of work in progress up to date.
@@ -129,12 +123,8 @@ impl QueueMetrics {
         for queue in Queue::ALL {
             let of_queue = running.since.values().filter(|(of, _)| *of == queue);
             let seconds: Vec<f64> = of_queue.map(|(_, since)| since.elapsed().as_secs_f64()).collect();
-            self.unfinished
-                .with_label_values(&[queue.label()])
-                .set(seconds.iter().sum());
-            self.longest
-                .with_label_values(&[queue.label()])
-                .set(seconds.into_iter().fold(0.0, f64::max));
+            self.unfinished.with_label_values(&[queue.label()]).set(seconds.iter().sum());
+            self.longest.with_label_values(&[queue.label()]).set(seconds.into_iter().fold(0.0, f64::max));
         }
     }
 
@@ -147,10 +137,7 @@ impl Drop for Work {
     fn drop(&mut self) {
         let ended = self.metrics.lock().since.remove(&self.id);
         if let Some((queue, since)) = ended {
-            self.metrics
-                .work
-                .with_label_values(&[queue.label()])
-                .observe(since.elapsed().as_secs_f64());
+            self.metrics.work.with_label_values(&[queue.label()]).observe(since.elapsed().as_secs_f64());
         }
     }
 }

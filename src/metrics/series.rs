@@ -43,10 +43,7 @@ pub(super) struct Series<L> {
 
 impl<L: Labelled> Series<L> {
     pub fn new(metric: L) -> Self {
-        Self {
-            metric,
-            of_owner: Mutex::default(),
-        }
+        Self { metric, of_owner: Mutex::default() }
     }
 
     /// The series with these label values, which belongs to `owner`.

@@ -71,10 +71,7 @@ pub async fn serve(listener: TcpListener, router: Router, end: CancellationToken
 async fn text(State(served): State<Arc<Served>>) -> Response {
     match served.metrics.text() {
         Ok(text) => ([(CONTENT_TYPE, prometheus::TEXT_FORMAT)], text).into_response(),
-        Err(error) => (
-            StatusCode::INTERNAL_SERVER_ERROR,
-            format!("cannot write the metrics: {error}\n"),
-        )
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, format!("cannot write the metrics: {error}\n"))
             .into_response(),
     }
 }
@@ -101,18 +98,10 @@ mod tests {
     use super::*;
 
     async fn ask(path: &str, ready: Result<(), String>) -> (StatusCode, String) {
-        let readiness = Check {
-            name: "leader",
-            ask: Arc::new(move || ready.clone()),
-        };
-        let probes = Probes {
-            liveness: Vec::new(),
-            readiness: vec![readiness],
-        };
+        let readiness = Check { name: "leader", ask: Arc::new(move || ready.clone()) };
+        let probes = Probes { liveness: Vec::new(), readiness: vec![readiness] };
         let metrics = Arc::new(Metrics::new(&super::super::MetricsOptions::default()).unwrap());
-        let request = axum::http::Request::get(path)
-            .body(axum::body::Body::empty())
-            .unwrap();
+        let request = axum::http::Request::get(path).body(axum::body::Body::empty()).unwrap();
         let response = router(metrics, probes).oneshot(request).await.unwrap();
         let status = response.status();
         let body = response.into_body().collect().await.unwrap().to_bytes();
@@ -123,19 +112,13 @@ mod tests {
     async fn metrics_are_served_as_text() {
         let (status, body) = ask("/metrics", Ok(())).await;
         assert_eq!(status, StatusCode::OK);
-        assert!(
-            body.contains("# TYPE process_resident_memory_bytes gauge"),
-            "{body}"
-        );
+        assert!(body.contains("# TYPE process_resident_memory_bytes gauge"), "{body}");
     }
 
     #[tokio::test]
     async fn readiness_names_what_is_missing() {
         let (status, body) = ask("/readyz", Err("no replica leads".to_owned())).await;
-        assert_eq!(
-            (status, body.as_str()),
-            (StatusCode::SERVICE_UNAVAILABLE, "leader: no replica leads\n")
-        );
+        assert_eq!((status, body.as_str()), (StatusCode::SERVICE_UNAVAILABLE, "leader: no replica leads\n"));
         assert_eq!(ask("/readyz", Ok(())).await.0, StatusCode::OK);
     }
 
@@ -152,10 +135,6 @@ mod tests {
         let server = tokio::spawn(serve(listener, Router::new(), end.clone()));
         let _open = tokio::net::TcpStream::connect(address).await.unwrap();
         end.cancel();
-        tokio::time::timeout(GRACE * 3, server)
-            .await
-            .unwrap()
-            .unwrap()
-            .unwrap();
+        tokio::time::timeout(GRACE * 3, server).await.unwrap().unwrap().unwrap();
     }
 }

@@ -83,10 +83,7 @@ fn names_and_labels_are_those_that_dashboards_ask_for() {
         "skiff_render_cache_hits_total 1",
         "skiff_leader 1",
     ] {
-        assert!(
-            text.lines().any(|found| found == line),
-            "{line}\nis not in\n{text}"
-        );
+        assert!(text.lines().any(|found| found == line), "{line}\nis not in\n{text}");
     }
 }
 
@@ -96,14 +93,8 @@ fn a_changed_application_has_one_info_series() {
     metrics.set_application(&application("orders", "OutOfSync"), "r", "s");
     metrics.set_application(&application("orders", "Synced"), "r", "s");
     let text = metrics.text().unwrap();
-    let info: Vec<&str> = text
-        .lines()
-        .filter(|line| line.starts_with("argocd_app_info{"))
-        .collect();
-    assert!(
-        info.len() == 1 && info[0].contains(r#"sync_status="Synced""#),
-        "{info:?}"
-    );
+    let info: Vec<&str> = text.lines().filter(|line| line.starts_with("argocd_app_info{")).collect();
+    assert!(info.len() == 1 && info[0].contains(r#"sync_status="Synced""#), "{info:?}");
 }
 
 #[test]
@@ -123,11 +114,7 @@ fn work_in_progress_is_shown_and_then_measured() {
     let work = metrics.work(Queue::Reconciliation, Duration::from_millis(5));
     let longest = |text: &str| -> f64 {
         let name = r#"workqueue_longest_running_processor_seconds{name="app_reconciliation_queue"} "#;
-        text.lines()
-            .find_map(|line| line.strip_prefix(name))
-            .unwrap()
-            .parse()
-            .unwrap()
+        text.lines().find_map(|line| line.strip_prefix(name)).unwrap().parse().unwrap()
     };
     assert!(longest(&metrics.text().unwrap()) > 0.0);
     drop(work);
@@ -140,12 +127,7 @@ fn work_in_progress_is_shown_and_then_measured() {
 fn the_processs_memory_is_measured() {
     let text = everything().text().unwrap();
     let name = "process_resident_memory_bytes ";
-    let bytes: f64 = text
-        .lines()
-        .find_map(|line| line.strip_prefix(name))
-        .unwrap()
-        .parse()
-        .unwrap();
+    let bytes: f64 = text.lines().find_map(|line| line.strip_prefix(name)).unwrap().parse().unwrap();
     assert!(bytes > 1e6, "{bytes}");
 }
 
@@ -153,10 +135,6 @@ fn the_processs_memory_is_measured() {
 fn two_labels_that_become_one_name_are_refused() {
     let labels = vec!["a.b".to_owned(), "a-b".to_owned()];
     assert!(
-        Metrics::new(&MetricsOptions {
-            application_labels: labels,
-            ..MetricsOptions::default()
-        })
-        .is_err()
+        Metrics::new(&MetricsOptions { application_labels: labels, ..MetricsOptions::default() }).is_err()
     );
 }

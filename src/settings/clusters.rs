@@ -52,9 +52,7 @@ pub struct ClusterSecret {
 impl ClusterSecret {
     /// Whether all work on the cluster is suspended by annotation.
     pub fn is_skipped(&self) -> bool {
-        self.annotations
-            .get(names::ANNOTATION_SKIP_RECONCILE)
-            .is_some_and(|value| value == "true")
+        self.annotations.get(names::ANNOTATION_SKIP_RECONCILE).is_some_and(|value| value == "true")
     }
 }
 
@@ -116,36 +114,23 @@ fn read_one(secret: &RawSecret) -> Result<ClusterSecret, (&'static str, Fault)> 
         "" => Config::default(),
         // The parser's message may quote a credential, so only the place is shown.
         json => serde_json::from_str(json).map_err(|error| {
-            let place = format!(
-                "the value is not the JSON that is expected: see column {}",
-                error.column()
-            );
-            (
-                "config",
-                Fault {
-                    line: Some(error.line()),
-                    message: place,
-                },
-            )
+            let place = format!("the value is not the JSON that is expected: see column {}", error.column());
+            ("config", Fault { line: Some(error.line()), message: place })
         })?,
     };
     let tls = config.tls_client_config.unwrap_or_default();
     let decode = |field: &str, text: Option<String>| match text.filter(|text| !text.is_empty()) {
         None => Ok(None),
-        Some(text) => BASE64.decode(text).map(Some).map_err(|_| {
-            (
-                "config",
-                Fault::new(format!("field 'tlsClientConfig.{field}' is not base64")),
-            )
-        }),
+        Some(text) => BASE64
+            .decode(text)
+            .map(Some)
+            .map_err(|_| ("config", Fault::new(format!("field 'tlsClientConfig.{field}' is not base64")))),
     };
     let cluster_resources = match text("clusterResources")?.as_str() {
         "" => false,
         value => values::boolean(value).map_err(|fault| ("clusterResources", fault))?,
     };
-    let name = Some(text("name")?)
-        .filter(|name| !name.is_empty())
-        .unwrap_or_else(|| server.clone());
+    let name = Some(text("name")?).filter(|name| !name.is_empty()).unwrap_or_else(|| server.clone());
     let mut labels = secret.labels.clone();
     labels.remove(names::LABEL_SECRET_TYPE);
     let unsupported = [
@@ -176,9 +161,6 @@ fn read_one(secret: &RawSecret) -> Result<ClusterSecret, (&'static str, Fault)> 
         client_certificate: decode("certData", tls.cert_data)?.map(Masked::new),
         client_key: decode("keyData", tls.key_data)?.map(Masked::new),
         proxy_url: masked(config.proxy_url),
-        unsupported: unsupported
-            .into_iter()
-            .filter_map(|(field, is_set)| is_set.then_some(field))
-            .collect(),
+        unsupported: unsupported.into_iter().filter_map(|(field, is_set)| is_set.then_some(field)).collect(),
     })
 }

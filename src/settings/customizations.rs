@@ -19,14 +19,8 @@ use crate::api::ResourceIgnoreDifferences;
 const MAP: &str = "resource.customizations";
 const IGNORE_DIFFERENCES: &str = "ignoreDifferences";
 const IGNORE_RESOURCE_UPDATES: &str = "ignoreResourceUpdates";
-const TYPES: &[&str] = &[
-    "health",
-    "useOpenLibs",
-    "actions",
-    IGNORE_DIFFERENCES,
-    IGNORE_RESOURCE_UPDATES,
-    "knownTypeFields",
-];
+const TYPES: &[&str] =
+    &["health", "useOpenLibs", "actions", IGNORE_DIFFERENCES, IGNORE_RESOURCE_UPDATES, "knownTypeFields"];
 
 /// Which `status` fields the comparison leaves out.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -107,20 +101,11 @@ struct Fields {
 }
 
 pub(super) fn read(config: &mut Reader<'_>, last_good: &Settings) -> Rules {
-    let ignore_updates = config.read(
-        "resource.ignoreResourceUpdatesEnabled",
-        true,
-        true,
-        values::boolean,
-    );
+    let ignore_updates = config.read("resource.ignoreResourceUpdatesEnabled", true, true, values::boolean);
     Rules {
         ignore_differences: rules(config, IGNORE_DIFFERENCES, &last_good.ignore_differences),
         ignore_resource_updates: if ignore_updates {
-            rules(
-                config,
-                IGNORE_RESOURCE_UPDATES,
-                &last_good.ignore_resource_updates,
-            )
+            rules(config, IGNORE_RESOURCE_UPDATES, &last_good.ignore_resource_updates)
         } else {
             Vec::new()
         },
@@ -135,10 +120,7 @@ fn rules(
 ) -> Vec<ResourceIgnoreDifferences> {
     let mut found: BTreeMap<(String, String), ResourceIgnoreDifferences> = BTreeMap::new();
     let of_kind = |key: &(String, String)| {
-        last_good
-            .iter()
-            .find(|rule| (&rule.group, &rule.kind) == (&key.0, &key.1))
-            .cloned()
+        last_good.iter().find(|rule| (&rule.group, &rule.kind) == (&key.0, &key.1)).cloned()
     };
     match config.data.get(MAP).map(|text| combined(text, rule_type)) {
         None => {}
@@ -148,11 +130,8 @@ fn rules(
             if rule_type == IGNORE_DIFFERENCES {
                 config.report(MAP, &fault);
             }
-            found.extend(
-                last_good
-                    .iter()
-                    .map(|rule| ((rule.group.clone(), rule.kind.clone()), rule.clone())),
-            );
+            found
+                .extend(last_good.iter().map(|rule| ((rule.group.clone(), rule.kind.clone()), rule.clone())));
         }
     }
     let prefix = format!("{MAP}.{rule_type}.");
@@ -223,7 +202,5 @@ fn rule((group, kind): (String, String), fields: Fields) -> ResourceIgnoreDiffer
 pub(super) fn is_acted_on(key: &str) -> Option<bool> {
     let rest = key.strip_prefix(MAP)?.strip_prefix('.')?;
     let (rule_type, _) = rest.split_once('.')?;
-    TYPES
-        .contains(&rule_type)
-        .then(|| [IGNORE_DIFFERENCES, IGNORE_RESOURCE_UPDATES].contains(&rule_type))
+    TYPES.contains(&rule_type).then(|| [IGNORE_DIFFERENCES, IGNORE_RESOURCE_UPDATES].contains(&rule_type))
 }

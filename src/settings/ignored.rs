@@ -17,11 +17,7 @@ pub struct IgnoredKey {
 
 impl fmt::Display for IgnoredKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let why = if self.is_known {
-            "is not acted on yet"
-        } else {
-            "is not known: check its spelling"
-        };
+        let why = if self.is_known { "is not acted on yet" } else { "is not known: check its spelling" };
         write!(f, "ConfigMap '{}', key '{}' {why}", self.config_map, self.key)
     }
 }
@@ -121,12 +117,8 @@ const PARAMETERS_KNOWN: &[&str] = &[
 
 pub(super) fn keys(raw: &RawSettings) -> Vec<IgnoredKey> {
     let config = (CONFIG_MAP, &raw.config, CONFIG_ACTED_ON, CONFIG_KNOWN);
-    let parameters = (
-        COMMAND_PARAMETERS_CONFIG_MAP,
-        &raw.command_parameters,
-        PARAMETERS_ACTED_ON,
-        PARAMETERS_KNOWN,
-    );
+    let parameters =
+        (COMMAND_PARAMETERS_CONFIG_MAP, &raw.command_parameters, PARAMETERS_ACTED_ON, PARAMETERS_KNOWN);
     [config, parameters]
         .into_iter()
         .flat_map(|(config_map, data, acted_on, known)| without_effect(config_map, data, acted_on, known))
@@ -147,11 +139,7 @@ fn without_effect(
                 None => key == pattern,
             });
             let is_known = is_known || customizations::is_acted_on(key).is_some();
-            IgnoredKey {
-                config_map,
-                key: key.clone(),
-                is_known,
-            }
+            IgnoredKey { config_map, key: key.clone(), is_known }
         })
         .collect()
 }

@@ -48,9 +48,9 @@ impl Pattern {
                 .build()
                 .map(Self::Regex)
                 .map_err(|_| Fault::new(format!("'{text}' is not a regular expression"))),
-            None => Glob::new(text, Dialect::Plain)
-                .map(Self::Glob)
-                .map_err(|error| Fault::new(error.to_string())),
+            None => {
+                Glob::new(text, Dialect::Plain).map(Self::Glob).map_err(|error| Fault::new(error.to_string()))
+            }
         }
     }
 }

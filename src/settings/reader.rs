@@ -38,10 +38,7 @@ pub(super) struct Fault {
 
 impl Fault {
     pub fn new(message: impl Into<String>) -> Self {
-        Self {
-            line: None,
-            message: message.into(),
-        }
+        Self { line: None, message: message.into() }
     }
 }
 
@@ -58,11 +55,7 @@ impl<'a> Reader<'a> {
         data: &'a BTreeMap<String, String>,
         problems: &'a mut Vec<SettingsProblem>,
     ) -> Self {
-        Self {
-            object: format!("ConfigMap '{config_map}'"),
-            data,
-            problems,
-        }
+        Self { object: format!("ConfigMap '{config_map}'"), data, problems }
     }
 
     /// The value of a key: `default` when it is absent or empty, `last_good` when it cannot be read.
@@ -98,20 +91,15 @@ impl<'a> Reader<'a> {
 /// Reads a text of YAML into a type; empty text is `null`.
 pub(super) fn yaml<T: DeserializeOwned>(text: &str) -> Result<T, Fault> {
     let options = Options::new(Schema::Yaml11, DuplicateKeys::Error);
-    let documents = yaml::parse(text.as_bytes(), &options).map_err(|error| Fault {
-        line: Some(error.line),
-        message: error.message.clone(),
-    })?;
+    let documents = yaml::parse(text.as_bytes(), &options)
+        .map_err(|error| Fault { line: Some(error.line), message: error.message.clone() })?;
     if let Some(second) = documents.get(1) {
         return Err(Fault {
             line: Some(second.line),
             message: "there must be one YAML document only".to_owned(),
         });
     }
-    let value = documents
-        .into_iter()
-        .next()
-        .map_or(Value::Null, |document| document.value);
+    let value = documents.into_iter().next().map_or(Value::Null, |document| document.value);
     typed(value)
 }
 

@@ -9,12 +9,8 @@ use super::reader::{Fault, Reader, yaml};
 use crate::glob::{Dialect, Glob};
 
 /// Kinds that are never looked at: they change all the time or are no objects.
-const ALWAYS_EXCLUDED: &[(&str, &str)] = &[
-    ("events.k8s.io", "*"),
-    ("metrics.k8s.io", "*"),
-    ("", "Event"),
-    ("coordination.k8s.io", "Lease"),
-];
+const ALWAYS_EXCLUDED: &[(&str, &str)] =
+    &[("events.k8s.io", "*"), ("metrics.k8s.io", "*"), ("", "Event"), ("coordination.k8s.io", "Lease")];
 
 /// Which kinds Skiff looks at.
 #[derive(Clone, Debug, Default)]
@@ -41,26 +37,12 @@ struct Written {
 impl ResourceFilter {
     /// Whether a kind in a cluster is left alone.
     pub fn excludes(&self, group: &str, kind: &str, server: &str) -> bool {
-        let always = ALWAYS_EXCLUDED
-            .iter()
-            .any(|(of, name)| *of == group && (*name == "*" || *name == kind));
-        if always
-            || self
-                .exclusions
-                .iter()
-                .any(|rule| rule.matches(group, kind, server))
-        {
+        let always = ALWAYS_EXCLUDED.iter().any(|(of, name)| *of == group && (*name == "*" || *name == kind));
+        if always || self.exclusions.iter().any(|rule| rule.matches(group, kind, server)) {
             return true;
         }
-        let concerns_cluster = self
-            .inclusions
-            .iter()
-            .any(|rule| any_glob(&rule.clusters, server));
-        concerns_cluster
-            && !self
-                .inclusions
-                .iter()
-                .any(|rule| rule.matches(group, kind, server))
+        let concerns_cluster = self.inclusions.iter().any(|rule| any_glob(&rule.clusters, server));
+        concerns_cluster && !self.inclusions.iter().any(|rule| rule.matches(group, kind, server))
     }
 }
 
@@ -77,18 +59,8 @@ fn any_glob(globs: &[Glob], text: &str) -> bool {
 
 pub(super) fn read(config: &mut Reader<'_>, last_good: &ResourceFilter) -> ResourceFilter {
     ResourceFilter {
-        exclusions: config.read(
-            "resource.exclusions",
-            last_good.exclusions.clone(),
-            Vec::new(),
-            rules,
-        ),
-        inclusions: config.read(
-            "resource.inclusions",
-            last_good.inclusions.clone(),
-            Vec::new(),
-            rules,
-        ),
+        exclusions: config.read("resource.exclusions", last_good.exclusions.clone(), Vec::new(), rules),
+        inclusions: config.read("resource.inclusions", last_good.inclusions.clone(), Vec::new(), rules),
     }
 }
 
@@ -104,9 +76,5 @@ fn rule(written: Written) -> Result<Rule, Fault> {
             .map(|pattern| Glob::new(pattern, Dialect::Plain).map_err(|error| Fault::new(error.to_string())))
             .collect::<Result<Vec<_>, _>>()
     };
-    Ok(Rule {
-        groups: globs(written.api_groups)?,
-        kinds: written.kinds,
-        clusters: globs(written.clusters)?,
-    })
+    Ok(Rule { groups: globs(written.api_groups)?, kinds: written.kinds, clusters: globs(written.clusters)? })
 }

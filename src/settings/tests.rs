@@ -1,17 +1,11 @@
 use super::*;
 
 fn map(entries: &[(&str, &str)]) -> BTreeMap<String, String> {
-    entries
-        .iter()
-        .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
-        .collect()
+    entries.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
 }
 
 fn config(entries: &[(&str, &str)]) -> RawSettings {
-    RawSettings {
-        config: map(entries),
-        ..RawSettings::default()
-    }
+    RawSettings { config: map(entries), ..RawSettings::default() }
 }
 
 fn good(raw: &RawSettings) -> Settings {
@@ -21,9 +15,7 @@ fn good(raw: &RawSettings) -> Settings {
 }
 
 fn secret(secret_type: &str, entries: &[(&str, &str)]) -> RawSecret {
-    let data = entries
-        .iter()
-        .map(|(key, value)| ((*key).to_owned(), Masked::new(value.as_bytes().to_vec())));
+    let data = entries.iter().map(|(key, value)| ((*key).to_owned(), Masked::new(value.as_bytes().to_vec())));
     RawSecret {
         name: "a-secret".to_owned(),
         labels: map(&[(names::LABEL_SECRET_TYPE, secret_type), ("env", "prod")]),
@@ -49,10 +41,7 @@ fn written_values_win() {
         ("timeout.reconciliation.jitter", "0"),
         ("application.resourceTrackingMethod", "annotation+label"),
         ("installationID", "blue"),
-        (
-            "kustomize.buildOptions",
-            "--enable-helm  --load-restrictor LoadRestrictionsNone",
-        ),
+        ("kustomize.buildOptions", "--enable-helm  --load-restrictor LoadRestrictionsNone"),
     ]);
     raw.command_parameters = map(&[
         ("controller.sync.timeout.seconds", "600"),
@@ -74,10 +63,7 @@ fn written_values_win() {
 #[test]
 fn a_bad_value_keeps_the_last_good_one_and_names_its_place() {
     let last_good = good(&config(&[("timeout.reconciliation", "30s")]));
-    let raw = config(&[
-        ("timeout.reconciliation", "soon"),
-        ("application.resourceTrackingMethod", "magic"),
-    ]);
+    let raw = config(&[("timeout.reconciliation", "soon"), ("application.resourceTrackingMethod", "magic")]);
     let (settings, problems) = Settings::read(&raw, &last_good);
     assert_eq!(settings.reconciliation.timeout, Duration::from_secs(30));
     assert_eq!(settings.tracking_method, TrackingMethod::Annotation);
@@ -95,11 +81,7 @@ fn a_bad_line_is_named() {
     let text = "- kinds: [Pod]\n- kinds: [\n- oops: }\n";
     let (_, problems) = Settings::read(&config(&[("resource.exclusions", text)]), &Settings::default());
     assert_eq!(problems.len(), 1);
-    assert!(
-        problems[0].line.is_some_and(|line| line >= 2),
-        "{:?}",
-        problems[0]
-    );
+    assert!(problems[0].line.is_some_and(|line| line >= 2), "{:?}", problems[0]);
 }
 
 #[test]
@@ -138,29 +120,14 @@ fn ignored_fields_come_from_both_forms_and_the_split_form_wins() {
             "resource.customizations",
             "apps/Deployment:\n  ignoreDifferences: |\n    jsonPointers: [/spec/replicas]\n  health.lua: x\n'*/*':\n  ignoreDifferences: |\n    managedFieldsManagers: [hpa]\n",
         ),
-        (
-            "resource.customizations.ignoreDifferences.apps_Deployment",
-            "jqPathExpressions: [.spec.paused]",
-        ),
-        (
-            "resource.customizations.ignoreDifferences.ConfigMap",
-            "jsonPointers:\n- /data/a\n",
-        ),
-        (
-            "resource.customizations.ignoreResourceUpdates.all",
-            "jsonPointers: [/status]",
-        ),
+        ("resource.customizations.ignoreDifferences.apps_Deployment", "jqPathExpressions: [.spec.paused]"),
+        ("resource.customizations.ignoreDifferences.ConfigMap", "jsonPointers:\n- /data/a\n"),
+        ("resource.customizations.ignoreResourceUpdates.all", "jsonPointers: [/status]"),
     ]));
-    let rules: Vec<_> = settings
-        .ignore_differences
-        .iter()
-        .map(|r| (r.group.as_str(), r.kind.as_str()))
-        .collect();
+    let rules: Vec<_> =
+        settings.ignore_differences.iter().map(|r| (r.group.as_str(), r.kind.as_str())).collect();
     assert_eq!(rules, [("", "ConfigMap"), ("*", "*"), ("apps", "Deployment")]);
-    assert_eq!(
-        settings.ignore_differences[2].jq_path_expressions,
-        [".spec.paused"]
-    );
+    assert_eq!(settings.ignore_differences[2].jq_path_expressions, [".spec.paused"]);
     assert!(settings.ignore_differences[2].json_pointers.is_empty());
     assert_eq!(settings.ignore_resource_updates[0].kind, "*");
 }
@@ -171,24 +138,14 @@ fn a_rule_that_cannot_be_read_keeps_its_last_good_text() {
     let last_good = good(&config(&[(key, "jsonPointers: [/data/a]")]));
     let (settings, problems) = Settings::read(&config(&[(key, "jsonPointers: /data/a")]), &last_good);
     assert_eq!(settings.ignore_differences, last_good.ignore_differences);
-    assert!(
-        problems[0].to_string().contains("field 'jsonPointers'"),
-        "{}",
-        problems[0]
-    );
+    assert!(problems[0].to_string().contains("field 'jsonPointers'"), "{}", problems[0]);
 }
 
 #[test]
 fn status_is_left_out_unless_it_is_switched_off() {
     let of = |text: &str| good(&config(&[("resource.compareoptions", text)])).compare_options;
-    assert_eq!(
-        of("ignoreResourceStatusField: off").ignore_status,
-        IgnoreStatus::None
-    );
-    assert_eq!(
-        of("ignoreResourceStatusField: crd").ignore_status,
-        IgnoreStatus::CustomResourceDefinitions
-    );
+    assert_eq!(of("ignoreResourceStatusField: off").ignore_status, IgnoreStatus::None);
+    assert_eq!(of("ignoreResourceStatusField: crd").ignore_status, IgnoreStatus::CustomResourceDefinitions);
     assert_eq!(of("ignoreAggregatedRoles: true").ignore_status, IgnoreStatus::All);
     assert!(of("ignoreAggregatedRoles: true").ignore_aggregated_roles);
 }
@@ -201,11 +158,7 @@ fn keys_without_effect_are_listed() {
         ("resource.customizations.health.apps_Deployment", "return {}"),
         ("timeout.reconcilation", "30s"),
     ]));
-    let listed: Vec<_> = settings
-        .ignored
-        .iter()
-        .map(|key| (key.key.as_str(), key.is_known))
-        .collect();
+    let listed: Vec<_> = settings.ignored.iter().map(|key| (key.key.as_str(), key.is_known)).collect();
     assert_eq!(
         listed,
         [
@@ -223,25 +176,15 @@ fn a_cluster_secret_is_read_and_never_printed() {
     let raw = RawSettings {
         secrets: vec![secret(
             "cluster",
-            &[
-                ("server", "https://prod:6443/"),
-                ("name", "prod"),
-                ("config", json),
-            ],
+            &[("server", "https://prod:6443/"), ("name", "prod"), ("config", json)],
         )],
         ..RawSettings::default()
     };
     let settings = good(&raw);
     let cluster = &settings.clusters[0];
-    assert_eq!(
-        (cluster.name.as_str(), cluster.server.as_str()),
-        ("prod", "https://prod:6443")
-    );
+    assert_eq!((cluster.name.as_str(), cluster.server.as_str()), ("prod", "https://prod:6443"));
     assert_eq!(cluster.bearer_token.as_ref().unwrap().reveal(), "hunter2");
-    assert_eq!(
-        cluster.certificate_authorities.as_deref(),
-        Some(b"pem".as_slice())
-    );
+    assert_eq!(cluster.certificate_authorities.as_deref(), Some(b"pem".as_slice()));
     assert_eq!(cluster.labels, map(&[("env", "prod")]));
     assert!(!format!("{settings:?}{raw:?}").contains("hunter2"));
 }
@@ -258,20 +201,13 @@ fn a_broken_cluster_secret_is_left_out_and_its_contents_stay_secret() {
     let (settings, problems) = Settings::read(&raw, &Settings::default());
     assert!(settings.clusters.is_empty());
     let text = problems[0].to_string();
-    assert!(
-        text.contains("Secret 'a-secret', key 'config'") && !text.contains("hunter2"),
-        "{text}"
-    );
+    assert!(text.contains("Secret 'a-secret', key 'config'") && !text.contains("hunter2"), "{text}");
 }
 
 #[test]
 fn repository_secrets_are_handed_on() {
     let raw = RawSettings {
-        secrets: vec![
-            secret("repository", &[]),
-            secret("repo-creds", &[]),
-            secret("scm-creds", &[]),
-        ],
+        secrets: vec![secret("repository", &[]), secret("repo-creds", &[]), secret("scm-creds", &[])],
         ..RawSettings::default()
     };
     assert_eq!(good(&raw).repository_secrets.len(), 2);

@@ -63,11 +63,7 @@ pub(super) fn bytes(text: &str) -> Result<usize, Fault> {
         "Gi" => 1 << 30,
         _ => return Err(fault()),
     };
-    number
-        .parse::<usize>()
-        .ok()
-        .and_then(|number| number.checked_mul(factor))
-        .ok_or_else(fault)
+    number.parse::<usize>().ok().and_then(|number| number.checked_mul(factor)).ok_or_else(fault)
 }
 
 /// One of an enumeration's names.
@@ -75,9 +71,7 @@ pub(super) fn name<T: FromStr>(text: &str) -> Result<T, Fault>
 where
     T::Err: std::fmt::Display,
 {
-    text.trim()
-        .parse()
-        .map_err(|error: T::Err| Fault::new(error.to_string()))
+    text.trim().parse().map_err(|error: T::Err| Fault::new(error.to_string()))
 }
 
 /// The key of a label: an optional DNS name and `/`, then up to 63 characters.
@@ -85,15 +79,11 @@ pub(super) fn label_key(text: &str) -> Result<String, Fault> {
     let (prefix, name) = text.split_once('/').unwrap_or(("", text));
     let is_end = |c: Option<char>| c.is_some_and(|c| c.is_ascii_alphanumeric());
     let is_name = (1..=63).contains(&name.len())
-        && name
-            .chars()
-            .all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
         && is_end(name.chars().next())
         && is_end(name.chars().last());
     let is_prefix = prefix.len() <= 253
-        && prefix
-            .chars()
-            .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || "-.".contains(c))
+        && prefix.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || "-.".contains(c))
         && (prefix.is_empty() != text.contains('/'));
     if is_name && is_prefix {
         Ok(text.to_owned())
@@ -105,11 +95,7 @@ pub(super) fn label_key(text: &str) -> Result<String, Fault> {
 /// A list separated by commas.
 pub(super) fn list(data: &BTreeMap<String, String>, key: &str) -> Vec<String> {
     let text = data.get(key).map_or("", String::as_str);
-    text.split(',')
-        .map(str::trim)
-        .filter(|item| !item.is_empty())
-        .map(str::to_owned)
-        .collect()
+    text.split(',').map(str::trim).filter(|item| !item.is_empty()).map(str::to_owned).collect()
 }
 
 #[cfg(test)]

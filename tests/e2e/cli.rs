@@ -68,8 +68,12 @@ async fn an_application_is_synced_by_hand_and_shown() {
     skiff_app(&world, "diff orders").await.expect(1, &["ConfigMap:shop/settings", "+  key: one"]);
     skiff_app(&world, "sync orders --dry-run").await.expect(0, &["Succeeded"]);
     assert!(world.get("v1", "ConfigMap", "shop", "settings").await.is_none(), "a dry run wrote");
-    skiff_app(&world, "sync orders").await.expect(0, &["Phase:              Succeeded", "ConfigMap", "Synced"]);
-    skiff_app(&world, "wait orders --timeout 30").await.expect(0, &["Sync Status:        Synced to", "Healthy"]);
+    skiff_app(&world, "sync orders")
+        .await
+        .expect(0, &["Phase:              Succeeded", "ConfigMap", "Synced"]);
+    skiff_app(&world, "wait orders --timeout 30")
+        .await
+        .expect(0, &["Sync Status:        Synced to", "Healthy"]);
     skiff_app(&world, "diff orders").await.expect(0, &[]);
     skiff_app(&world, "list -o name").await.expect(0, &["argocd/orders"]);
     skiff_app(&world, "list").await.expect(0, &["SYNCPOLICY", "Manual", "Synced"]);
@@ -81,10 +85,9 @@ async fn an_application_is_synced_by_hand_and_shown() {
 #[tokio::test]
 async fn one_object_can_be_synced_alone() {
     let world = World::new().await;
-    world.repository.commit(&[
-        ("app/a.yaml", Some(&config_map("a", "1"))),
-        ("app/b.yaml", Some(&config_map("b", "1"))),
-    ]);
+    world
+        .repository
+        .commit(&[("app/a.yaml", Some(&config_map("a", "1"))), ("app/b.yaml", Some(&config_map("b", "1")))]);
     world.apply(manual(&world, "orders", "app")).await;
     skiff_app(&world, "refresh orders").await.expect(0, &[]);
     skiff_app(&world, "sync orders --resource :ConfigMap:a").await.expect(0, &["Succeeded"]);
@@ -110,7 +113,9 @@ async fn deleting_takes_the_objects_along_or_leaves_them() {
         world.apply(world.automated("orders", "app")).await;
         skiff_app(&world, "wait orders --sync --timeout 30").await.expect(0, &["to main"]);
         skiff_app(&world, "delete orders").await.expect(20, &["--yes"]);
-        skiff_app(&world, &format!("delete orders {flag} --yes --wait --timeout 30")).await.expect(0, &["deleted"]);
+        skiff_app(&world, &format!("delete orders {flag} --yes --wait --timeout 30"))
+            .await
+            .expect(0, &["deleted"]);
         assert_eq!(world.get("v1", "ConfigMap", "shop", "a").await.is_some(), stays, "{flag}");
         skiff_app(&world, "get orders").await.expect(13, &["does not exist", "hint:"]);
     }
@@ -121,7 +126,9 @@ async fn waiting_ends_when_the_time_is_over() {
     let world = World::new().await;
     world.repository.commit(&[("app/a.yaml", Some(&config_map("a", "1")))]);
     world.apply(manual(&world, "orders", "app")).await;
-    skiff_app(&world, "wait orders --sync --timeout 1").await.expect(20, &["not synced after 1 s", "OutOfSync"]);
+    skiff_app(&world, "wait orders --sync --timeout 1")
+        .await
+        .expect(20, &["not synced after 1 s", "OutOfSync"]);
 }
 
 #[tokio::test]

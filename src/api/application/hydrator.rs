@@ -27,11 +27,7 @@ impl SourceHydrator {
     /// The source that is synced.
     pub fn effective_source(&self) -> ApplicationSource {
         let sync = &self.sync_source;
-        let repo_url = if sync.repo_url.is_empty() {
-            &self.dry_source.repo_url
-        } else {
-            &sync.repo_url
-        };
+        let repo_url = if sync.repo_url.is_empty() { &self.dry_source.repo_url } else { &sync.repo_url };
         ApplicationSource {
             repo_url: repo_url.clone(),
             path: sync.path.clone(),

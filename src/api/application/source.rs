@@ -70,18 +70,12 @@ impl ApplicationSource {
             (ApplicationSourceType::Directory, self.directory.is_some()),
             (ApplicationSourceType::Plugin, self.plugin.is_some()),
         ];
-        set.into_iter()
-            .filter_map(|(source_type, is_set)| is_set.then_some(source_type))
-            .collect()
+        set.into_iter().filter_map(|(source_type, is_set)| is_set.then_some(source_type)).collect()
     }
 
     /// The revision that is asked for: `HEAD` when none is written.
     pub fn revision(&self) -> &str {
-        if self.target_revision.is_empty() {
-            "HEAD"
-        } else {
-            &self.target_revision
-        }
+        if self.target_revision.is_empty() { "HEAD" } else { &self.target_revision }
     }
 
     /// What is wrong with this source, if anything.

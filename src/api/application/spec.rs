@@ -46,11 +46,7 @@ pub struct ApplicationSpec {
 impl ApplicationSpec {
     /// The project's name: `default` when none is written.
     pub fn project_name(&self) -> &str {
-        if self.project.is_empty() {
-            names::DEFAULT_PROJECT
-        } else {
-            &self.project
-        }
+        if self.project.is_empty() { names::DEFAULT_PROJECT } else { &self.project }
     }
 
     /// Whether the Application lists several sources (even if the list has one element).
@@ -63,11 +59,7 @@ impl ApplicationSpec {
         if let Some(hydrator) = &self.source_hydrator {
             return vec![hydrator.effective_source()];
         }
-        if self.sources.is_empty() {
-            self.source.iter().cloned().collect()
-        } else {
-            self.sources.clone()
-        }
+        if self.sources.is_empty() { self.source.iter().cloned().collect() } else { self.sources.clone() }
     }
 
     /// What is wrong with the sources, if anything, as `field: problem`.
@@ -79,17 +71,13 @@ impl ApplicationSpec {
         }
         match self.effective_sources().first() {
             None => Some("spec.source: is missing: set 'repoURL' and 'path'".to_owned()),
-            Some(source) => source
-                .problem(false)
-                .map(|problem| format!("spec.source: {problem}")),
+            Some(source) => source.problem(false).map(|problem| format!("spec.source: {problem}")),
         }
     }
 
     /// The sync policy's options; none without a policy.
     pub fn sync_options(&self) -> &[String] {
-        self.sync_policy
-            .as_ref()
-            .map_or(&[], |policy| &policy.sync_options)
+        self.sync_policy.as_ref().map_or(&[], |policy| &policy.sync_options)
     }
 
     /// The automated policy if it is there and not switched off.

@@ -67,16 +67,12 @@ pub struct ApplicationStatus {
 impl ApplicationStatus {
     /// Whether the cluster has what the source declares; `Unknown` before the first comparison.
     pub fn sync_code(&self) -> SyncStatusCode {
-        self.sync
-            .as_ref()
-            .map_or(SyncStatusCode::Unknown, |sync| sync.status)
+        self.sync.as_ref().map_or(SyncStatusCode::Unknown, |sync| sync.status)
     }
 
     /// How well the Application runs; `Unknown` before the first judgement.
     pub fn health_code(&self) -> HealthStatusCode {
-        self.health
-            .as_ref()
-            .map_or(HealthStatusCode::Unknown, |health| health.status)
+        self.health.as_ref().map_or(HealthStatusCode::Unknown, |health| health.status)
     }
 
     /// Adds a history entry with the next id and drops the oldest beyond `limit`.
@@ -106,11 +102,7 @@ pub struct ApplicationCondition {
 impl ApplicationCondition {
     /// A condition whose time is filled in when it is set.
     pub fn new(condition_type: impl Into<String>, message: impl Into<String>) -> Self {
-        Self {
-            condition_type: condition_type.into(),
-            message: message.into(),
-            last_transition_time: None,
-        }
+        Self { condition_type: condition_type.into(), message: message.into(), last_transition_time: None }
     }
 
     /// Whether this is an error rather than a warning or a note.

@@ -66,10 +66,7 @@ fn names_columns_and_subresources_are_the_reference_tools() {
         let mut ours = definition.value;
         for value in [&mut ours, &mut reference] {
             value["spec"]["versions"][0]["schema"] = Value::Null;
-            value["metadata"]
-                .as_object_mut()
-                .unwrap()
-                .shift_remove("annotations");
+            value["metadata"].as_object_mut().unwrap().shift_remove("annotations");
             sort_fields(value);
         }
         assert_eq!(ours, reference);
@@ -94,9 +91,7 @@ fn every_property_says_what_it_is_for() {
     fn check(schema: &Value, path: &str) {
         for (name, property) in schema["properties"].as_object().into_iter().flatten() {
             let path = format!("{path}.{name}");
-            let is_described = property["description"]
-                .as_str()
-                .is_some_and(|text| text.ends_with('.'));
+            let is_described = property["description"].as_str().is_some_and(|text| text.ends_with('.'));
             assert!(is_described || path == ".metadata", "{path} has no description");
             check(property, &path);
             check(&property["items"], &format!("{path}[]"));

@@ -6,10 +6,7 @@ use crate::api::{HealthStatusCode, OperationPhase, SyncStatusCode, crd};
 /// A value with every property of a schema set, so that nothing can be forgotten.
 fn full_value(schema: &Value) -> Value {
     if let Some(properties) = schema["properties"].as_object() {
-        return properties
-            .iter()
-            .map(|(name, property)| (name.clone(), full_value(property)))
-            .collect();
+        return properties.iter().map(|(name, property)| (name.clone(), full_value(property))).collect();
     }
     if schema["x-kubernetes-preserve-unknown-fields"] == true {
         return json!({ "replicas": 2, "unset": null, "list": [{ "a": 1 }] });
@@ -42,27 +39,13 @@ fn name_enumerations(value: &mut Value) {
         ("/status/resources/0/status", "Synced"),
         ("/status/resources/0/health/status", "Missing"),
         ("/status/operationState/phase", "Failed"),
-        (
-            "/status/operationState/syncResult/resources/0/hookPhase",
-            "Running",
-        ),
-        (
-            "/status/operationState/syncResult/resources/0/hookType",
-            "PreSync",
-        ),
-        (
-            "/status/operationState/syncResult/resources/0/status",
-            "PruneSkipped",
-        ),
-        (
-            "/status/operationState/syncResult/resources/0/syncPhase",
-            "PostSync",
-        ),
+        ("/status/operationState/syncResult/resources/0/hookPhase", "Running"),
+        ("/status/operationState/syncResult/resources/0/hookType", "PreSync"),
+        ("/status/operationState/syncResult/resources/0/status", "PruneSkipped"),
+        ("/status/operationState/syncResult/resources/0/syncPhase", "PostSync"),
     ];
     for (pointer, name) in names {
-        *value
-            .pointer_mut(pointer)
-            .unwrap_or_else(|| panic!("{pointer} is missing")) = json!(name);
+        *value.pointer_mut(pointer).unwrap_or_else(|| panic!("{pointer} is missing")) = json!(name);
     }
 }
 
@@ -115,10 +98,7 @@ fn unknown_fields_nulls_and_odd_enumerations_are_read() {
     assert_eq!(application.status.sync_code(), SyncStatusCode::Unknown);
     assert_eq!(application.status.source_type, None);
     assert_eq!(application.status.resources[0].status, None);
-    assert_eq!(
-        application.status.operation_state.unwrap().phase,
-        OperationPhase::Error
-    );
+    assert_eq!(application.status.operation_state.unwrap().phase, OperationPhase::Error);
     assert_eq!(application.operation, None);
 }
 
@@ -126,10 +106,7 @@ fn unknown_fields_nulls_and_odd_enumerations_are_read() {
 fn a_null_in_helm_values_is_kept_because_it_unsets_a_default() {
     let value = json!({ "spec": { "source": { "helm": { "valuesObject": { "a": null } } } } });
     let application = Application::from_value(value).unwrap();
-    assert_eq!(
-        application.spec.source.unwrap().helm.unwrap().values_object,
-        Some(json!({ "a": null }))
-    );
+    assert_eq!(application.spec.source.unwrap().helm.unwrap().values_object, Some(json!({ "a": null })));
 }
 
 #[test]

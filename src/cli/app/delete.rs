@@ -95,10 +95,7 @@ async fn delete(session: &Session, name: &AppName, options: &Options) -> Result<
 
 /// The finalizers with which an Application's deletion does what is wanted.
 fn finalizers(before: &[String], cascade: bool, propagation: Propagation) -> Vec<String> {
-    let others = before
-        .iter()
-        .filter(|name| !CASCADE_FINALIZERS.contains(&name.as_str()))
-        .cloned();
+    let others = before.iter().filter(|name| !CASCADE_FINALIZERS.contains(&name.as_str())).cloned();
     let wanted = match (cascade, propagation) {
         (false, _) => None,
         (true, Propagation::Foreground) => Some(names::FINALIZER_RESOURCES.to_owned()),
@@ -108,11 +105,7 @@ fn finalizers(before: &[String], cascade: bool, propagation: Propagation) -> Vec
 }
 
 fn is_confirmed(name: &AppName, cascade: bool, console: &mut Console<'_>) -> Result<bool, AppError> {
-    let what = if cascade {
-        "and all its objects"
-    } else {
-        "and leave its objects"
-    };
+    let what = if cascade { "and all its objects" } else { "and leave its objects" };
     let Some(input) = console.input.as_mut() else {
         let message =
             format!("refusing to delete application '{name}' {what} without being asked to: add --yes");
@@ -131,12 +124,7 @@ async fn wait_until_gone(session: &Session, name: &AppName, seconds: u64) -> Res
         let Some(found) = state else {
             return Ok(ControlFlow::Break(()));
         };
-        finalizers = found
-            .application
-            .metadata
-            .finalizers
-            .unwrap_or_default()
-            .join(", ");
+        finalizers = found.application.metadata.finalizers.unwrap_or_default().join(", ");
         Ok(ControlFlow::Continue(()))
     });
     match gone.await? {
@@ -162,46 +150,22 @@ mod tests {
     #[test]
     fn cascading_sets_one_finalizer_and_keeps_those_of_others() {
         let before = ["example.com/x", names::FINALIZER_RESOURCES_FOREGROUND];
-        assert_eq!(
-            of(&before, true, Propagation::Foreground),
-            ["example.com/x", names::FINALIZER_RESOURCES]
-        );
-        assert_eq!(
-            of(&[], true, Propagation::Background),
-            [names::FINALIZER_RESOURCES_BACKGROUND]
-        );
+        assert_eq!(of(&before, true, Propagation::Foreground), ["example.com/x", names::FINALIZER_RESOURCES]);
+        assert_eq!(of(&[], true, Propagation::Background), [names::FINALIZER_RESOURCES_BACKGROUND]);
     }
 
     #[test]
     fn not_cascading_takes_the_finalizers_away() {
-        assert_eq!(
-            of(&CASCADE_FINALIZERS, false, Propagation::Foreground),
-            Vec::<String>::new()
-        );
-        assert_eq!(
-            of(&["example.com/x"], false, Propagation::Foreground),
-            ["example.com/x"]
-        );
+        assert_eq!(of(&CASCADE_FINALIZERS, false, Propagation::Foreground), Vec::<String>::new());
+        assert_eq!(of(&["example.com/x"], false, Propagation::Foreground), ["example.com/x"]);
     }
 
     fn confirmed(answer: Option<&str>) -> Result<bool, AppError> {
-        let name = AppName {
-            namespace: "argocd".to_owned(),
-            name: "orders".to_owned(),
-        };
+        let name = AppName { namespace: "argocd".to_owned(), name: "orders".to_owned() };
         let (mut out, mut err) = (Vec::new(), Vec::new());
         let mut answer = answer.map(str::as_bytes);
         let input = answer.as_mut().map(|answer| answer as &mut (dyn BufRead + Send));
-        is_confirmed(
-            &name,
-            true,
-            &mut Console {
-                out: &mut out,
-                err: &mut err,
-                input,
-                colours: false,
-            },
-        )
+        is_confirmed(&name, true, &mut Console { out: &mut out, err: &mut err, input, colours: false })
     }
 
     #[test]

@@ -35,7 +35,11 @@ pub struct Options {
 }
 
 /// Shows what a sync would change.
-pub(super) async fn run(session: &Session, options: &Options, console: &mut Console<'_>) -> Result<u8, AppError> {
+pub(super) async fn run(
+    session: &Session,
+    options: &Options,
+    console: &mut Console<'_>,
+) -> Result<u8, AppError> {
     let result = show(session, options, console).await;
     result.map_err(|error| match error {
         AppError::Output(error) => AppError::Output(error),
@@ -46,14 +50,15 @@ pub(super) async fn run(session: &Session, options: &Options, console: &mut Cons
 async fn show(session: &Session, options: &Options, console: &mut Console<'_>) -> Result<u8, AppError> {
     let name = AppName::parse(&options.one.name, session.namespace())?;
     let application = session.get(&name).await?.application;
-    let known = Some(application.status.controller_namespace.as_str()).filter(|namespace| !namespace.is_empty());
+    let known =
+        Some(application.status.controller_namespace.as_str()).filter(|namespace| !namespace.is_empty());
     let namespace = options.controller_namespace.as_deref().or(known).unwrap_or(&name.namespace).to_owned();
     // A mirror of one's own: that of the agent is out of reach.
     let mirrors = tempfile::tempdir()?;
     let agent_options = AgentOptions::new(&namespace, String::new(), mirrors.path().to_owned());
     let metrics = Metrics::new(&MetricsOptions::default()).map_err(std::io::Error::other)?;
     let agent = Agent::new(session.client(), agent_options, metrics.into());
-    let preview = agent.preview(application, options.revision.as_deref(), false).await?;
+    let preview = agent.preview(application, options.revision.as_deref()).await?;
     for note in &preview.notes {
         let label = console.paint("note:", Tone::Notice);
         console.progress(&format!("{label} {note}"))?;

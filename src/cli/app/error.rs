@@ -140,7 +140,9 @@ impl AppError {
             Self::Refused { hint, .. } => hint,
             Self::TimedOut { .. } | Self::Degraded { .. } => "'skiff app get' shows which object it is about",
             Self::Diff(error) => return error.hint(),
-            Self::Preview(error) if error.kind() == ErrorKind::User => "correct the Application or its source, then try again",
+            Self::Preview(error) if error.kind() == ErrorKind::User => {
+                "correct the Application or its source, then try again"
+            }
             Self::Cluster(_) | Self::Preview(_) | Self::Usage { .. } | Self::Output(_) => return None,
         };
         Some(text.to_owned())

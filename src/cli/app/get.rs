@@ -103,15 +103,8 @@ pub(super) fn show(
     if !conditions.is_empty() {
         console.line("")?;
         let rows = conditions.iter().map(|condition| {
-            let time = condition
-                .last_transition_time
-                .map(|time| time.to_string())
-                .unwrap_or_default();
-            vec![
-                condition.condition_type.as_str().into(),
-                condition.message.as_str().into(),
-                time.into(),
-            ]
+            let time = condition.last_transition_time.map(|time| time.to_string()).unwrap_or_default();
+            vec![condition.condition_type.as_str().into(), condition.message.as_str().into(), time.into()]
         });
         console.table(&["CONDITION", "MESSAGE", "LAST TRANSITION"], rows.collect())?;
     }
@@ -145,19 +138,12 @@ fn summary(application: &Application, console: &mut Console<'_>) -> io::Result<(
     if !from.is_empty() {
         sync = sync.with_suffix(&format!(
             " {} {from}",
-            if status.sync_code().as_str() == "Synced" {
-                "to"
-            } else {
-                "from"
-            }
+            if status.sync_code().as_str() == "Synced" { "to" } else { "from" }
         ));
     }
     console.field("Sync Status", sync)?;
     let mut health = Cell::of(status.health_code());
-    let message = status
-        .health
-        .as_ref()
-        .map_or("", |health| health.message.as_str());
+    let message = status.health.as_ref().map_or("", |health| health.message.as_str());
     if !message.is_empty() {
         health = health.with_suffix(&format!(" ({message})"));
     }
@@ -187,11 +173,7 @@ fn sync_policy(application: &Application) -> String {
         .into_iter()
         .filter_map(|(name, is_set)| is_set.then_some(name))
         .collect();
-    if details.is_empty() {
-        "Automated".to_owned()
-    } else {
-        format!("Automated ({})", details.join(", "))
-    }
+    if details.is_empty() { "Automated".to_owned() } else { format!("Automated ({})", details.join(", ")) }
 }
 
 /// `main (1a2b3c4)`.
@@ -200,19 +182,10 @@ fn revision(application: &Application) -> String {
         return String::new();
     };
     let sources = application.spec.effective_sources();
-    let revisions = if sync.revisions.is_empty() {
-        std::slice::from_ref(&sync.revision)
-    } else {
-        &sync.revisions
-    };
-    let pairs = sources
-        .iter()
-        .zip(revisions)
-        .filter(|(_, commit)| !commit.is_empty());
-    pairs
-        .map(|(source, commit)| with_commit(source.revision(), commit))
-        .collect::<Vec<_>>()
-        .join(", ")
+    let revisions =
+        if sync.revisions.is_empty() { std::slice::from_ref(&sync.revision) } else { &sync.revisions };
+    let pairs = sources.iter().zip(revisions).filter(|(_, commit)| !commit.is_empty());
+    pairs.map(|(source, commit)| with_commit(source.revision(), commit)).collect::<Vec<_>>().join(", ")
 }
 
 /// A revision with the short form of its commit, unless it is the commit.
@@ -225,32 +198,16 @@ pub(super) fn with_commit(revision: &str, commit: &str) -> String {
 
 /// Shows how an operation went.
 pub(super) fn operation(state: &OperationState, console: &mut Console<'_>) -> io::Result<()> {
-    console.field(
-        "Operation",
-        if state.operation.sync.is_some() {
-            "Sync"
-        } else {
-            ""
-        },
-    )?;
+    console.field("Operation", if state.operation.sync.is_some() { "Sync" } else { "" })?;
     if let Some(result) = &state.sync_result {
-        let revisions = if result.revisions.is_empty() {
-            result.revision.clone()
-        } else {
-            result.revisions.join(", ")
-        };
+        let revisions =
+            if result.revisions.is_empty() { result.revision.clone() } else { result.revisions.join(", ") };
         console.field("Sync Revision", revisions)?;
     }
     console.field("Phase", Cell::of(state.phase))?;
     console.field("Start", state.started_at.to_string())?;
-    console.field(
-        "Finished",
-        state.finished_at.map(|time| time.to_string()).unwrap_or_default(),
-    )?;
-    console.field(
-        "Duration",
-        duration(state.started_at, state.finished_at.unwrap_or_else(Time::now)),
-    )?;
+    console.field("Finished", state.finished_at.map(|time| time.to_string()).unwrap_or_default())?;
+    console.field("Duration", duration(state.started_at, state.finished_at.unwrap_or_else(Time::now)))?;
     if state.retry_count > 0 {
         console.field("Retries", state.retry_count.to_string())?;
     }
@@ -268,20 +225,11 @@ fn duration(from: Time, to: Time) -> String {
 
 /// Shows an Application's objects, with what the last sync says of each, and then its hooks.
 pub(super) fn resources(application: &Application, console: &mut Console<'_>) -> io::Result<()> {
-    let result = application
-        .status
-        .operation_state
-        .as_ref()
-        .and_then(|state| state.sync_result.as_ref());
+    let result = application.status.operation_state.as_ref().and_then(|state| state.sync_result.as_ref());
     let results = result.map_or(&[][..], |result| &result.resources);
     let messages: HashMap<ObjectKey, &str> = results
         .iter()
-        .map(|of| {
-            (
-                ObjectKey::new(&of.group, &of.kind, &of.namespace, &of.name),
-                of.message.as_str(),
-            )
-        })
+        .map(|of| (ObjectKey::new(&of.group, &of.kind, &of.namespace, &of.name), of.message.as_str()))
         .collect();
     let mut rows: Vec<Vec<Cell>> = Vec::new();
     for resource in &application.status.resources {
@@ -304,10 +252,7 @@ pub(super) fn resources(application: &Application, console: &mut Console<'_>) ->
             hook.name.as_str().into(),
             Cell::of_optional(hook.hook_phase),
             "".into(),
-            hook.hook_type
-                .map(|hook_type| hook_type.to_string())
-                .unwrap_or_default()
-                .into(),
+            hook.hook_type.map(|hook_type| hook_type.to_string()).unwrap_or_default().into(),
             hook.message.as_str().into(),
         ]);
     }
@@ -315,16 +260,8 @@ pub(super) fn resources(application: &Application, console: &mut Console<'_>) ->
 }
 
 /// The columns of a table of objects.
-pub(super) const RESOURCE_HEADERS: [&str; 8] = [
-    "GROUP",
-    "KIND",
-    "NAMESPACE",
-    "NAME",
-    "STATUS",
-    "HEALTH",
-    "HOOK",
-    "MESSAGE",
-];
+pub(super) const RESOURCE_HEADERS: [&str; 8] =
+    ["GROUP", "KIND", "NAMESPACE", "NAME", "STATUS", "HEALTH", "HOOK", "MESSAGE"];
 
 fn tree(application: &Application, console: &mut Console<'_>) -> io::Result<()> {
     let count = application.status.resources.len();
@@ -335,13 +272,7 @@ fn tree(application: &Application, console: &mut Console<'_>) -> io::Result<()> 
     ]];
     for (index, resource) in application.status.resources.iter().enumerate() {
         let branch = if index + 1 == count { "└─" } else { "├─" };
-        let ResourceStatus {
-            kind,
-            name,
-            health,
-            status,
-            ..
-        } = resource;
+        let ResourceStatus { kind, name, health, status, .. } = resource;
         rows.push(vec![
             format!("{branch}{kind}/{name}").into(),
             Cell::of_optional(*status),
@@ -384,20 +315,12 @@ mod tests {
             },
         });
         let found = Found {
-            name: AppName {
-                namespace: "argocd".to_owned(),
-                name: "orders".to_owned(),
-            },
+            name: AppName { namespace: "argocd".to_owned(), name: "orders".to_owned() },
             application: Application::from_value(value.clone()).unwrap(),
             value,
         };
         let (mut out, mut err) = (Vec::new(), Vec::new());
-        let mut console = Console {
-            out: &mut out,
-            err: &mut err,
-            input: None,
-            colours: false,
-        };
+        let mut console = Console { out: &mut out, err: &mut err, input: None, colours: false };
         show(&found, format, true, &mut console).unwrap();
         String::from_utf8(out).unwrap()
     }
@@ -416,10 +339,7 @@ mod tests {
             "SyncError  no",
             "       ConfigMap  orders     b     OutOfSync                 too long",
         ] {
-            assert!(
-                text.lines().any(|found| found == line),
-                "{line}\nis not in\n{text}"
-            );
+            assert!(text.lines().any(|found| found == line), "{line}\nis not in\n{text}");
         }
     }
 
@@ -427,10 +347,7 @@ mod tests {
     fn a_tree_has_one_line_per_object() {
         let text = shown(Format::Tree);
         assert!(text.contains("Application/orders"), "{text}");
-        assert!(
-            text.contains("├─Service/a") && text.contains("└─ConfigMap/b"),
-            "{text}"
-        );
+        assert!(text.contains("├─Service/a") && text.contains("└─ConfigMap/b"), "{text}");
     }
 
     #[test]

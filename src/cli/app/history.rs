@@ -47,18 +47,10 @@ pub(super) async fn run(
         }
         Format::Wide => {
             let rows = history.iter().map(|entry| {
-                let by = if entry.initiated_by.automated {
-                    "automated"
-                } else {
-                    &entry.initiated_by.username
-                };
+                let by =
+                    if entry.initiated_by.automated { "automated" } else { &entry.initiated_by.username };
                 let date = entry.deployed_at.to_string();
-                vec![
-                    entry.id.to_string().into(),
-                    date.into(),
-                    revisions(entry).into(),
-                    by.into(),
-                ]
+                vec![entry.id.to_string().into(), date.into(), revisions(entry).into(), by.into()]
             });
             console.table(&["ID", "DATE", "REVISION", "INITIATED BY"], rows.collect())?;
         }
@@ -73,13 +65,7 @@ fn revisions(entry: &RevisionHistory) -> String {
         (entry.sources.iter().collect(), entry.revisions.iter().collect())
     };
     let pairs = sources.iter().zip(&commits);
-    let text = pairs
-        .map(|(source, commit)| with_commit(source.revision(), commit))
-        .collect::<Vec<_>>()
-        .join(", ");
-    if text.is_empty() {
-        entry.revision.clone()
-    } else {
-        text
-    }
+    let text =
+        pairs.map(|(source, commit)| with_commit(source.revision(), commit)).collect::<Vec<_>>().join(", ");
+    if text.is_empty() { entry.revision.clone() } else { text }
 }

@@ -61,12 +61,8 @@ impl Options {
         let sources = spec.effective_sources();
         let is_any = |wanted: &Option<String>, has: &dyn Fn(&str) -> bool| wanted.as_deref().is_none_or(has);
         (self.project.is_empty() || self.project.iter().any(|project| project == spec.project_name()))
-            && is_any(&self.repo, &|repo| {
-                sources.iter().any(|source| source.repo_url == repo)
-            })
-            && is_any(&self.path, &|path| {
-                sources.iter().any(|source| source.path == path)
-            })
+            && is_any(&self.repo, &|repo| sources.iter().any(|source| source.repo_url == repo))
+            && is_any(&self.path, &|path| sources.iter().any(|source| source.path == path))
             && is_any(&self.cluster, &|cluster| {
                 let ApplicationDestination { server, name, .. } = &spec.destination;
                 server.trim_end_matches('/') == cluster.trim_end_matches('/') || name == cluster
@@ -112,10 +108,7 @@ pub(super) async fn run(
                 "PATH",
                 "TARGET",
             ];
-            console.table(
-                &headers,
-                shown.iter().map(|found| row(&found.application)).collect(),
-            )?;
+            console.table(&headers, shown.iter().map(|found| row(&found.application)).collect())?;
         }
     }
     Ok(0)
@@ -134,23 +127,14 @@ fn row(application: &Application) -> Vec<Cell> {
         sync_policy(spec).into(),
         conditions(&application.status.conditions).into(),
         source.repo_url.into(),
-        if source.chart.is_empty() {
-            source.path
-        } else {
-            source.chart
-        }
-        .into(),
+        if source.chart.is_empty() { source.path } else { source.chart }.into(),
         source.target_revision.into(),
     ]
 }
 
 /// The cluster as the Application names it.
 pub(super) fn cluster(destination: &ApplicationDestination) -> &str {
-    if destination.server.is_empty() {
-        &destination.name
-    } else {
-        &destination.server
-    }
+    if destination.server.is_empty() { &destination.name } else { &destination.server }
 }
 
 fn sync_policy(spec: &ApplicationSpec) -> &'static str {
@@ -171,11 +155,7 @@ fn conditions(conditions: &[ApplicationCondition]) -> String {
         return "<none>".to_owned();
     }
     let one = |(name, count): (&str, usize)| {
-        if count == 1 {
-            name.to_owned()
-        } else {
-            format!("{name}({count})")
-        }
+        if count == 1 { name.to_owned() } else { format!("{name}({count})") }
     };
     counts.into_iter().map(one).collect::<Vec<_>>().join(",")
 }
@@ -206,10 +186,7 @@ mod tests {
             "source": { "repoURL": "https://example.com/r", "path": "a" },
         });
         assert!(wants(&[], &spec));
-        assert!(wants(
-            &["-p", "default", "-p", "other", "-c", "https://c", "-P", "a"],
-            &spec
-        ));
+        assert!(wants(&["-p", "default", "-p", "other", "-c", "https://c", "-P", "a"], &spec));
         assert!(!wants(&["-p", "default", "-P", "b"], &spec));
         assert!(!wants(&["-r", "https://example.com/other"], &spec));
     }
@@ -217,16 +194,10 @@ mod tests {
     #[test]
     fn conditions_are_counted_by_type() {
         let of = |types: &[&str]| {
-            let all: Vec<_> = types
-                .iter()
-                .map(|name| ApplicationCondition::new(*name, ""))
-                .collect();
+            let all: Vec<_> = types.iter().map(|name| ApplicationCondition::new(*name, "")).collect();
             conditions(&all)
         };
         assert_eq!(of(&[]), "<none>");
-        assert_eq!(
-            of(&["SyncError", "ComparisonError", "SyncError"]),
-            "ComparisonError,SyncError(2)"
-        );
+        assert_eq!(of(&["SyncError", "ComparisonError", "SyncError"]), "ComparisonError,SyncError(2)");
     }
 }

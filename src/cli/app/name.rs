@@ -17,10 +17,7 @@ impl AppName {
             let message = format!("'{text}' is not an application: write 'name' or 'namespace/name'");
             return Err(AppError::Usage { message });
         }
-        Ok(Self {
-            namespace: namespace.to_owned(),
-            name: name.to_owned(),
-        })
+        Ok(Self { namespace: namespace.to_owned(), name: name.to_owned() })
     }
 }
 
@@ -42,11 +39,7 @@ pub(super) struct One {
 #[derive(Debug, clap::Args)]
 pub(super) struct Several {
     /// The Applications, each 'name' or 'namespace/name'
-    #[arg(
-        value_name = "NAME",
-        required_unless_present = "selector",
-        conflicts_with = "selector"
-    )]
+    #[arg(value_name = "NAME", required_unless_present = "selector", conflicts_with = "selector")]
     pub names: Vec<String>,
 
     /// All Applications with these labels, such as 'team=shop,tier!=test'
@@ -58,23 +51,14 @@ impl Several {
     /// The names; an empty selection is an error, so that nobody waits for nothing.
     pub async fn resolve(&self, session: &Session) -> Result<Vec<AppName>, AppError> {
         let Some(selector) = &self.selector else {
-            return self
-                .names
-                .iter()
-                .map(|name| AppName::parse(name, session.namespace()))
-                .collect();
+            return self.names.iter().map(|name| AppName::parse(name, session.namespace())).collect();
         };
         let found = session.list(Some(session.namespace()), Some(selector)).await?;
         if found.is_empty() {
-            let message = format!(
-                "no application in namespace '{}' has the labels '{selector}'",
-                session.namespace()
-            );
+            let message =
+                format!("no application in namespace '{}' has the labels '{selector}'", session.namespace());
             return Err(AppError::Usage { message });
         }
-        found
-            .into_iter()
-            .map(|found| found.map(|Found { name, .. }| name))
-            .collect()
+        found.into_iter().map(|found| found.map(|Found { name, .. }| name)).collect()
     }
 }

@@ -42,11 +42,7 @@ pub(super) async fn run(
     options: &Options,
     console: &mut Console<'_>,
 ) -> Result<u8, AppError> {
-    let wanted = if options.hard {
-        Refresh::Hard
-    } else {
-        Refresh::Normal
-    };
+    let wanted = if options.hard { Refresh::Hard } else { Refresh::Normal };
     for name in options.several.resolve(session).await? {
         let found = refresh(session, &name, wanted, limit(options.timeout)).await?;
         let status = &found.application.status;
@@ -68,21 +64,13 @@ pub(super) async fn refresh(
 ) -> Result<Found, AppError> {
     let now = jiff::Timestamp::now().to_string();
     let annotations = json!({ ANNOTATION_REFRESH: wanted.as_str(), ANNOTATION_REFRESH_TIMESTAMP: now });
-    session
-        .patch(name, &json!({ "metadata": { "annotations": annotations } }))
-        .await?;
+    session.patch(name, &json!({ "metadata": { "annotations": annotations } })).await?;
     let done = session.follow(name, limit, |state| {
         let Some(found) = state else {
-            return Err(AppError::NotFound {
-                name: name.to_string(),
-            });
+            return Err(AppError::NotFound { name: name.to_string() });
         };
         let is_done = found.application.annotation(ANNOTATION_REFRESH).is_none();
-        Ok(if is_done {
-            ControlFlow::Break(found)
-        } else {
-            ControlFlow::Continue(())
-        })
+        Ok(if is_done { ControlFlow::Break(found) } else { ControlFlow::Continue(()) })
     });
     done.await?.ok_or_else(|| AppError::TimedOut {
         name: name.to_string(),

@@ -55,10 +55,7 @@ impl ResourcePattern {
         self.group.matches(&resource.group)
             && self.kind.matches(&resource.kind)
             && self.name.matches(&resource.name)
-            && self
-                .namespace
-                .as_ref()
-                .is_none_or(|namespace| namespace.matches(&resource.namespace))
+            && self.namespace.as_ref().is_none_or(|namespace| namespace.matches(&resource.namespace))
     }
 }
 
@@ -73,9 +70,7 @@ pub(super) fn select(
         .filter(|resource| !resource.hook)
         .filter(|resource| {
             let any = |exclusion: bool| {
-                patterns
-                    .iter()
-                    .any(|pattern| pattern.is_exclusion == exclusion && pattern.matches(resource))
+                patterns.iter().any(|pattern| pattern.is_exclusion == exclusion && pattern.matches(resource))
             };
             (any(false) || !has_inclusion) && !any(true)
         })
@@ -105,14 +100,8 @@ mod tests {
             resource("", "Service", "orders"),
             resource("", "ConfigMap", "a"),
         ];
-        let patterns: Vec<_> = patterns
-            .iter()
-            .map(|text| ResourcePattern::parse(text).unwrap())
-            .collect();
-        select(&patterns, &resources)
-            .into_iter()
-            .map(|resource| resource.kind)
-            .collect()
+        let patterns: Vec<_> = patterns.iter().map(|text| ResourcePattern::parse(text).unwrap()).collect();
+        select(&patterns, &resources).into_iter().map(|resource| resource.kind).collect()
     }
 
     #[test]
@@ -131,20 +120,8 @@ mod tests {
 
     #[test]
     fn anything_else_is_refused() {
-        for text in [
-            "Deployment",
-            "apps:Deployment",
-            "apps::x",
-            "apps:Deployment:",
-            "a:b:[x",
-        ] {
-            assert!(
-                ResourcePattern::parse(text)
-                    .unwrap_err()
-                    .to_string()
-                    .contains("GROUP:KIND"),
-                "{text}"
-            );
+        for text in ["Deployment", "apps:Deployment", "apps::x", "apps:Deployment:", "a:b:[x"] {
+            assert!(ResourcePattern::parse(text).unwrap_err().to_string().contains("GROUP:KIND"), "{text}");
         }
     }
 }

@@ -38,13 +38,7 @@ pub struct Connection {
     pub context: Option<String>,
 
     /// The Applications' namespace [default: that of the context, or argocd]
-    #[arg(
-        short = 'N',
-        long,
-        global = true,
-        env = "ARGOCD_NAMESPACE",
-        value_name = "NAMESPACE"
-    )]
+    #[arg(short = 'N', long, global = true, env = "ARGOCD_NAMESPACE", value_name = "NAMESPACE")]
     pub app_namespace: Option<String>,
 }
 
@@ -65,10 +59,7 @@ pub(super) struct Found {
 impl Session {
     /// Uses a client that is there already.
     pub fn new(client: Client, namespace: impl Into<String>) -> Self {
-        Self {
-            client,
-            namespace: namespace.into(),
-        }
+        Self { client, namespace: namespace.into() }
     }
 
     /// Connects as the kubeconfig says, or as the pod's service account where there is none.
@@ -76,10 +67,8 @@ impl Session {
     /// # Errors
     /// When the kubeconfig is missing or of no use.
     pub async fn connect(connection: &Connection) -> Result<Self, AppError> {
-        let options = KubeConfigOptions {
-            context: connection.context.clone(),
-            ..KubeConfigOptions::default()
-        };
+        let options =
+            KubeConfigOptions { context: connection.context.clone(), ..KubeConfigOptions::default() };
         let kubeconfig = match &connection.kubeconfig {
             Some(path) => Kubeconfig::read_from(path),
             None => Kubeconfig::read(),
@@ -100,15 +89,10 @@ impl Session {
         };
         config.connect_timeout = Some(Duration::from_secs(10));
         let client = Client::try_from(config).map_err(|error| AppError::Client(Box::new(error)))?;
-        let namespace = connection
-            .app_namespace
-            .clone()
-            .filter(|namespace| !namespace.is_empty());
+        let namespace = connection.app_namespace.clone().filter(|namespace| !namespace.is_empty());
         Ok(Self::new(
             client,
-            namespace
-                .or(context_namespace)
-                .unwrap_or_else(|| names::DEFAULT_NAMESPACE.to_owned()),
+            namespace.or(context_namespace).unwrap_or_else(|| names::DEFAULT_NAMESPACE.to_owned()),
         ))
     }
 
@@ -127,9 +111,7 @@ impl Session {
         let api = self.api(Some(&name.namespace));
         match request("get", &format!("application '{name}'"), api.get_opt(&name.name)).await? {
             Some(object) => Found::read(object),
-            None => Err(AppError::NotFound {
-                name: name.to_string(),
-            }),
+            None => Err(AppError::NotFound { name: name.to_string() }),
         }
     }
 
@@ -170,17 +152,11 @@ impl Session {
         let api = self.api(Some(&name.namespace));
         let parameters = PatchParams::default();
         let object = format!("application '{name}'");
-        let answer = request(
-            "patch",
-            &object,
-            api.patch(&name.name, &parameters, &Patch::Merge(patch)),
-        )
-        .await;
+        let answer =
+            request("patch", &object, api.patch(&name.name, &parameters, &Patch::Merge(patch))).await;
         match answer {
             Ok(object) => Found::read(object),
-            Err(error) if error.is_not_found() => Err(AppError::NotFound {
-                name: name.to_string(),
-            }),
+            Err(error) if error.is_not_found() => Err(AppError::NotFound { name: name.to_string() }),
             Err(error) => Err(error.into()),
         }
     }
@@ -192,9 +168,7 @@ impl Session {
         let object = format!("application '{name}'");
         match request("delete", &object, api.delete(&name.name, &parameters)).await {
             Ok(_) => Ok(()),
-            Err(error) if error.is_not_found() => Err(AppError::NotFound {
-                name: name.to_string(),
-            }),
+            Err(error) if error.is_not_found() => Err(AppError::NotFound { name: name.to_string() }),
             Err(error) => Err(error.into()),
         }
     }
@@ -256,15 +230,9 @@ impl Found {
         });
         let value = serde_json::to_value(&object).unwrap_or_default();
         let application = Application::from_value(value.clone())?;
-        let name = AppName {
-            namespace: application.namespace().to_owned(),
-            name: application.name().to_owned(),
-        };
-        Ok(Self {
-            name,
-            application,
-            value,
-        })
+        let name =
+            AppName { namespace: application.namespace().to_owned(), name: application.name().to_owned() };
+        Ok(Self { name, application, value })
     }
 }
 
@@ -277,11 +245,7 @@ async fn request<T>(
         Ok(answer) => {
             answer.map_err(|error| ClusterError::from_kube(error, action, object.to_owned(), false))
         }
-        Err(_) => Err(ClusterError::Timeout {
-            action,
-            object: object.to_owned(),
-            limit: REQUEST_TIMEOUT,
-        }),
+        Err(_) => Err(ClusterError::Timeout { action, object: object.to_owned(), limit: REQUEST_TIMEOUT }),
     }
 }
 
@@ -301,25 +265,13 @@ fn watch_error(error: watcher::Error, name: &AppName) -> ClusterError {
         watcher::Error::WatchError(status) => {
             ClusterError::from_kube(kube::Error::Api(status), "watch", object, false)
         }
-        other => ClusterError::Connection {
-            action: "watch",
-            object,
-            message: other.to_string(),
-        },
+        other => ClusterError::Connection { action: "watch", object, message: other.to_string() },
     }
 }
 
 /// The namespace of a kubeconfig's context, if it names one.
 fn namespace_of(kubeconfig: &Kubeconfig, context: Option<&str>) -> Option<String> {
     let wanted = context.or(kubeconfig.current_context.as_deref())?;
-    let context = kubeconfig
-        .contexts
-        .iter()
-        .find(|context| context.name == wanted)?;
-    context
-        .context
-        .as_ref()?
-        .namespace
-        .clone()
-        .filter(|namespace| !namespace.is_empty())
+    let context = kubeconfig.contexts.iter().find(|context| context.name == wanted)?;
+    context.context.as_ref()?.namespace.clone().filter(|namespace| !namespace.is_empty())
 }

@@ -68,12 +68,7 @@ pub struct Options {
     apply_out_of_sync_only: bool,
 
     /// Try again so many times when it fails; -1 for ever
-    #[arg(
-        long,
-        value_name = "TIMES",
-        default_value_t = 0,
-        allow_negative_numbers = true
-    )]
+    #[arg(long, value_name = "TIMES", default_value_t = 0, allow_negative_numbers = true)]
     retry_limit: i64,
 
     /// A note, 'name=value'; may be repeated
@@ -99,16 +94,9 @@ pub(super) async fn run(
     options: &Options,
     console: &mut Console<'_>,
 ) -> Result<u8, AppError> {
-    let patterns: Vec<ResourcePattern> = options
-        .resource
-        .iter()
-        .map(|text| ResourcePattern::parse(text))
-        .collect::<Result<_, _>>()?;
-    let notes = options
-        .info
-        .iter()
-        .map(|text| note(text))
-        .collect::<Result<Vec<_>, _>>()?;
+    let patterns: Vec<ResourcePattern> =
+        options.resource.iter().map(|text| ResourcePattern::parse(text)).collect::<Result<_, _>>()?;
+    let notes = options.info.iter().map(|text| note(text)).collect::<Result<Vec<_>, _>>()?;
     let names = options.several.resolve(session).await?;
     let mut asked = Vec::new();
     for name in names {
@@ -122,12 +110,7 @@ pub(super) async fn run(
             continue;
         }
         let found = wait(session, &name, before.as_ref(), limit(options.timeout), console).await?;
-        let state = found
-            .application
-            .status
-            .operation_state
-            .clone()
-            .unwrap_or_default();
+        let state = found.application.status.operation_state.clone().unwrap_or_default();
         show(&found, &state, options.output, console)?;
         if state.phase != OperationPhase::Succeeded {
             exit_code = EXIT_COMMAND;
@@ -168,30 +151,15 @@ async fn request(
 
 fn check(name: &AppName, application: &Application, options: &Options) -> Result<(), AppError> {
     let refused = |why: &str, hint| {
-        Err(AppError::Refused {
-            action: "sync",
-            name: name.to_string(),
-            why: why.to_owned(),
-            hint,
-        })
+        Err(AppError::Refused { action: "sync", name: name.to_string(), why: why.to_owned(), hint })
     };
     if application.is_terminating() {
-        return refused(
-            "it is being deleted",
-            "wait until it is gone with 'skiff app wait --delete'",
-        );
+        return refused("it is being deleted", "wait until it is gone with 'skiff app wait --delete'");
     }
     if application.operation.is_some() {
-        return Err(AppError::OperationInProgress {
-            name: name.to_string(),
-        });
+        return Err(AppError::OperationInProgress { name: name.to_string() });
     }
-    let target = application
-        .spec
-        .effective_sources()
-        .into_iter()
-        .next()
-        .unwrap_or_default();
+    let target = application.spec.effective_sources().into_iter().next().unwrap_or_default();
     let is_other = !options.revision.is_empty() && options.revision != target.revision();
     if is_other && !options.dry_run && application.spec.automated().is_some() {
         return refused(
@@ -213,11 +181,8 @@ fn operation(
     patterns: &[ResourcePattern],
     notes: &[Info],
 ) -> Result<Operation, AppError> {
-    let resources = if patterns.is_empty() {
-        Vec::new()
-    } else {
-        select(patterns, &application.status.resources)
-    };
+    let resources =
+        if patterns.is_empty() { Vec::new() } else { select(patterns, &application.status.resources) };
     if resources.is_empty() && !patterns.is_empty() {
         // An empty list would mean everything.
         let message =
@@ -230,16 +195,10 @@ fn operation(
         sync_options.push(only_out_of_sync.to_owned());
     }
     let retry = match options.retry_limit {
-        0 => application
-            .spec
-            .sync_policy
-            .as_ref()
-            .and_then(|policy| policy.retry.clone())
-            .unwrap_or_default(),
-        limit => RetryStrategy {
-            limit,
-            ..RetryStrategy::default()
-        },
+        0 => {
+            application.spec.sync_policy.as_ref().and_then(|policy| policy.retry.clone()).unwrap_or_default()
+        }
+        limit => RetryStrategy { limit, ..RetryStrategy::default() },
     };
     let sync = SyncOperation {
         dry_run: options.dry_run,
@@ -250,41 +209,29 @@ fn operation(
         sync_strategy: strategy(options.strategy, options.force),
         ..SyncOperation::default()
     };
-    let initiated_by = OperationInitiator {
-        username: std::env::var("USER").unwrap_or_default(),
-        automated: false,
-    };
-    Ok(Operation {
-        info: notes.to_vec(),
-        initiated_by,
-        retry,
-        sync: Some(sync),
-    })
+    let initiated_by =
+        OperationInitiator { username: std::env::var("USER").unwrap_or_default(), automated: false };
+    Ok(Operation { info: notes.to_vec(), initiated_by, retry, sync: Some(sync) })
 }
 
 fn strategy(strategy: Option<Strategy>, force: bool) -> Option<SyncStrategy> {
     match (strategy, force) {
         (None, false) => None,
-        (Some(Strategy::Apply), force) => Some(SyncStrategy {
-            apply: Some(SyncStrategyApply { force }),
-            hook: None,
-        }),
-        (Some(Strategy::Hook) | None, force) => Some(SyncStrategy {
-            apply: None,
-            hook: Some(SyncStrategyHook { force }),
-        }),
+        (Some(Strategy::Apply), force) => {
+            Some(SyncStrategy { apply: Some(SyncStrategyApply { force }), hook: None })
+        }
+        (Some(Strategy::Hook) | None, force) => {
+            Some(SyncStrategy { apply: None, hook: Some(SyncStrategyHook { force }) })
+        }
     }
 }
 
 fn note(text: &str) -> Result<Info, AppError> {
     match text.split_once('=') {
-        Some((name, value)) if !name.is_empty() => Ok(Info {
-            name: name.to_owned(),
-            value: value.to_owned(),
-        }),
-        _ => Err(AppError::Usage {
-            message: format!("'{text}' is not a note: write 'name=value'"),
-        }),
+        Some((name, value)) if !name.is_empty() => {
+            Ok(Info { name: name.to_owned(), value: value.to_owned() })
+        }
+        _ => Err(AppError::Usage { message: format!("'{text}' is not a note: write 'name=value'") }),
     }
 }
 
@@ -301,26 +248,16 @@ async fn wait(
         "the agent has not begun; is it running, and does it look after this namespace?".to_owned();
     let done = session.follow(name, limit, |state| {
         let Some(found) = state else {
-            return Err(AppError::NotFound {
-                name: name.to_string(),
-            });
+            return Err(AppError::NotFound { name: name.to_string() });
         };
         let status = &found.application.status;
-        let Some(state) = status
-            .operation_state
-            .as_ref()
-            .filter(|state| Some(*state) != before)
-        else {
+        let Some(state) = status.operation_state.as_ref().filter(|state| Some(*state) != before) else {
             return Ok(ControlFlow::Continue(()));
         };
         told.tell(name, state, console)?;
         state_in_words = format!("its operation is {}: {}", state.phase, state.message);
         let is_over = found.application.operation.is_none() && state.phase.is_completed();
-        Ok(if is_over {
-            ControlFlow::Break(found)
-        } else {
-            ControlFlow::Continue(())
-        })
+        Ok(if is_over { ControlFlow::Break(found) } else { ControlFlow::Continue(()) })
     });
     done.await?.ok_or_else(|| AppError::TimedOut {
         name: name.to_string(),
@@ -363,16 +300,8 @@ impl Told {
 fn result_in_words(result: &ResourceResult) -> String {
     let code = result.status.map(|code| code.to_string());
     let phase = result.hook_phase.map(|phase| phase.to_string());
-    let words: Vec<String> = code
-        .into_iter()
-        .chain(phase)
-        .chain(Some(result.message.clone()))
-        .collect();
-    words
-        .into_iter()
-        .filter(|word| !word.is_empty())
-        .collect::<Vec<_>>()
-        .join(" ")
+    let words: Vec<String> = code.into_iter().chain(phase).chain(Some(result.message.clone())).collect();
+    words.into_iter().filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ")
 }
 
 fn show(
@@ -387,10 +316,7 @@ fn show(
     }
     console.field("Name", found.name.to_string())?;
     get::operation(state, console)?;
-    let results = state
-        .sync_result
-        .as_ref()
-        .map_or(&[][..], |result| &result.resources);
+    let results = state.sync_result.as_ref().map_or(&[][..], |result| &result.resources);
     if results.is_empty() {
         return Ok(());
     }
@@ -401,10 +327,7 @@ fn show(
         .resources
         .iter()
         .map(|resource| {
-            (
-                resource.key(),
-                Cell::of_optional(resource.health.as_ref().map(|health| health.status)),
-            )
+            (resource.key(), Cell::of_optional(resource.health.as_ref().map(|health| health.status)))
         })
         .collect();
     let rows = results.iter().map(|result| {
@@ -416,11 +339,7 @@ fn show(
             result.name.as_str().into(),
             Cell::of_optional(result.status),
             health.get(&key).cloned().unwrap_or_default(),
-            result
-                .hook_type
-                .map(|hook_type| hook_type.to_string())
-                .unwrap_or_default()
-                .into(),
+            result.hook_type.map(|hook_type| hook_type.to_string()).unwrap_or_default().into(),
             result.message.as_str().into(),
         ]
     });
@@ -446,10 +365,7 @@ mod tests {
     }
 
     fn name() -> AppName {
-        AppName {
-            namespace: "argocd".to_owned(),
-            name: "orders".to_owned(),
-        }
+        AppName { namespace: "argocd".to_owned(), name: "orders".to_owned() }
     }
 
     fn application(rest: &Value) -> Application {
@@ -467,11 +383,8 @@ mod tests {
 
     fn built(arguments: &[&str]) -> Result<Operation, AppError> {
         let options = options(arguments);
-        let patterns: Vec<_> = options
-            .resource
-            .iter()
-            .map(|text| ResourcePattern::parse(text).unwrap())
-            .collect();
+        let patterns: Vec<_> =
+            options.resource.iter().map(|text| ResourcePattern::parse(text).unwrap()).collect();
         operation(&name(), &application(&json!({})), &options, &patterns, &[])
     }
 
@@ -487,15 +400,8 @@ mod tests {
 
     #[test]
     fn arguments_win_over_the_spec() {
-        let operation = built(&[
-            "--retry-limit",
-            "-1",
-            "--dry-run",
-            "--strategy",
-            "apply",
-            "--force",
-        ])
-        .unwrap();
+        let operation =
+            built(&["--retry-limit", "-1", "--dry-run", "--strategy", "apply", "--force"]).unwrap();
         let sync = operation.sync.unwrap();
         assert_eq!(operation.retry.limit, -1);
         assert!(sync.dry_run && sync.sync_strategy.unwrap().apply.unwrap().force);
@@ -503,21 +409,8 @@ mod tests {
 
     #[test]
     fn a_selection_of_nothing_does_not_become_everything() {
-        assert_eq!(
-            built(&["--resource", ":Service:a"])
-                .unwrap()
-                .sync
-                .unwrap()
-                .resources
-                .len(),
-            1
-        );
-        assert!(
-            built(&["--resource", ":Service:other"])
-                .unwrap_err()
-                .to_string()
-                .contains("--resource")
-        );
+        assert_eq!(built(&["--resource", ":Service:a"]).unwrap().sync.unwrap().resources.len(), 1);
+        assert!(built(&["--resource", ":Service:other"]).unwrap_err().to_string().contains("--resource"));
     }
 
     #[test]
@@ -527,19 +420,9 @@ mod tests {
         let busy = of(&json!({ "operation": { "sync": {} } }), &[]).unwrap_err();
         assert!(matches!(busy, AppError::OperationInProgress { .. }) && busy.hint().is_some());
         let deleted = json!({ "metadata": { "deletionTimestamp": "2026-01-01T00:00:00Z" } });
-        assert!(
-            of(&deleted, &[])
-                .unwrap_err()
-                .to_string()
-                .contains("being deleted")
-        );
+        assert!(of(&deleted, &[]).unwrap_err().to_string().contains("being deleted"));
         let automated = json!({ "spec": { "syncPolicy": { "automated": {} } } });
-        assert!(
-            of(&automated, &["--revision", "other"])
-                .unwrap_err()
-                .to_string()
-                .contains("automated")
-        );
+        assert!(of(&automated, &["--revision", "other"]).unwrap_err().to_string().contains("automated"));
         assert!(of(&automated, &["--revision", "main"]).is_ok());
         assert!(of(&automated, &["--revision", "other", "--dry-run"]).is_ok());
     }
@@ -552,19 +435,11 @@ mod tests {
         }))
         .unwrap();
         let (mut out, mut err) = (Vec::new(), Vec::new());
-        let mut console = Console {
-            out: &mut out,
-            err: &mut err,
-            input: None,
-            colours: false,
-        };
+        let mut console = Console { out: &mut out, err: &mut err, input: None, colours: false };
         let mut told = Told::default();
         told.tell(&name(), &state, &mut console).unwrap();
         told.tell(&name(), &state, &mut console).unwrap();
         let text = String::from_utf8(err).unwrap();
-        assert_eq!(
-            text,
-            "argocd/orders: Service:shop/a Synced\nargocd/orders: Running waiting\n"
-        );
+        assert_eq!(text, "argocd/orders: Service:shop/a Synced\nargocd/orders: Running waiting\n");
     }
 }

@@ -75,12 +75,7 @@ impl Goal {
             delete: options.delete,
         };
         if chosen == Self::default() {
-            Self {
-                sync: true,
-                health: true,
-                operation: true,
-                ..chosen
-            }
+            Self { sync: true, health: true, operation: true, ..chosen }
         } else {
             chosen
         }
@@ -101,19 +96,10 @@ impl Goal {
     fn in_words(self) -> &'static str {
         match self {
             Self { delete: true, .. } => "gone",
-            Self {
-                sync: true,
-                health: true,
-                ..
-            } => "synced, healthy and idle",
+            Self { sync: true, health: true, .. } => "synced, healthy and idle",
             Self { sync: true, .. } => "synced",
             Self { health: true, .. } => "healthy",
-            Self {
-                operation: true,
-                suspended: false,
-                degraded: false,
-                ..
-            } => "idle",
+            Self { operation: true, suspended: false, degraded: false, .. } => "idle",
             _ => "as wanted",
         }
     }
@@ -132,9 +118,7 @@ pub(super) fn is_idle(application: &Application) -> bool {
         return false;
     };
     let is_dry_run = state.operation.sync.as_ref().is_some_and(|sync| sync.dry_run);
-    let is_compared = status
-        .reconciled_at
-        .is_some_and(|reconciled_at| reconciled_at >= finished_at);
+    let is_compared = status.reconciled_at.is_some_and(|reconciled_at| reconciled_at >= finished_at);
     state.phase.is_completed() && (is_dry_run || is_compared)
 }
 
@@ -171,9 +155,7 @@ async fn wait(
         let Some(found) = state else {
             return match goal.delete {
                 true => Ok(ControlFlow::Break(None)),
-                false => Err(AppError::NotFound {
-                    name: name.to_string(),
-                }),
+                false => Err(AppError::NotFound { name: name.to_string() }),
             };
         };
         let words = in_words(&found.application);
@@ -215,22 +197,9 @@ fn check_health(
                 && from != HealthStatusCode::Degraded
                 && from != HealthStatusCode::Unknown =>
         {
-            let message = application
-                .status
-                .health
-                .as_ref()
-                .map_or("", |health| health.message.as_str());
-            let message = if message.is_empty() {
-                String::new()
-            } else {
-                format!(": {message}")
-            };
-            Err(AppError::Degraded {
-                name: name.to_string(),
-                from,
-                to,
-                message,
-            })
+            let message = application.status.health.as_ref().map_or("", |health| health.message.as_str());
+            let message = if message.is_empty() { String::new() } else { format!(": {message}") };
+            Err(AppError::Degraded { name: name.to_string(), from, to, message })
         }
         _ => Ok(()),
     }
@@ -281,14 +250,8 @@ mod tests {
         )
     }
 
-    const DEFAULT: Goal = Goal {
-        sync: true,
-        health: true,
-        operation: true,
-        suspended: false,
-        degraded: false,
-        delete: false,
-    };
+    const DEFAULT: Goal =
+        Goal { sync: true, health: true, operation: true, suspended: false, degraded: false, delete: false };
 
     #[test]
     fn by_default_all_must_be_well() {
@@ -307,41 +270,25 @@ mod tests {
     fn an_operation_is_over_only_when_its_effect_was_compared() {
         assert!(!is_idle(&finished("2026-01-01T00:00:05Z", false)));
         assert!(is_idle(&finished("2026-01-01T00:00:10Z", false)));
-        assert!(
-            is_idle(&finished("2026-01-01T00:00:05Z", true)),
-            "a dry run has no effect"
-        );
+        assert!(is_idle(&finished("2026-01-01T00:00:05Z", true)), "a dry run has no effect");
     }
 
     #[test]
     fn several_healths_may_be_wanted() {
-        let goal = Goal {
-            health: true,
-            suspended: true,
-            ..Goal::default()
-        };
+        let goal = Goal { health: true, suspended: true, ..Goal::default() };
         assert!(goal.is_reached(&application("OutOfSync", "Suspended", &json!({}))));
         assert!(!goal.is_reached(&application("Synced", "Degraded", &json!({}))));
     }
 
     #[test]
     fn becoming_degraded_is_a_failure_and_being_it_is_not() {
-        let name = AppName {
-            namespace: "argocd".to_owned(),
-            name: "orders".to_owned(),
-        };
-        let degraded = application(
-            "Synced",
-            "Degraded",
-            &json!({ "status": { "health": { "message": "why" } } }),
-        );
+        let name = AppName { namespace: "argocd".to_owned(), name: "orders".to_owned() };
+        let degraded =
+            application("Synced", "Degraded", &json!({ "status": { "health": { "message": "why" } } }));
         assert!(check_health(&name, None, &degraded).is_ok());
         assert!(check_health(&name, Some(HealthStatusCode::Unknown), &degraded).is_ok());
         let error = check_health(&name, Some(HealthStatusCode::Progressing), &degraded).unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "application 'argocd/orders' went from Progressing to Degraded: why"
-        );
+        assert_eq!(error.to_string(), "application 'argocd/orders' went from Progressing to Degraded: why");
         assert_eq!(error.exit_code(), 20);
     }
 }
