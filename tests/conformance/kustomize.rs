@@ -50,30 +50,18 @@ fn every_kustomize_case_gives_what_kustomize_gives() {
             Err(reason) => failures.push((name, reason)),
         }
     }
-    println!(
-        "{} of {} cases pass",
-        directories.len() - failures.len(),
-        directories.len()
-    );
+    println!("{} of {} cases pass", directories.len() - failures.len(), directories.len());
     failures.retain(|(name, _)| !known.contains(name.as_str()));
     for (name, reason) in &failures {
         println!("--- {name}\n{reason}");
     }
     assert!(failures.is_empty(), "{} cases fail", failures.len());
-    assert!(
-        passed_though_listed.is_empty(),
-        "take these off the list of failures: {passed_though_listed:?}"
-    );
+    assert!(passed_though_listed.is_empty(), "take these off the list of failures: {passed_though_listed:?}");
 }
 
 fn run_case(directory: &Path) -> Result<(), String> {
     let case: Value = serde_json::from_slice(&fs::read(directory.join("case.json")).unwrap()).unwrap();
-    let arguments: Vec<&str> = case["args"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .filter_map(Value::as_str)
-        .collect();
+    let arguments: Vec<&str> = case["args"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
     let options = Options {
         load_restrictor: if arguments.contains(&"LoadRestrictionsNone") {
             LoadRestrictor::None
@@ -89,11 +77,7 @@ fn run_case(directory: &Path) -> Result<(), String> {
         (true, Err(error)) if chain(&error).trim().is_empty() => Err("the error says nothing".to_owned()),
         (true, Err(error)) => {
             if std::env::var_os("SKIFF_SHOW_ERRORS").is_some() {
-                println!(
-                    "{}: {}",
-                    directory.file_name().unwrap().to_string_lossy(),
-                    chain(&error)
-                );
+                println!("{}: {}", directory.file_name().unwrap().to_string_lossy(), chain(&error));
             }
             Ok(())
         }
@@ -121,14 +105,9 @@ fn tree_of(directory: &Path) -> MemoryTree {
         }
         let relative = path.strip_prefix(&input).unwrap().to_str().unwrap();
         let content = fs::read(&path).unwrap();
-        let is_link = LINKS
-            .iter()
-            .any(|(case, link)| directory.ends_with(case) && relative == *link);
+        let is_link = LINKS.iter().any(|(case, link)| directory.ends_with(case) && relative == *link);
         if is_link {
-            tree.insert_link(
-                RepoPath::parse(relative).unwrap(),
-                std::str::from_utf8(&content).unwrap(),
-            );
+            tree.insert_link(RepoPath::parse(relative).unwrap(), std::str::from_utf8(&content).unwrap());
         } else {
             tree.insert(RepoPath::parse(relative).unwrap(), content);
         }
@@ -144,27 +123,12 @@ fn read_back(text: &[u8]) -> Result<Vec<Value>, String> {
 
 fn compare(expected: &[Value], actual: &[Value]) -> Result<(), String> {
     let identity = |value: &Value| {
-        let text = |path| {
-            value
-                .pointer(path)
-                .and_then(Value::as_str)
-                .unwrap_or_default()
-                .to_owned()
-        };
-        format!(
-            "{} {}/{}",
-            text("/kind"),
-            text("/metadata/namespace"),
-            text("/metadata/name")
-        )
+        let text = |path| value.pointer(path).and_then(Value::as_str).unwrap_or_default().to_owned();
+        format!("{} {}/{}", text("/kind"), text("/metadata/namespace"), text("/metadata/name"))
     };
     let identities = |values: &[Value]| values.iter().map(identity).collect::<Vec<_>>();
     if identities(expected) != identities(actual) {
-        return Err(format!(
-            "expected {:?}\n  actual {:?}",
-            identities(expected),
-            identities(actual)
-        ));
+        return Err(format!("expected {:?}\n  actual {:?}", identities(expected), identities(actual)));
     }
     for (expected, actual) in expected.iter().zip(actual) {
         if let Some(difference) = difference(expected, actual, "") {
@@ -184,11 +148,9 @@ fn difference(expected: &Value, actual: &Value, path: &str) -> Option<String> {
                 (None, y) => Some(format!("{path}.{key} should not be there, but is {}", y.unwrap())),
             })
         }
-        (Value::Array(a), Value::Array(b)) if a.len() == b.len() => a
-            .iter()
-            .zip(b)
-            .enumerate()
-            .find_map(|(at, (x, y))| difference(x, y, &format!("{path}[{at}]"))),
+        (Value::Array(a), Value::Array(b)) if a.len() == b.len() => {
+            a.iter().zip(b).enumerate().find_map(|(at, (x, y))| difference(x, y, &format!("{path}[{at}]")))
+        }
         (Value::Number(a), Value::Number(b)) if a.as_f64() == b.as_f64() => None,
         _ if expected == actual => None,
         _ => Some(format!("{path}: expected {expected}, actual {actual}")),

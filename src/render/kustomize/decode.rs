@@ -33,10 +33,7 @@ pub struct DecodeError {
 
 impl DecodeError {
     fn new(message: String) -> Self {
-        Self {
-            path: Vec::new(),
-            message,
-        }
+        Self { path: Vec::new(), message }
     }
 
     fn within(mut self, step: String) -> Self {
@@ -115,10 +112,7 @@ impl<'a> Node<'a> {
             ("a string", Value::Bool(_) | Value::Number(_)) => " (put it in quotes)",
             _ => "",
         };
-        DecodeError::new(format!(
-            "expected {expected}, found {}{hint}",
-            type_name(self.value)
-        ))
+        DecodeError::new(format!("expected {expected}, found {}{hint}", type_name(self.value)))
     }
 }
 
@@ -171,11 +165,7 @@ where
     }
 
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
-        if self.value.is_null() {
-            visitor.visit_none()
-        } else {
-            visitor.visit_some(self)
-        }
+        if self.value.is_null() { visitor.visit_none() } else { visitor.visit_some(self) }
     }
 
     fn deserialize_newtype_struct<V: Visitor<'de>>(
@@ -192,24 +182,13 @@ where
             Value::Array(items) => items.as_slice(),
             _ => return Err(self.mismatch("a list")),
         };
-        visitor.visit_seq(Items {
-            items: items.iter().enumerate(),
-            unknown: self.unknown,
-        })
+        visitor.visit_seq(Items { items: items.iter().enumerate(), unknown: self.unknown })
     }
 
     fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
-        let fields: Vec<(&str, &Value)> = self
-            .fields()?
-            .into_iter()
-            .flatten()
-            .map(|(key, value)| (key.as_str(), value))
-            .collect();
-        visitor.visit_map(Fields {
-            fields: fields.into_iter(),
-            pending: None,
-            unknown: self.unknown,
-        })
+        let fields: Vec<(&str, &Value)> =
+            self.fields()?.into_iter().flatten().map(|(key, value)| (key.as_str(), value)).collect();
+        visitor.visit_map(Fields { fields: fields.into_iter(), pending: None, unknown: self.unknown })
     }
 
     fn deserialize_struct<V: Visitor<'de>>(
@@ -235,11 +214,7 @@ where
                 None => return Err(DecodeError::new(format!("unknown field '{key}'"))),
             }
         }
-        visitor.visit_map(Fields {
-            fields: fields.into_iter(),
-            pending: None,
-            unknown: self.unknown,
-        })
+        visitor.visit_map(Fields { fields: fields.into_iter(), pending: None, unknown: self.unknown })
     }
 
     serde::forward_to_deserialize_any! {
@@ -281,13 +256,8 @@ where
         let Some((at, value)) = self.items.next() else {
             return Ok(None);
         };
-        let node = Node {
-            value,
-            unknown: self.unknown,
-        };
-        seed.deserialize(node)
-            .map(Some)
-            .map_err(|error| error.within(format!("[{at}]")))
+        let node = Node { value, unknown: self.unknown };
+        seed.deserialize(node).map(Some).map_err(|error| error.within(format!("[{at}]")))
     }
 }
 
@@ -319,12 +289,8 @@ where
 
     fn next_value_seed<T: de::DeserializeSeed<'de>>(&mut self, seed: T) -> Result<T::Value, DecodeError> {
         let (key, value) = self.pending.take().unwrap_or(("", &Value::Null));
-        let node = Node {
-            value,
-            unknown: self.unknown,
-        };
-        seed.deserialize(node)
-            .map_err(|error| error.within(key.to_owned()))
+        let node = Node { value, unknown: self.unknown };
+        seed.deserialize(node).map_err(|error| error.within(key.to_owned()))
     }
 }
 
@@ -362,13 +328,7 @@ mod tests {
         let value = json!({"NAMEPREFIX": "a-", "items": [{"newname": "x", "count": null}], "nested": null});
         let outer = strict(&value).unwrap();
         assert_eq!(outer.name_prefix, "a-");
-        assert_eq!(
-            outer.items,
-            [Inner {
-                new_name: "x".to_owned(),
-                count: 0
-            }]
-        );
+        assert_eq!(outer.items, [Inner { new_name: "x".to_owned(), count: 0 }]);
         assert_eq!(outer.nested, None);
     }
 

@@ -110,19 +110,11 @@ impl KustomizeError {
     }
 
     pub(super) fn within(self, file: &RepoPath, place: impl Into<String>) -> Self {
-        Self::Within {
-            file: file.clone(),
-            place: place.into(),
-            source: Box::new(self),
-        }
+        Self::Within { file: file.clone(), place: place.into(), source: Box::new(self) }
     }
 
     pub(super) fn of_object(self, action: &'static str, object: impl Into<String>) -> Self {
-        Self::Object {
-            action,
-            object: object.into(),
-            source: Box::new(self),
-        }
+        Self::Object { action, object: object.into(), source: Box::new(self) }
     }
 }
 

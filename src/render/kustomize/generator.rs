@@ -40,10 +40,7 @@ pub(super) fn generate(
     root: &Root,
 ) -> Result<Resource, KustomizeError> {
     if arguments.name.is_empty() {
-        return Err(KustomizeError::invalid(format!(
-            "a {} generator must have a name",
-            kind.name()
-        )));
+        return Err(KustomizeError::invalid(format!("a {} generator must have a name", kind.name())));
     }
     let pairs = gather(kind, arguments, loader, root)?;
     let options = merged_options(arguments.options.as_ref(), defaults);
@@ -55,10 +52,7 @@ pub(super) fn generate(
     }
     for (field, entries) in [("labels", options.labels), ("annotations", options.annotations)] {
         if !entries.is_empty() {
-            let entries = entries
-                .into_iter()
-                .map(|(key, text)| (key, Value::from(text)))
-                .collect();
+            let entries = entries.into_iter().map(|(key, text)| (key, Value::from(text))).collect();
             metadata.insert(field.to_owned(), Value::Object(entries));
         }
     }
@@ -100,11 +94,8 @@ fn add_content(
     }
     match kind {
         Kind::Secret => {
-            let secret_type = arguments
-                .secret_type
-                .as_deref()
-                .filter(|text| !text.is_empty())
-                .unwrap_or("Opaque");
+            let secret_type =
+                arguments.secret_type.as_deref().filter(|text| !text.is_empty()).unwrap_or("Opaque");
             object.insert("type".to_owned(), Value::from(secret_type));
             object.insert("data".to_owned(), Value::Object(data));
         }
@@ -171,11 +162,7 @@ fn gather(
     for entry in arguments.envs.iter().chain(environment) {
         let (file, text) = loader.text(root, entry)?;
         for (number, line) in text.lines().enumerate() {
-            let line = if number == 0 {
-                line.trim_start_matches('\u{feff}')
-            } else {
-                line
-            };
+            let line = if number == 0 { line.trim_start_matches('\u{feff}') } else { line };
             let line = line.trim_start();
             if line.is_empty() || line.starts_with('#') {
                 continue;
@@ -223,10 +210,7 @@ fn gather(
 /// One pair of quotes around a literal's value does not belong to it.
 fn without_quotes(value: &str) -> &str {
     for quote in ['"', '\''] {
-        if let Some(inner) = value
-            .strip_prefix(quote)
-            .and_then(|rest| rest.strip_suffix(quote))
-        {
+        if let Some(inner) = value.strip_prefix(quote).and_then(|rest| rest.strip_suffix(quote)) {
             return inner;
         }
     }

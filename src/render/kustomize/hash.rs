@@ -106,18 +106,9 @@ mod tests {
     fn hashes_are_those_of_kustomize() {
         let cases = [
             (json!({"kind": "ConfigMap"}), "6ct58987ht"),
-            (
-                json!({"kind": "ConfigMap", "metadata": {"name": "any"}, "data": {"x": "y"}}),
-                "6gc9d749f7",
-            ),
-            (
-                json!({"kind": "Secret", "type": "Opaque", "data": {}}),
-                "46f8b28mk5",
-            ),
-            (
-                json!({"kind": "Secret", "type": "Opaque", "data": {"one": "MQ=="}}),
-                "k9fk8hgk4f",
-            ),
+            (json!({"kind": "ConfigMap", "metadata": {"name": "any"}, "data": {"x": "y"}}), "6gc9d749f7"),
+            (json!({"kind": "Secret", "type": "Opaque", "data": {}}), "46f8b28mk5"),
+            (json!({"kind": "Secret", "type": "Opaque", "data": {"one": "MQ=="}}), "k9fk8hgk4f"),
         ];
         for (object, expected) in cases {
             assert_eq!(of(&object).unwrap(), expected, "{object}");

@@ -116,12 +116,7 @@ pub(super) struct ReplacementEntry {
 impl ReplacementEntry {
     /// The replacement that is written in place, if any part of one is.
     pub fn inline(&self) -> Option<Replacement> {
-        let Self {
-            path: _,
-            source,
-            source_value,
-            targets,
-        } = self;
+        let Self { path: _, source, source_value, targets } = self;
         if source.is_none() && source_value.is_none() && targets.is_none() {
             return None;
         }
@@ -215,20 +210,13 @@ impl Kustomization {
         file: &RepoPath,
         warnings: &mut Vec<String>,
     ) -> Result<Self, KustomizeError> {
-        let mut this: Self =
-            decode(value, UnknownFields::Reject).map_err(|source| KustomizeError::Decode {
-                file: file.clone(),
-                source,
-            })?;
+        let mut this: Self = decode(value, UnknownFields::Reject)
+            .map_err(|source| KustomizeError::Decode { file: file.clone(), source })?;
         this.check(file)?;
         this.warn(file, warnings);
         this.resources.append(&mut this.bases);
         this.images.append(&mut this.image_tags);
-        for arguments in this
-            .config_map_generator
-            .iter_mut()
-            .chain(&mut this.secret_generator)
-        {
+        for arguments in this.config_map_generator.iter_mut().chain(&mut this.secret_generator) {
             if !arguments.env.is_empty() {
                 arguments.envs.push(std::mem::take(&mut arguments.env));
             }
@@ -267,10 +255,7 @@ impl Kustomization {
                  make the chart a Helm source of its own"
             )));
         }
-        let typed = self
-            .config_map_generator
-            .iter()
-            .find(|arguments| arguments.secret_type.is_some());
+        let typed = self.config_map_generator.iter().find(|arguments| arguments.secret_type.is_some());
         if let Some(arguments) = typed {
             return Err(KustomizeError::invalid(format!(
                 "'{file}': configMapGenerator '{}' has the unknown field 'type'",
@@ -286,17 +271,11 @@ impl Kustomization {
             (!self.common_labels.is_empty(), "commonLabels", "labels"),
             (!self.image_tags.is_empty(), "imageTags", "images"),
             (!self.patches_json6902.is_empty(), "patchesJson6902", "patches"),
-            (
-                !self.patches_strategic_merge.is_empty(),
-                "patchesStrategicMerge",
-                "patches",
-            ),
+            (!self.patches_strategic_merge.is_empty(), "patchesStrategicMerge", "patches"),
             (!self.vars.is_empty(), "vars", "replacements"),
         ];
         for (_, old, new) in deprecated.iter().filter(|(is_used, _, _)| *is_used) {
-            warnings.push(format!(
-                "'{file}': field '{old}' is deprecated, use '{new}' instead"
-            ));
+            warnings.push(format!("'{file}': field '{old}' is deprecated, use '{new}' instead"));
         }
     }
 }
@@ -307,9 +286,7 @@ pub(super) fn is_empty(value: &Value) -> bool {
         return value.is_null();
     };
     fields.iter().all(|(key, value)| {
-        let is_header = ["apiVersion", "kind"]
-            .iter()
-            .any(|header| header.eq_ignore_ascii_case(key));
+        let is_header = ["apiVersion", "kind"].iter().any(|header| header.eq_ignore_ascii_case(key));
         is_header || matches!(value, Value::Null) || value.as_str() == Some("")
     })
 }

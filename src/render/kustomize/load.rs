@@ -58,12 +58,7 @@ impl<'a> Loader<'a> {
     /// The root that the build was asked for.
     pub fn top(&self, directory: &RepoPath) -> Result<Rc<Root>, KustomizeError> {
         let (directory, file) = self.locate(directory)?;
-        Ok(Rc::new(Root {
-            directory,
-            file,
-            parent: None,
-            depth: 1,
-        }))
+        Ok(Rc::new(Root { directory, file, parent: None, depth: 1 }))
     }
 
     /// The root that an entry of another one's kustomization names.
@@ -81,18 +76,10 @@ impl<'a> Loader<'a> {
         }
         if from.depth >= self.options.limits.depth {
             return Err(KustomizeError::Limit {
-                limit: format!(
-                    "{} kustomizations inside of each other",
-                    self.options.limits.depth
-                ),
+                limit: format!("{} kustomizations inside of each other", self.options.limits.depth),
             });
         }
-        Ok(Rc::new(Root {
-            directory,
-            file,
-            parent: Some(Rc::clone(from)),
-            depth: from.depth + 1,
-        }))
+        Ok(Rc::new(Root { directory, file, parent: Some(Rc::clone(from)), depth: from.depth + 1 }))
     }
 
     /// Where a directory really is, and its kustomization file.
@@ -102,9 +89,7 @@ impl<'a> Loader<'a> {
         }
         let directory = self.directory(path)?;
         let file = self.kustomization_file(&directory)?;
-        self.directories
-            .borrow_mut()
-            .insert(path.clone(), (directory.clone(), file.clone()));
+        self.directories.borrow_mut().insert(path.clone(), (directory.clone(), file.clone()));
         Ok((directory, file))
     }
 
@@ -117,9 +102,7 @@ impl<'a> Loader<'a> {
             Some(_) => Err(KustomizeError::invalid(format!(
                 "'{path}' is a file: a directory with a kustomization file is needed here"
             ))),
-            None => Err(KustomizeError::invalid(format!(
-                "'{path}' does not exist in the source"
-            ))),
+            None => Err(KustomizeError::invalid(format!("'{path}' does not exist in the source"))),
         }
     }
 
@@ -168,27 +151,15 @@ impl<'a> Loader<'a> {
             // What follows the first document is never looked at.
             Err(error) if error.documents_before > 0 => {
                 let lines = String::from_utf8_lossy(&text);
-                yaml::parse(first_part(&lines).as_bytes(), &options).map_err(|_| KustomizeError::Yaml {
-                    file: file.clone(),
-                    source: error,
-                })?
+                yaml::parse(first_part(&lines).as_bytes(), &options)
+                    .map_err(|_| KustomizeError::Yaml { file: file.clone(), source: error })?
             }
             Err(source) => {
-                return Err(KustomizeError::Yaml {
-                    file: file.clone(),
-                    source,
-                });
+                return Err(KustomizeError::Yaml { file: file.clone(), source });
             }
         };
-        let value = Rc::new(
-            documents
-                .into_iter()
-                .next()
-                .map_or(Value::Null, |document| document.value),
-        );
-        self.configurations
-            .borrow_mut()
-            .insert(file.clone(), Rc::clone(&value));
+        let value = Rc::new(documents.into_iter().next().map_or(Value::Null, |document| document.value));
+        self.configurations.borrow_mut().insert(file.clone(), Rc::clone(&value));
         Ok(value)
     }
 
@@ -220,9 +191,7 @@ impl<'a> Loader<'a> {
     /// What an entry of `resources` (or of the plugin lists) leads to.
     pub fn entry(&self, root: &Root, entry: &str) -> Result<Entry, KustomizeError> {
         if entry.is_empty() {
-            return Err(KustomizeError::invalid(
-                "the entry is empty: it must name a file or a directory",
-            ));
+            return Err(KustomizeError::invalid("the entry is empty: it must name a file or a directory"));
         }
         if is_http(entry) {
             return Err(remote(entry));
@@ -248,14 +217,10 @@ impl<'a> Loader<'a> {
         }
         let path = root.directory.join_lenient(entry)?;
         let Some(real) = self.files.real_path(&path)? else {
-            return Err(KustomizeError::invalid(format!(
-                "file '{path}' does not exist in the source"
-            )));
+            return Err(KustomizeError::invalid(format!("file '{path}' does not exist in the source")));
         };
         if !self.files.is_file(&real)? {
-            return Err(KustomizeError::invalid(format!(
-                "'{path}' is a directory: a file is needed here"
-            )));
+            return Err(KustomizeError::invalid(format!("'{path}' is a directory: a file is needed here")));
         }
         let is_allowed =
             self.options.load_restrictor == LoadRestrictor::None || real.is_within(&root.directory);
@@ -273,11 +238,7 @@ impl<'a> Loader<'a> {
 impl Root {
     /// Whether an entry of this root's lists names a directory on another machine.
     pub fn check_local(entry: &str) -> Result<(), KustomizeError> {
-        if is_remote(entry) {
-            Err(remote(entry))
-        } else {
-            Ok(())
-        }
+        if is_remote(entry) { Err(remote(entry)) } else { Ok(()) }
     }
 }
 
@@ -322,19 +283,14 @@ fn is_http(entry: &str) -> bool {
 /// Whether an entry names a repository on another machine, by kustomize's rules for Git URLs.
 fn is_remote(entry: &str) -> bool {
     let entry = entry.strip_prefix("git::").unwrap_or(entry);
-    let has_scheme = ["https://", "http://", "ssh://", "file://"]
+    let has_scheme =
+        ["https://", "http://", "ssh://", "file://"].iter().any(|scheme| entry.starts_with(scheme));
+    let is_github = ["github.com/", "github.com:"]
         .iter()
-        .any(|scheme| entry.starts_with(scheme));
-    let is_github = ["github.com/", "github.com:"].iter().any(|host| {
-        entry
-            .get(..host.len())
-            .is_some_and(|start| start.eq_ignore_ascii_case(host))
-    });
+        .any(|host| entry.get(..host.len()).is_some_and(|start| start.eq_ignore_ascii_case(host)));
     let is_scp = entry.split_once('@').is_some_and(|(user, rest)| {
         !user.contains('/')
-            && rest
-                .split_once(':')
-                .is_some_and(|(host, _)| !host.is_empty() && !host.contains('/'))
+            && rest.split_once(':').is_some_and(|(host, _)| !host.is_empty() && !host.contains('/'))
     });
     has_scheme || is_github || is_scp
 }
@@ -367,13 +323,7 @@ mod tests {
         ] {
             assert!(is_remote(entry), "{entry}");
         }
-        for entry in [
-            "../base",
-            "github.community/x",
-            "a@b",
-            "dir/user@host:x",
-            "base?ref=v1",
-        ] {
+        for entry in ["../base", "github.community/x", "a@b", "dir/user@host:x", "base?ref=v1"] {
             assert!(!is_remote(entry), "{entry}");
         }
     }

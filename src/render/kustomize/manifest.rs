@@ -30,12 +30,7 @@ pub(super) struct Manifest {
 impl Manifest {
     /// An object that no file has.
     pub fn generated(value: Value, file: &RepoPath) -> Self {
-        Self {
-            value,
-            file: Some(file.clone()),
-            line: 1,
-            blank_fields: Vec::new(),
-        }
+        Self { value, file: Some(file.clone()), line: 1, blank_fields: Vec::new() }
     }
 
     /// Reads the objects of a YAML text: lists are unpacked, empty documents dropped.
@@ -63,19 +58,13 @@ impl Manifest {
         options: &yaml::Options,
     ) -> Result<Vec<Self>, KustomizeError> {
         let documents = yaml::parse(text, options).map_err(|source| match file {
-            Some(file) => KustomizeError::Yaml {
-                file: file.clone(),
-                source,
-            },
+            Some(file) => KustomizeError::Yaml { file: file.clone(), source },
             None => KustomizeError::InlineYaml(source),
         })?;
         let mut manifests = Vec::with_capacity(documents.len());
         let mut lists = Vec::new();
         for document in documents {
-            let place = Place {
-                file,
-                line: document.line,
-            };
+            let place = Place { file, line: document.line };
             match document.value {
                 Value::Null => {}
                 value if is_list(&value) => lists.push((value, document.blank_fields, place)),
@@ -91,9 +80,7 @@ impl Manifest {
 
 /// Annotations are text, also where a number or a boolean is written without quotes.
 fn write_out_annotations(value: &mut Value) {
-    let annotations = value
-        .get_mut("metadata")
-        .and_then(|metadata| metadata.get_mut("annotations"));
+    let annotations = value.get_mut("metadata").and_then(|metadata| metadata.get_mut("annotations"));
     let Some(Value::Object(annotations)) = annotations else {
         return;
     };
@@ -130,10 +117,7 @@ impl Place<'_> {
     fn manifest(self, value: Value, blank_fields: Vec<Vec<String>>) -> Result<Manifest, KustomizeError> {
         let fail = |problem: String| Err(KustomizeError::invalid(format!("{self}: {problem}")));
         let Value::Object(fields) = &value else {
-            return fail(format!(
-                "a resource must be a mapping, but this is {}",
-                type_name(&value)
-            ));
+            return fail(format!("a resource must be a mapping, but this is {}", type_name(&value)));
         };
         let text = |value: Option<&Value>| value.and_then(Value::as_str).unwrap_or_default().to_owned();
         let kind = text(fields.get("kind"));
@@ -142,10 +126,7 @@ impl Place<'_> {
             None | Some(Value::Null | Value::String(_)) => return fail("field 'kind' is missing".to_owned()),
             Some(_) => return fail("field 'kind' must be a string".to_owned()),
         }
-        if !matches!(
-            fields.get("apiVersion"),
-            None | Some(Value::Null | Value::String(_))
-        ) {
+        if !matches!(fields.get("apiVersion"), None | Some(Value::Null | Value::String(_))) {
             return fail(format!("{kind}: field 'apiVersion' must be a string"));
         }
         let metadata = match fields.get("metadata") {
@@ -159,35 +140,21 @@ impl Place<'_> {
                 return fail(format!("{kind}: field 'metadata.name' is missing"));
             }
             Some(_) => {
-                return fail(format!(
-                    "{kind}: field 'metadata.name' must be a string (put it in quotes)"
-                ));
+                return fail(format!("{kind}: field 'metadata.name' must be a string (put it in quotes)"));
             }
         }
-        if !matches!(
-            metadata.get("namespace"),
-            None | Some(Value::Null | Value::String(_))
-        ) {
-            return fail(format!(
-                "{kind}: field 'metadata.namespace' must be a string (put it in quotes)"
-            ));
+        if !matches!(metadata.get("namespace"), None | Some(Value::Null | Value::String(_))) {
+            return fail(format!("{kind}: field 'metadata.namespace' must be a string (put it in quotes)"));
         }
         for field in ["labels", "annotations"] {
             match metadata.get(field) {
                 None | Some(Value::Null | Value::Object(_)) => {}
                 Some(_) => {
-                    return fail(format!(
-                        "{kind}: field 'metadata.{field}' must be a mapping of strings"
-                    ));
+                    return fail(format!("{kind}: field 'metadata.{field}' must be a mapping of strings"));
                 }
             }
         }
-        let mut manifest = Manifest {
-            value,
-            file: self.file.cloned(),
-            line: self.line,
-            blank_fields,
-        };
+        let mut manifest = Manifest { value, file: self.file.cloned(), line: self.line, blank_fields };
         write_out_annotations(&mut manifest.value);
         Ok(manifest)
     }
@@ -200,9 +167,7 @@ impl Place<'_> {
         depth: usize,
     ) -> Result<(), KustomizeError> {
         if depth > LIST_DEPTH {
-            return Err(KustomizeError::invalid(format!(
-                "{self}: lists are nested too deep"
-            )));
+            return Err(KustomizeError::invalid(format!("{self}: lists are nested too deep")));
         }
         let Value::Object(mut fields) = list else {
             return Ok(());

@@ -31,11 +31,8 @@ const INTERNAL_NAMES: [&str; 16] = [
     "annotations-migration-resource-id",
     "helm-generated",
 ];
-const OTHER_INTERNAL: [&str; 3] = [
-    "config.kubernetes.io/path",
-    "config.kubernetes.io/index",
-    "config.k8s.io/id",
-];
+const OTHER_INTERNAL: [&str; 3] =
+    ["config.kubernetes.io/path", "config.kubernetes.io/index", "config.k8s.io/id"];
 const ORIGIN: &str = "config.kubernetes.io/origin";
 const TRANSFORMATIONS: &str = "alpha.config.kubernetes.io/transformations";
 const LOCAL_CONFIG: &str = "config.kubernetes.io/local-config";
@@ -43,10 +40,7 @@ const MANAGED_BY: (&str, &str) = ("app.kubernetes.io/managed-by", "kustomize-v5.
 
 /// Whether a resource takes part in the build but is no part of its output.
 pub(super) fn is_local(resource: &Resource) -> bool {
-    let annotations = resource
-        .value
-        .get("metadata")
-        .and_then(|metadata| metadata.get("annotations"));
+    let annotations = resource.value.get("metadata").and_then(|metadata| metadata.get("annotations"));
     match annotations.and_then(|annotations| annotations.get(LOCAL_CONFIG)) {
         None => false,
         Some(Value::String(text)) => text != "false",
@@ -56,16 +50,9 @@ pub(super) fn is_local(resource: &Resource) -> bool {
 
 /// Makes the object that is put out.
 pub(super) fn finish(resource: &mut Resource, metadata: BuildMetadata) -> Result<Value, KustomizeError> {
-    let origin = resource
-        .origin
-        .as_ref()
-        .filter(|_| metadata.origin)
-        .map(|origin| origin.to_value());
-    let transformations: Vec<Value> = resource
-        .transformations
-        .iter()
-        .map(|record| record.to_value())
-        .collect();
+    let origin = resource.origin.as_ref().filter(|_| metadata.origin).map(|origin| origin.to_value());
+    let transformations: Vec<Value> =
+        resource.transformations.iter().map(|record| record.to_value()).collect();
     if let Some(fields) = resource.metadata_mut() {
         annotate(fields, origin.as_ref(), metadata, transformations);
         if metadata.managed_by {
@@ -121,8 +108,7 @@ fn annotate(
 }
 
 fn is_internal(name: &str) -> bool {
-    name.strip_prefix(INTERNAL)
-        .is_some_and(|name| INTERNAL_NAMES.contains(&name))
+    name.strip_prefix(INTERNAL).is_some_and(|name| INTERNAL_NAMES.contains(&name))
         || OTHER_INTERNAL.contains(&name)
 }
 
@@ -155,10 +141,8 @@ fn check_characters(text: &str) -> Result<(), KustomizeError> {
 fn sorted(value: Value) -> Value {
     match value {
         Value::Object(fields) => {
-            let mut fields: Vec<(String, Value)> = fields
-                .into_iter()
-                .map(|(key, value)| (key, sorted(value)))
-                .collect();
+            let mut fields: Vec<(String, Value)> =
+                fields.into_iter().map(|(key, value)| (key, sorted(value))).collect();
             fields.sort_by(|(a, _), (b, _)| compare_keys(a, b));
             Value::Object(fields.into_iter().collect())
         }

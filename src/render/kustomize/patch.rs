@@ -41,14 +41,8 @@ pub(super) struct Target {
 impl Target {
     pub fn new(selector: &Selector) -> Result<Self, KustomizeError> {
         let is_plain = !selector.name.is_empty()
-            && selector
-                .name
-                .bytes()
-                .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
-        Ok(Self {
-            selector: selector.compile()?,
-            name: is_plain.then(|| selector.name.clone()),
-        })
+            && selector.name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+        Ok(Self { selector: selector.compile()?, name: is_plain.then(|| selector.name.clone()) })
     }
 
     /// Positions of the resources that it selects, in order.
@@ -81,9 +75,7 @@ pub(super) struct Text {
 impl Text {
     /// Where it stands, for a message.
     pub fn place(&self) -> String {
-        self.file
-            .as_ref()
-            .map_or_else(|| "the inline patch".to_owned(), |file| format!("'{file}'"))
+        self.file.as_ref().map_or_else(|| "the inline patch".to_owned(), |file| format!("'{file}'"))
     }
 
     /// An error in it.
@@ -100,23 +92,13 @@ pub(super) fn text(
     root: &Root,
 ) -> Result<Text, KustomizeError> {
     match (path.trim(), inline.trim()) {
-        ("", "") => Err(KustomizeError::invalid(
-            "a patch must have one of 'patch' and 'path'",
-        )),
-        ("", _) => Ok(Text {
-            file: None,
-            text: inline.to_owned(),
-        }),
+        ("", "") => Err(KustomizeError::invalid("a patch must have one of 'patch' and 'path'")),
+        ("", _) => Ok(Text { file: None, text: inline.to_owned() }),
         (path, "") => {
             let (file, text) = loader.text(root, path)?;
-            Ok(Text {
-                file: Some(file),
-                text,
-            })
+            Ok(Text { file: Some(file), text })
         }
-        _ => Err(KustomizeError::invalid(
-            "a patch can have 'patch' or 'path', not both",
-        )),
+        _ => Err(KustomizeError::invalid("a patch can have 'patch' or 'path', not both")),
     }
 }
 
@@ -127,16 +109,12 @@ pub(super) fn parse(patch: &Text) -> Result<Content, KustomizeError> {
     options.keys_become_text = true;
     let documents = yaml::parse(text.as_bytes(), &options);
     let is_json_patch = match &documents {
-        Ok(documents) => documents
-            .first()
-            .is_some_and(|document| document.value.is_array()),
+        Ok(documents) => documents.first().is_some_and(|document| document.value.is_array()),
         // JSON escapes that the reader of resources does not know.
         Err(_) => text.trim_start().starts_with('['),
     };
     if is_json_patch {
-        return json_patch::parse(text)
-            .map(Content::Json)
-            .map_err(|error| patch.error("reading", error));
+        return json_patch::parse(text).map(Content::Json).map_err(|error| patch.error("reading", error));
     }
     Manifest::parse_patch(text.as_bytes(), patch.file.as_ref())
         .map(Content::StrategicMerge)

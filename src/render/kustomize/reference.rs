@@ -47,13 +47,7 @@ impl Candidate {
         let previous = resource
             .previous_ids()
             .iter()
-            .map(|id| {
-                (
-                    id.name.clone(),
-                    id.effective_namespace().to_owned(),
-                    id.gvk.kind.clone(),
-                )
-            })
+            .map(|id| (id.name.clone(), id.effective_namespace().to_owned(), id.gvk.kind.clone()))
             .collect();
         Self {
             name: id.name.clone(),
@@ -71,9 +65,7 @@ impl Candidate {
     }
 
     fn original_namespace(&self) -> &str {
-        self.previous
-            .first()
-            .map_or(&self.effective_namespace, |(_, namespace, _)| namespace)
+        self.previous.first().map_or(&self.effective_namespace, |(_, namespace, _)| namespace)
     }
 }
 
@@ -103,11 +95,7 @@ impl Index {
                 candidate.is_cluster_scoped,
             ));
         }
-        Self {
-            candidates,
-            by_previous_name,
-            namespaces,
-        }
+        Self { candidates, by_previous_name, namespaces }
     }
 }
 
@@ -148,12 +136,7 @@ pub(super) fn repair(resources: &mut Resources, table: &[NameReference]) -> Resu
         }
         for (_, target, spec) in applicable {
             let mut failure: Failure = None;
-            let sieve = Sieve {
-                index: &index,
-                referrer: &referrer,
-                target,
-                spec,
-            };
+            let sieve = Sieve { index: &index, referrer: &referrer, target, spec };
             let walked = visit_any_kind(&mut resource.value, spec, Create::Never, &mut |place| {
                 if failure.is_none() {
                     failure = sieve.repair(place).err();
@@ -174,14 +157,9 @@ type Specs<'a> = Vec<(usize, &'a NameReference, &'a FieldSpec)>;
 
 fn specs_by_kind(table: &[NameReference]) -> HashMap<&str, Specs<'_>> {
     let mut by_kind: HashMap<&str, Specs<'_>> = HashMap::new();
-    let all = table
-        .iter()
-        .flat_map(|target| target.field_specs.iter().map(move |spec| (target, spec)));
+    let all = table.iter().flat_map(|target| target.field_specs.iter().map(move |spec| (target, spec)));
     for (at, (target, spec)) in all.enumerate() {
-        by_kind
-            .entry(spec.kind.as_str())
-            .or_default()
-            .push((at, target, spec));
+        by_kind.entry(spec.kind.as_str()).or_default().push((at, target, spec));
     }
     by_kind
 }
@@ -190,12 +168,7 @@ impl Referrer {
     fn new(resource: &Resource) -> Result<Self, KustomizeError> {
         let id = resource.id();
         let role = resource.value.get("roleRef").map(|role| {
-            let text = |field| {
-                role.get(field)
-                    .and_then(Value::as_str)
-                    .unwrap_or_default()
-                    .to_owned()
-            };
+            let text = |field| role.get(field).and_then(Value::as_str).unwrap_or_default().to_owned();
             (text("apiGroup"), text("kind"))
         });
         let mut bound_namespaces = HashSet::new();
@@ -283,9 +256,8 @@ impl Sieve<'_> {
             .into());
         };
         let namespace = fields.get("namespace").and_then(scalar_text);
-        let has_original = namespace
-            .as_deref()
-            .is_some_and(|namespace| self.is_original_namespace(namespace));
+        let has_original =
+            namespace.as_deref().is_some_and(|namespace| self.is_original_namespace(namespace));
         let found = self.select(
             &name,
             |candidate| match namespace.as_deref() {
@@ -307,12 +279,9 @@ impl Sieve<'_> {
     }
 
     fn is_original_namespace(&self, namespace: &str) -> bool {
-        self.index
-            .namespaces
-            .iter()
-            .any(|(original, current, is_cluster_scoped)| {
-                original == namespace && self.referrer.reaches(current, *is_cluster_scoped)
-            })
+        self.index.namespaces.iter().any(|(original, current, is_cluster_scoped)| {
+            original == namespace && self.referrer.reaches(current, *is_cluster_scoped)
+        })
     }
 
     fn select(
@@ -321,12 +290,7 @@ impl Sieve<'_> {
         admit: impl Fn(&Candidate) -> bool,
         is_mapping: bool,
     ) -> Result<Option<&Candidate>, KustomizeError> {
-        let positions = self
-            .index
-            .by_previous_name
-            .get(name)
-            .map(Vec::as_slice)
-            .unwrap_or_default();
+        let positions = self.index.by_previous_name.get(name).map(Vec::as_slice).unwrap_or_default();
         let mut candidates: Vec<&Candidate> = positions
             .iter()
             .filter_map(|at| self.index.candidates.get(*at))
@@ -350,10 +314,7 @@ impl Sieve<'_> {
         if is_one_name {
             return Ok(Some(first));
         }
-        let texts: Vec<&str> = candidates
-            .iter()
-            .map(|candidate| candidate.text.as_str())
-            .collect();
+        let texts: Vec<&str> = candidates.iter().map(|candidate| candidate.text.as_str()).collect();
         Err(KustomizeError::invalid(format!(
             "field '{}' says '{name}', which may mean several resources: {}",
             self.spec.path,
@@ -362,17 +323,12 @@ impl Sieve<'_> {
     }
 
     fn is_target(&self, candidate: &Candidate) -> bool {
-        let NameReference {
-            group, version, kind, ..
-        } = self.target;
+        let NameReference { group, version, kind, .. } = self.target;
         let fits = |wanted: &str, actual: &str| wanted.is_empty() || wanted == actual;
         let referrer = self.referrer;
         fits(group, &candidate.group)
             && fits(version, &candidate.version)
-            && candidate
-                .previous
-                .iter()
-                .any(|(_, _, previous_kind)| fits(kind, previous_kind))
+            && candidate.previous.iter().any(|(_, _, previous_kind)| fits(kind, previous_kind))
             && (!self.spec.path.ends_with("roleRef/name")
                 || referrer
                     .role
@@ -391,9 +347,5 @@ fn agree(a: &[Rc<str>], b: &[Rc<str>], allow_empty: bool) -> bool {
     if a.is_empty() || b.is_empty() {
         return allow_empty || (a.is_empty() && b.is_empty());
     }
-    if a.len() > b.len() {
-        a.ends_with(b)
-    } else {
-        b.ends_with(a)
-    }
+    if a.len() > b.len() { a.ends_with(b) } else { b.ends_with(a) }
 }

@@ -36,10 +36,7 @@ impl Provenance {
             Self::File(path) => {
                 record.insert("path".to_owned(), Value::from(path.as_str()));
             }
-            Self::Plugin {
-                configured_in,
-                configured_by,
-            } => {
+            Self::Plugin { configured_in, configured_by } => {
                 record.insert("configuredIn".to_owned(), Value::from(configured_in.as_str()));
                 let fields = ["apiVersion", "kind", "name", "namespace"];
                 let by = fields
@@ -160,11 +157,7 @@ impl Resource {
 
     /// `metadata`, made if it is missing.
     pub fn metadata_mut(&mut self) -> Option<&mut Map<String, Value>> {
-        let metadata = self
-            .value
-            .as_object_mut()?
-            .entry("metadata")
-            .or_insert(Value::Null);
+        let metadata = self.value.as_object_mut()?.entry("metadata").or_insert(Value::Null);
         if metadata.is_null() {
             *metadata = Value::Object(Map::new());
         }
@@ -209,11 +202,7 @@ pub(super) fn id_of(value: &Value) -> Id {
             .and_then(Value::as_str)
             .unwrap_or_default()
     };
-    Id {
-        gvk: gvk_of(value),
-        name: text("name").to_owned(),
-        namespace: text("namespace").to_owned(),
-    }
+    Id { gvk: gvk_of(value), name: text("name").to_owned(), namespace: text("namespace").to_owned() }
 }
 
 /// Whether two ids mean the same resource: namespaces are compared as they take effect.

@@ -120,8 +120,7 @@ impl Resources {
     pub fn with_any_id(&mut self, id: &Id) -> Vec<usize> {
         let mut positions = self.named(&id.name);
         positions.retain(|at| {
-            self.get(*at)
-                .is_some_and(|resource| resource.ids().any(|other| is_same(other, id)))
+            self.get(*at).is_some_and(|resource| resource.ids().any(|other| is_same(other, id)))
         });
         positions
     }

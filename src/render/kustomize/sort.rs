@@ -71,10 +71,7 @@ fn sort_legacy(resources: &mut [Resource], options: Option<&LegacySortOptions>) 
     let rank = |id: &Id| ranks.get(id.gvk.kind.as_str()).copied().unwrap_or(0);
     resources.sort_by(|a, b| {
         let (a, b) = (a.id(), b.id());
-        rank(a)
-            .cmp(&rank(b))
-            .then_with(|| compare_kinds(a, b))
-            .then_with(|| compare_names(a, b))
+        rank(a).cmp(&rank(b)).then_with(|| compare_kinds(a, b)).then_with(|| compare_names(a, b))
     });
 }
 
@@ -87,12 +84,7 @@ fn compare_kinds(a: &Id, b: &Id) -> Ordering {
         return Ordering::Equal;
     }
     let key = |id: &Id| {
-        format!(
-            "{}_{}_{}",
-            or(&id.gvk.group, "~G"),
-            or(&id.gvk.version, "~V"),
-            or(&id.gvk.kind, "~K")
-        )
+        format!("{}_{}_{}", or(&id.gvk.group, "~G"), or(&id.gvk.version, "~V"), or(&id.gvk.kind, "~K"))
     };
     let ordering = key(a).cmp(&key(b));
     // The core Namespace comes before those of other groups.

@@ -21,11 +21,7 @@ fn tree(files: &[(&str, &str)]) -> MemoryTree {
 }
 
 fn build_with(tree: MemoryTree, root: &str, options: &Options) -> Result<Output, KustomizeError> {
-    build(
-        &Files::new(Arc::new(tree), FileLimits::default()),
-        &path(root),
-        options,
-    )
+    build(&Files::new(Arc::new(tree), FileLimits::default()), &path(root), options)
 }
 
 fn built(files: &[(&str, &str)], root: &str) -> Output {
@@ -37,11 +33,7 @@ fn refused(files: &[(&str, &str)], root: &str) -> String {
 }
 
 fn names(output: &Output) -> Vec<&str> {
-    output
-        .objects
-        .iter()
-        .map(|object| object["metadata"]["name"].as_str().unwrap())
-        .collect()
+    output.objects.iter().map(|object| object["metadata"]["name"].as_str().unwrap()).collect()
 }
 
 #[test]
@@ -55,37 +47,21 @@ fn a_base_that_leads_back_to_itself_is_an_error_that_names_the_chain() {
         "a",
     );
     assert!(message.contains("'a' uses 'b' uses 'c' uses 'a'"), "{message}");
-    assert!(
-        message.contains("in 'b/kustomization.yaml', resources entry '../c'"),
-        "{message}"
-    );
+    assert!(message.contains("in 'b/kustomization.yaml', resources entry '../c'"), "{message}");
 }
 
 #[test]
 fn bases_may_not_be_nested_deeper_than_the_limit() {
     let mut files = Vec::new();
     for level in 0..10 {
-        files.push((
-            format!("l{level}/kustomization.yaml"),
-            format!("resources: [../l{}]", level + 1),
-        ));
+        files.push((format!("l{level}/kustomization.yaml"), format!("resources: [../l{}]", level + 1)));
     }
     files.push(("l10/kustomization.yaml".to_owned(), "resources: []".to_owned()));
     let tree = MemoryTree::new(files).unwrap();
-    let options = |depth| Options {
-        limits: Limits {
-            depth,
-            ..Limits::default()
-        },
-        ..Options::default()
-    };
+    let options = |depth| Options { limits: Limits { depth, ..Limits::default() }, ..Options::default() };
     assert!(build_with(tree.clone(), "l0", &options(11)).is_ok());
     let error = build_with(tree, "l0", &options(10)).unwrap_err();
-    assert!(
-        chain(&error).contains("limit of 10 kustomizations inside of each other"),
-        "{}",
-        chain(&error)
-    );
+    assert!(chain(&error).contains("limit of 10 kustomizations inside of each other"), "{}", chain(&error));
 }
 
 #[test]
@@ -96,27 +72,15 @@ fn bases_that_multiply_end_at_a_limit() {
             let text = format!("resources: [../../l{}]\nnamePrefix: {side}-\n", level - 1);
             files.push((format!("l{level}/{side}/kustomization.yaml"), text));
         }
-        files.push((
-            format!("l{level}/kustomization.yaml"),
-            "resources: [left, right]".to_owned(),
-        ));
+        files.push((format!("l{level}/kustomization.yaml"), "resources: [left, right]".to_owned()));
     }
     let error = build_with(MemoryTree::new(files).unwrap(), "l20", &Options::default()).unwrap_err();
-    assert!(
-        chain(&error).contains("10000 kustomizations in one build"),
-        "{}",
-        chain(&error)
-    );
+    assert!(chain(&error).contains("10000 kustomizations in one build"), "{}", chain(&error));
 }
 
 #[test]
 fn nothing_above_the_repository_can_be_named() {
-    for entry in [
-        "../../..",
-        "../../../etc/passwd",
-        "/etc/passwd",
-        "../../../../base",
-    ] {
+    for entry in ["../../..", "../../../etc/passwd", "/etc/passwd", "../../../../base"] {
         let text = format!("resources: ['{entry}']");
         let message = refused(&[("o/kustomization.yaml", &text)], "o");
         assert!(
@@ -128,19 +92,10 @@ fn nothing_above_the_repository_can_be_named() {
 
 #[test]
 fn a_file_outside_of_its_root_needs_the_restriction_lifted() {
-    let files = [
-        ("o/kustomization.yaml", "resources: [../a.yaml]"),
-        ("a.yaml", CONFIG_MAP),
-    ];
+    let files = [("o/kustomization.yaml", "resources: [../a.yaml]"), ("a.yaml", CONFIG_MAP)];
     let message = refused(&files, "o");
-    assert!(
-        message.contains("file 'a.yaml' is not in or below 'o'"),
-        "{message}"
-    );
-    let options = Options {
-        load_restrictor: LoadRestrictor::None,
-        ..Options::default()
-    };
+    assert!(message.contains("file 'a.yaml' is not in or below 'o'"), "{message}");
+    let options = Options { load_restrictor: LoadRestrictor::None, ..Options::default() };
     assert_eq!(names(&build_with(tree(&files), "o", &options).unwrap()), ["a"]);
 }
 
@@ -153,10 +108,7 @@ fn a_link_counts_as_the_file_that_it_leads_to() {
     ];
     let mut inside = tree(&files);
     inside.insert_link(path("o/link.yaml"), "real/a.yaml");
-    assert_eq!(
-        names(&build_with(inside, "o", &Options::default()).unwrap()),
-        ["a"]
-    );
+    assert_eq!(names(&build_with(inside, "o", &Options::default()).unwrap()), ["a"]);
     for target in ["../b.yaml", "../../etc/passwd", "/etc/passwd", "link.yaml"] {
         let mut outside = tree(&files);
         outside.insert_link(path("o/link.yaml"), target);
@@ -185,14 +137,8 @@ fn two_resources_that_become_one_are_an_error() {
     let other = CONFIG_MAP.replace("name: a", "name: b");
     let patch = "patches: [{target: {name: b}, patch: '[{op: replace, path: /metadata/name, value: a}]'}]";
     let kustomization = format!("resources: [a.yaml, b.yaml]\n{patch}\n");
-    let message = refused(
-        &[
-            ("kustomization.yaml", &kustomization),
-            ("a.yaml", CONFIG_MAP),
-            ("b.yaml", &other),
-        ],
-        ".",
-    );
+    let message =
+        refused(&[("kustomization.yaml", &kustomization), ("a.yaml", CONFIG_MAP), ("b.yaml", &other)], ".");
     assert!(message.contains("is there twice"), "{message}");
 }
 
@@ -214,13 +160,7 @@ fn a_missing_file_is_named_with_the_kustomizations_that_lead_to_it() {
 
 #[test]
 fn broken_yaml_is_named_with_file_and_line() {
-    let message = refused(
-        &[
-            ("kustomization.yaml", "resources: [a.yaml]"),
-            ("a.yaml", "a: 1\nb: [\n"),
-        ],
-        ".",
-    );
+    let message = refused(&[("kustomization.yaml", "resources: [a.yaml]"), ("a.yaml", "a: 1\nb: [\n")], ".");
     assert!(message.contains("cannot parse 'a.yaml': line "), "{message}");
 }
 
@@ -229,39 +169,21 @@ fn an_unknown_field_is_an_error_at_any_depth() {
     let message = refused(&[("kustomization.yaml", "nameprefixx: a")], ".");
     assert!(message.contains("unknown field 'nameprefixx'"), "{message}");
     let message = refused(&[("kustomization.yaml", "images: [{name: a, newTagg: b}]")], ".");
-    assert!(
-        message.contains("field 'images[0]': unknown field 'newTagg'"),
-        "{message}"
-    );
+    assert!(message.contains("field 'images[0]': unknown field 'newTagg'"), "{message}");
 }
 
 #[test]
 fn only_the_first_document_of_a_kustomization_file_counts() {
     let text = "resources: [a.yaml]\n---\nthis: [is not yaml\n";
-    assert_eq!(
-        names(&built(
-            &[("kustomization.yaml", text), ("a.yaml", CONFIG_MAP)],
-            "."
-        )),
-        ["a"]
-    );
+    assert_eq!(names(&built(&[("kustomization.yaml", text), ("a.yaml", CONFIG_MAP)], ".")), ["a"]);
 }
 
 #[test]
 fn what_lies_elsewhere_or_runs_programs_is_refused_with_the_reason() {
     let cases = [
-        (
-            "resources: ['https://github.com/org/repo//base?ref=v1']",
-            "remote bases are not supported yet",
-        ),
-        (
-            "components: ['git@github.com:org/repo']",
-            "remote bases are not supported yet",
-        ),
-        (
-            "resources: ['https://host/r.yaml']",
-            "remote bases are not supported yet",
-        ),
+        ("resources: ['https://github.com/org/repo//base?ref=v1']", "remote bases are not supported yet"),
+        ("components: ['git@github.com:org/repo']", "remote bases are not supported yet"),
+        ("resources: ['https://host/r.yaml']", "remote bases are not supported yet"),
         ("helmCharts: [{name: x, repo: y}]", "helmCharts"),
         (
             "transformers: [\"apiVersion: v1\\nkind: F\\nmetadata: {name: f, annotations: {config.kubernetes.io/function: 'exec: {path: ./f}'}}\"]",
@@ -280,15 +202,10 @@ fn what_lies_elsewhere_or_runs_programs_is_refused_with_the_reason() {
 
 #[test]
 fn the_caller_may_hand_in_the_kustomization_that_counts() {
-    let files = [
-        ("o/kustomization.yaml", "resources: [a.yaml]\nnamePrefix: old-\n"),
-        ("o/a.yaml", CONFIG_MAP),
-    ];
+    let files =
+        [("o/kustomization.yaml", "resources: [a.yaml]\nnamePrefix: old-\n"), ("o/a.yaml", CONFIG_MAP)];
     let overlay = json!({"resources": ["a.yaml"], "namePrefix": "new-", "commonLabels": {"team": "x"}});
-    let options = Options {
-        overlay: Some(overlay),
-        ..Options::default()
-    };
+    let options = Options { overlay: Some(overlay), ..Options::default() };
     let output = build_with(tree(&files), "o", &options).unwrap();
     assert_eq!(names(&output), ["new-a"]);
     assert_eq!(output.objects[0]["metadata"]["labels"], json!({"team": "x"}));
@@ -296,34 +213,18 @@ fn the_caller_may_hand_in_the_kustomization_that_counts() {
 
 #[test]
 fn each_object_knows_the_file_and_line_it_comes_from() {
-    let text = format!(
-        "# comment\n---\n{CONFIG_MAP}---\n{}",
-        CONFIG_MAP.replace("name: a", "name: b")
-    );
+    let text = format!("# comment\n---\n{CONFIG_MAP}---\n{}", CONFIG_MAP.replace("name: a", "name: b"));
     let output = built(
         &[
-            (
-                "o/kustomization.yaml",
-                "resources: [../base]\nconfigMapGenerator: [{name: c}]",
-            ),
+            ("o/kustomization.yaml", "resources: [../base]\nconfigMapGenerator: [{name: c}]"),
             ("base/kustomization.yaml", "resources: [r.yaml]"),
             ("base/r.yaml", &text),
         ],
         "o",
     );
-    let origins: Vec<(&str, usize)> = output
-        .origins
-        .iter()
-        .map(|origin| (origin.path.as_str(), origin.line))
-        .collect();
-    assert_eq!(
-        origins,
-        [
-            ("base/r.yaml", 3),
-            ("base/r.yaml", 8),
-            ("o/kustomization.yaml", 1)
-        ]
-    );
+    let origins: Vec<(&str, usize)> =
+        output.origins.iter().map(|origin| (origin.path.as_str(), origin.line)).collect();
+    assert_eq!(origins, [("base/r.yaml", 3), ("base/r.yaml", 8), ("o/kustomization.yaml", 1)]);
 }
 
 #[test]
@@ -338,11 +239,7 @@ fn deprecated_fields_work_and_are_told_of() {
     );
     assert_eq!(names(&output), ["a"]);
     assert_eq!(output.warnings.len(), 2, "{:?}", output.warnings);
-    assert!(
-        output.warnings[0].contains("'bases' is deprecated"),
-        "{:?}",
-        output.warnings
-    );
+    assert!(output.warnings[0].contains("'bases' is deprecated"), "{:?}", output.warnings);
 }
 
 #[test]
@@ -401,10 +298,7 @@ fn no_cut_of_a_kustomization_makes_a_panic() {
         Value::Null,
     ];
     for overlay in odd {
-        let options = Options {
-            overlay: Some(overlay),
-            ..Options::default()
-        };
+        let options = Options { overlay: Some(overlay), ..Options::default() };
         let _ = build_with(tree(&[("kustomization.yaml", "")]), ".", &options);
     }
 }
@@ -416,11 +310,7 @@ fn a_strategic_patch_drops_blank_fields_and_keeps_explicit_nulls() {
     let patch = "patches: [{target: {kind: Deployment}, patch: '{apiVersion: v1, kind: X, metadata: {name: x}, a: b}'}]";
     let files = |patch: &str| {
         let kustomization = format!("resources: [d.yaml]\n{patch}\n");
-        built(
-            &[("kustomization.yaml", &kustomization), ("d.yaml", deployment)],
-            ".",
-        )
-        .objects[0]["spec"]
+        built(&[("kustomization.yaml", &kustomization), ("d.yaml", deployment)], ".").objects[0]["spec"]
             .clone()
     };
     let pod = |container: Value| json!({"containers": [container], "tolerations": [{"key": null}]});
@@ -430,8 +320,5 @@ fn a_strategic_patch_drops_blank_fields_and_keeps_explicit_nulls() {
         "lists that are not merged are left alone"
     );
     let untouched = pod(json!({"env": null, "name": "c"}));
-    assert_eq!(
-        files(""),
-        json!({"blank": null, "kept": null, "template": {"spec": untouched}})
-    );
+    assert_eq!(files(""), json!({"blank": null, "kept": null, "template": {"spec": untouched}}));
 }

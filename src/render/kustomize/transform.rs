@@ -10,7 +10,6 @@
 //! the fields of a kustomization, which bring the default field specs, and plugins, which bring their own.
 
 use std::{
-    borrow::Cow,
     collections::{BTreeMap, HashMap},
     rc::Rc,
 };
@@ -217,7 +216,14 @@ fn set_images(
     resources: &mut Resources,
 ) -> Result<(), KustomizeError> {
     let mut fields: Vec<String> = vec!["image".to_owned()];
-    fields.extend(fieldspecs.iter().filter_map(|spec| spec.steps().pop().map(Cow::into_owned)));
+    for spec in fieldspecs {
+        let steps = spec.steps();
+        fields.extend(steps.last().map(|step| step.clone().into_owned()));
+        // Announced lists are made of nulls even where there is no image.
+        fields.extend(steps.iter().filter_map(|step| step.strip_suffix("[]")).map(str::to_owned));
+    }
+    fields.sort_unstable();
+    fields.dedup();
     each(resources, "images", fieldspecs, |value, fieldspecs| {
         // Most objects have no image: they are looked through once, not once for each entry.
         if !has_any_field(value, &fields) {

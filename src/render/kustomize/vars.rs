@@ -66,10 +66,7 @@ impl Vars {
 
     fn insert(&mut self, var: Var) -> Result<(), KustomizeError> {
         if self.0.contains_key(&var.name) {
-            return Err(KustomizeError::invalid(format!(
-                "var '{}' is defined twice in the tree",
-                var.name
-            )));
+            return Err(KustomizeError::invalid(format!("var '{}' is defined twice in the tree", var.name)));
         }
         self.0.insert(var.name.clone(), var);
         Ok(())
@@ -112,15 +109,13 @@ impl Vars {
                     "" => "metadata.name".to_owned(),
                     path => with_plain_indices(path),
                 };
-                let value = replacement::lookup(&resource.value, &path)?
-                    .cloned()
-                    .ok_or_else(|| {
-                        KustomizeError::invalid(format!(
-                            "var '{}' reads field '{path}' of {}, which has no such field",
-                            var.name,
-                            describe(resource.id())
-                        ))
-                    })?;
+                let value = replacement::lookup(&resource.value, &path)?.cloned().ok_or_else(|| {
+                    KustomizeError::invalid(format!(
+                        "var '{}' reads field '{path}' of {}, which has no such field",
+                        var.name,
+                        describe(resource.id())
+                    ))
+                })?;
                 values.entry(var.name.clone()).or_insert(value);
             }
         }
@@ -162,19 +157,11 @@ fn with_plain_indices(path: &str) -> String {
 fn id_of(var: &Var) -> Id {
     let object = &var.objref;
     let gvk = if object.api_version.is_empty() {
-        Gvk::new(
-            object.group.as_str(),
-            object.version.as_str(),
-            object.kind.as_str(),
-        )
+        Gvk::new(object.group.as_str(), object.version.as_str(), object.kind.as_str())
     } else {
         Gvk::from_api_version(&object.api_version, &object.kind)
     };
-    Id {
-        gvk,
-        name: object.name.clone(),
-        namespace: object.namespace.clone(),
-    }
+    Id { gvk, name: object.name.clone(), namespace: object.namespace.clone() }
 }
 
 fn expand_in(
