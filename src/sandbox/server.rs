@@ -130,7 +130,7 @@ impl Server {
             "users": [{"name": "skiff-sandbox", "user": {"token": "not-checked"}}],
             "contexts": [{
                 "name": "skiff-sandbox",
-                "context": {"cluster": "skiff-sandbox", "user": "skiff-sandbox", "namespace": "default"},
+                "context": {"cluster": "skiff-sandbox", "user": "skiff-sandbox"},
             }],
             "current-context": "skiff-sandbox",
         })
