@@ -449,7 +449,8 @@ impl<'a> Build<'a> {
             let place = format!("validators entry '{}'", short(entry));
             let validators =
                 self.plugin_transformers(root, entry).map_err(|error| error.within(&root.file, &*place))?;
-            let before: Vec<Value> = accumulator.resources.iter().map(without_validated_by).collect();
+            let before: Vec<Value> =
+                accumulator.resources.iter().map(|resource| resource.value.clone()).collect();
             for validator in validators {
                 validator
                     .run(&mut accumulator.resources, self.schema())
@@ -477,10 +478,12 @@ fn short(entry: &str) -> String {
 
 fn without_validated_by(resource: &Resource) -> Value {
     let mut value = resource.value.clone();
-    if let Some(Value::Object(labels)) =
-        value.get_mut("metadata").and_then(|metadata| metadata.get_mut("labels"))
+    if let Some(Value::Object(metadata)) = value.get_mut("metadata")
+        && let Some(Value::Object(labels)) = metadata.get_mut("labels")
+        && labels.shift_remove("validated-by").is_some()
+        && labels.is_empty()
     {
-        labels.shift_remove("validated-by");
+        metadata.shift_remove("labels");
     }
     value
 }

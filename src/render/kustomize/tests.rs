@@ -322,3 +322,19 @@ fn a_strategic_patch_drops_blank_fields_and_keeps_explicit_nulls() {
     let untouched = pod(json!({"env": null, "name": "c"}));
     assert_eq!(files(""), json!({"blank": null, "kept": null, "template": {"spec": untouched}}));
 }
+
+#[test]
+fn a_validator_may_mark_but_not_change() {
+    let validator = |labels: &str| {
+        let config = format!(
+            "{{apiVersion: builtin, kind: LabelTransformer, metadata: {{name: v}}, labels: {{{labels}}}, fieldSpecs: [{{path: metadata/labels, create: true}}]}}"
+        );
+        format!("resources: [a.yaml]\nvalidators: ['{config}']\n")
+    };
+    let marks = validator("validated-by: me");
+    let output = built(&[("kustomization.yaml", &marks), ("a.yaml", CONFIG_MAP)], ".");
+    assert_eq!(output.objects[0]["metadata"]["labels"], json!({"validated-by": "me"}));
+    let changes = validator("team: x");
+    let message = refused(&[("kustomization.yaml", &changes), ("a.yaml", CONFIG_MAP)], ".");
+    assert!(message.contains("a validator must not change resources"), "{message}");
+}
