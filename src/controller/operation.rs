@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use super::{
     reconcile::{Level, Look, Memory, Next, Observation},
+    reporter::CountedWrites,
     sources::Freshness,
     writer::OperationChange,
 };
@@ -179,6 +180,7 @@ async fn execute(
     let outcome = match planned {
         Err(error) => failure(OperationPhase::Error, &chain(&error)),
         Ok(plan) => {
+            let observer = CountedWrites { metrics: &look.context.metrics, application: &look.application };
             let executor = Executor {
                 cluster: &look.context.cluster,
                 admission: &observation.admission,
@@ -186,6 +188,7 @@ async fn execute(
                 kinds: &observation.kinds,
                 propagation: Propagation::from(options.prune_propagation_policy()),
                 dry_run: sync.dry_run,
+                observer: &observer,
             };
             executor.run(&plan).await
         }

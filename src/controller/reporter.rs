@@ -15,7 +15,9 @@ use crate::{
     cluster::transport::RequestObserver,
     events::{self, Happening},
     git::{GitObserver, RepoUrl, Request},
-    metrics::{ApplicationLabels, Metrics},
+    metrics::{ApplicationLabels, KubernetesRequest, Metrics},
+    object::ObjectKey,
+    sync::executor::WriteObserver,
 };
 
 /// Events that wait at most: a hundred applications that finish a sync and change state at once.
@@ -118,6 +120,28 @@ impl Reporter {
         if self.queue.try_send(event).is_err() {
             tracing::warn!(application = application.qualified_name(), "too many events: one is not sent");
         }
+    }
+}
+
+/// Counts what a sync writes under its Application's name.
+pub struct CountedWrites<'a> {
+    /// Where it is counted.
+    pub metrics: &'a Metrics,
+    /// The Application.
+    pub application: &'a Application,
+}
+
+impl WriteObserver for CountedWrites<'_> {
+    fn write(&self, verb: &'static str, key: &ObjectKey, code: u16, dry_run: bool) {
+        let request = KubernetesRequest {
+            server: names::IN_CLUSTER_SERVER,
+            response_code: code,
+            verb,
+            resource_kind: &key.kind,
+            resource_namespace: &key.namespace,
+            dry_run,
+        };
+        self.metrics.application_request(ApplicationLabels::of(self.application), &request);
     }
 }
 

@@ -41,6 +41,15 @@ pub struct Executor<'a> {
     pub propagation: Propagation,
     /// Validate only.
     pub dry_run: bool,
+    /// Told of each request that writes, or would.
+    pub observer: &'a (dyn WriteObserver + Sync),
+}
+
+/// Counts the requests that a sync makes.
+pub trait WriteObserver {
+    /// One request on behalf of the application: Kubernetes' verb, the object, the status code of the answer (0 where
+    /// there was none), and whether nothing was to be written.
+    fn write(&self, verb: &'static str, key: &ObjectKey, code: u16, dry_run: bool);
 }
 
 /// What came of a plan.
@@ -169,7 +178,9 @@ impl Executor<'_> {
     }
 
     async fn validate_one(&self, task: &Task, apply: &Permitted<Apply>) -> Option<ResourceResult> {
-        let error = self.cluster.dry_run(apply).await.err()?;
+        let validated = self.cluster.dry_run(apply).await;
+        self.observer.write("patch", &task.key, code(&validated), true);
+        let error = validated.err()?;
         Some(result(task, Some(ResultCode::SyncFailed), OperationPhase::Failed, error.to_string()))
     }
 
@@ -230,6 +241,7 @@ impl Executor<'_> {
             },
             Ready::Prune { task, live } => match self.pruner().prune(&task.gvk, live).await {
                 Ok(Pruned::Deleted) => {
+                    self.observer.write("delete", &task.key, 200, false);
                     result(task, Some(ResultCode::Pruned), OperationPhase::Succeeded, plan::PRUNED.to_owned())
                 }
                 Ok(Pruned::Left(reason)) => skipped(task, &format!("ignored ({reason})")),
@@ -240,7 +252,9 @@ impl Executor<'_> {
     }
 
     async fn apply(&self, task: &Task, apply: &Permitted<Apply>) -> Result<Vec<String>, ClusterError> {
-        let applied = self.cluster.apply(apply).await?;
+        let applied = self.cluster.apply(apply).await;
+        self.observer.write("patch", &task.key, code(&applied), false);
+        let applied = applied?;
         if task.key.kind == "CustomResourceDefinition" && task.key.group == "apiextensions.k8s.io" {
             self.await_established(&task.gvk, &task.key, &applied).await?;
         }
@@ -267,6 +281,14 @@ impl Executor<'_> {
             let (action, object) = ("establish", key.to_string());
             Err(ClusterError::Timeout { action, object, limit: ESTABLISHED_LIMIT })
         })
+    }
+}
+
+fn code<T>(answer: &Result<T, ClusterError>) -> u16 {
+    match answer {
+        Ok(_) => 200,
+        Err(ClusterError::Refused { code, .. }) => *code,
+        Err(_) => 0,
     }
 }
 
