@@ -31,11 +31,7 @@ pub(super) fn reconcile(
         pods.retain(is_current);
     }
     if pods.is_empty() {
-        pods.push(
-            context
-                .store
-                .create(pod_of(context, set, None, &[(REVISION, &revision)]), MANAGER)?,
-        );
+        pods.push(context.store.create(pod_of(context, set, None, &[(REVISION, &revision)]), MANAGER)?);
     }
     let min_ready = number(set, "/spec/minReadySeconds").unwrap_or(0);
     let how_many = |test: &dyn Fn(&Value) -> bool| count(pods.iter().filter(|pod| test(pod)).count());

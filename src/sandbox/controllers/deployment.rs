@@ -27,9 +27,8 @@ pub(super) fn reconcile(
     let paused = deployment.pointer("/spec/paused") == Some(&Value::Bool(true));
     let sets = controlled(context, deployment, "ReplicaSet");
     let template_hash = hash(deployment.pointer("/spec/template").unwrap_or(&Value::Null));
-    let (new, mut old): (Vec<Value>, Vec<Value>) = sets
-        .into_iter()
-        .partition(|set| text(set, &format!("/metadata/labels/{HASH}")) == template_hash);
+    let (new, mut old): (Vec<Value>, Vec<Value>) =
+        sets.into_iter().partition(|set| text(set, &format!("/metadata/labels/{HASH}")) == template_hash);
     old.sort_by_key(revision_of);
     let mut new = new.into_iter().next();
     let mut deployment = deployment.clone();
@@ -43,10 +42,7 @@ pub(super) fn reconcile(
 
 fn annotation<'a>(object: &'a Value, name: &str) -> &'a str {
     let annotations = object.pointer("/metadata/annotations");
-    annotations
-        .and_then(|annotations| annotations.get(name))
-        .and_then(Value::as_str)
-        .unwrap_or_default()
+    annotations.and_then(|annotations| annotations.get(name)).and_then(Value::as_str).unwrap_or_default()
 }
 
 fn revision_of(set: &Value) -> i64 {
@@ -72,37 +68,26 @@ fn current_set(
     let highest = old.iter().map(revision_of).max().unwrap_or(0);
     let Some(mut set) = known else {
         let revision = highest.saturating_add(1);
-        return context
-            .store
-            .create(new_set(deployment, template_hash, revision), MANAGER);
+        return context.store.create(new_set(deployment, template_hash, revision), MANAGER);
     };
     if revision_of(&set) > highest {
         return Ok(set);
     }
-    if let Some(annotations) = set
-        .pointer_mut("/metadata/annotations")
-        .and_then(Value::as_object_mut)
-    {
+    if let Some(annotations) = set.pointer_mut("/metadata/annotations").and_then(Value::as_object_mut) {
         annotations.insert(REVISION.to_owned(), json!(highest.saturating_add(1).to_string()));
     }
     context.store.update(set, MANAGER)
 }
 
 fn new_set(deployment: &Value, template_hash: &str, revision: i64) -> Value {
-    let mut annotations = deployment
-        .pointer("/metadata/annotations")
-        .and_then(Value::as_object)
-        .cloned()
-        .unwrap_or_default();
+    let mut annotations =
+        deployment.pointer("/metadata/annotations").and_then(Value::as_object).cloned().unwrap_or_default();
     annotations.shift_remove(LAST_APPLIED);
     let surge = bounds(deployment).0;
     for (name, value) in [
         (REVISION, revision),
         ("deployment.kubernetes.io/desired-replicas", replicas(deployment)),
-        (
-            "deployment.kubernetes.io/max-replicas",
-            replicas(deployment).saturating_add(surge),
-        ),
+        ("deployment.kubernetes.io/max-replicas", replicas(deployment).saturating_add(surge)),
     ] {
         annotations.insert(name.to_owned(), json!(value.to_string()));
     }
@@ -113,18 +98,9 @@ fn new_set(deployment: &Value, template_hash: &str, revision: i64) -> Value {
             labels.insert(HASH.to_owned(), json!(template_hash));
         }
     };
-    label(
-        template
-            .pointer_mut("/metadata/labels")
-            .and_then(Value::as_object_mut),
-    );
+    label(template.pointer_mut("/metadata/labels").and_then(Value::as_object_mut));
     if let Some(selector) = selector.as_object_mut() {
-        label(
-            selector
-                .entry("matchLabels")
-                .or_insert_with(|| json!({}))
-                .as_object_mut(),
-        );
+        label(selector.entry("matchLabels").or_insert_with(|| json!({})).as_object_mut());
     }
     let mut set = json!({
         "apiVersion": "apps/v1",
@@ -165,19 +141,13 @@ fn bounds(deployment: &Value) -> (i64, i64) {
     }
     let total = replicas(deployment);
     let resolve = |field: &str, up: bool| {
-        let value = deployment
-            .pointer("/spec/strategy/rollingUpdate")
-            .and_then(|rolling| rolling.get(field));
+        let value = deployment.pointer("/spec/strategy/rollingUpdate").and_then(|rolling| rolling.get(field));
         match value {
             Some(Value::String(text)) => {
                 let percent: i64 = text.trim_end_matches('%').parse().unwrap_or(0);
                 let scaled = percent.saturating_mul(total);
                 let whole = scaled.div_euclid(100);
-                if up && scaled.rem_euclid(100) > 0 {
-                    whole.saturating_add(1)
-                } else {
-                    whole
-                }
+                if up && scaled.rem_euclid(100) > 0 { whole.saturating_add(1) } else { whole }
             }
             Some(value) => value.as_i64().unwrap_or(0),
             None => 0,
@@ -207,26 +177,16 @@ fn roll(context: &Context, deployment: &Value, new: Value, old: &mut Vec<Value>)
         for set in old.iter_mut() {
             *set = scale(context, set, 0)?;
         }
-        let gone = old
-            .iter()
-            .all(|set| number(set, "/status/replicas").unwrap_or(0) == 0);
+        let gone = old.iter().all(|set| number(set, "/status/replicas").unwrap_or(0) == 0);
         if gone {
             new = scale(context, &new, wanted)?;
         }
     } else {
-        let total: i64 = old
-            .iter()
-            .map(replicas)
-            .sum::<i64>()
-            .saturating_add(replicas(&new));
+        let total: i64 = old.iter().map(replicas).sum::<i64>().saturating_add(replicas(&new));
         let room = wanted.saturating_add(surge).saturating_sub(total).max(0);
         let target = replicas(&new).saturating_add(room).min(wanted);
         new = scale(context, &new, target)?;
-        let total: i64 = old
-            .iter()
-            .map(replicas)
-            .sum::<i64>()
-            .saturating_add(replicas(&new));
+        let total: i64 = old.iter().map(replicas).sum::<i64>().saturating_add(replicas(&new));
         let missing = replicas(&new).saturating_sub(available(&new)).max(0);
         let needed = wanted.saturating_sub(unavailable);
         let mut spare = total.saturating_sub(needed).saturating_sub(missing).max(0);
@@ -236,11 +196,7 @@ fn roll(context: &Context, deployment: &Value, new: Value, old: &mut Vec<Value>)
             *set = scale(context, set, replicas(set).saturating_sub(useless))?;
             spare = spare.saturating_sub(useless);
         }
-        let working: i64 = old
-            .iter()
-            .map(available)
-            .sum::<i64>()
-            .saturating_add(available(&new));
+        let working: i64 = old.iter().map(available).sum::<i64>().saturating_add(available(&new));
         let mut spare = spare.min(working.saturating_sub(needed)).max(0);
         for set in old.iter_mut() {
             let fewer = replicas(set).min(spare);
@@ -281,10 +237,7 @@ fn write(
     let planned: i64 = old.iter().chain(new).map(replicas).sum();
     let name = new.map(|new| text(new, "/metadata/name")).unwrap_or_default();
     let is_complete = updated == wanted && total == wanted && available == wanted && new.is_some();
-    let since = memory.since(
-        deployment,
-        &format!("{name} {total} {updated} {ready} {available}"),
-    );
+    let since = memory.since(deployment, &format!("{name} {total} {updated} {ready} {available}"));
     let deadline = context.options.progress_deadline.unwrap_or_else(|| {
         let seconds = number(deployment, "/spec/progressDeadlineSeconds").unwrap_or(600);
         Duration::from_secs(u64::try_from(seconds).unwrap_or(600))
@@ -322,20 +275,14 @@ fn write(
     let mut status = Map::new();
     status.insert(
         "observedGeneration".to_owned(),
-        deployment
-            .pointer("/metadata/generation")
-            .cloned()
-            .unwrap_or_default(),
+        deployment.pointer("/metadata/generation").cloned().unwrap_or_default(),
     );
     for (field, value) in [
         ("replicas", total),
         ("updatedReplicas", updated),
         ("readyReplicas", ready),
         ("availableReplicas", available),
-        (
-            "unavailableReplicas",
-            planned.max(wanted).saturating_sub(available),
-        ),
+        ("unavailableReplicas", planned.max(wanted).saturating_sub(available)),
     ] {
         if value > 0 {
             status.insert(field.to_owned(), json!(value));

@@ -26,11 +26,7 @@ pub(super) fn reconcile(
     }
     let mut pods = controlled(context, job, "Pod");
     let in_phase = |pods: &[Value], phase: &str| {
-        count(
-            pods.iter()
-                .filter(|pod| text(pod, "/status/phase") == phase)
-                .count(),
-        )
+        count(pods.iter().filter(|pod| text(pod, "/status/phase") == phase).count())
     };
     let succeeded = in_phase(&pods, "Succeeded");
     let failed = in_phase(&pods, "Failed");
@@ -45,11 +41,7 @@ pub(super) fn reconcile(
     let is_active = |pod: &Value| !matches!(text(pod, "/status/phase"), "Succeeded" | "Failed");
     let active = count(pods.iter().filter(|pod| is_active(pod)).count());
     let left = completions.map_or(parallelism, |wanted| wanted.saturating_sub(succeeded));
-    let target = if is_done || has_failed || suspended {
-        0
-    } else {
-        parallelism.min(left)
-    };
+    let target = if is_done || has_failed || suspended { 0 } else { parallelism.min(left) };
     for _ in active..target {
         pods.push(context.store.create(pod_of(context, job, None, &[]), MANAGER)?);
     }
@@ -66,11 +58,8 @@ pub(super) fn reconcile(
         pods.retain(|pod| !surplus.contains(pod));
     }
 
-    let mut status = job
-        .get("status")
-        .filter(|status| status.is_object())
-        .cloned()
-        .unwrap_or_else(|| json!({}));
+    let mut status =
+        job.get("status").filter(|status| status.is_object()).cloned().unwrap_or_else(|| json!({}));
     let Some(fields) = status.as_object_mut() else {
         return Ok(None);
     };
@@ -103,11 +92,7 @@ pub(super) fn reconcile(
             set = with_condition(&set, &condition(kind, "BackoffLimitExceeded", message), false);
         }
     } else if suspended {
-        set = with_condition(
-            &set,
-            &condition("Suspended", "JobSuspended", "Job suspended"),
-            false,
-        );
+        set = with_condition(&set, &condition("Suspended", "JobSuspended", "Job suspended"), false);
     } else if has_condition(job, "Suspended") {
         let resumed = json!({"type": "Suspended", "status": "False", "reason": "JobResumed", "message": "Job resumed", "lastProbeTime": now()});
         set = with_condition(&set, &resumed, false);

@@ -45,8 +45,7 @@ pub(super) fn reconcile(
     let since = memory.since(pod, if is_running { "running" } else { "pending" });
     let wait = |delay: Duration| {
         let at = since.checked_add(delay)?;
-        at.checked_duration_since(Instant::now())
-            .filter(|left| !left.is_zero())
+        at.checked_duration_since(Instant::now()).filter(|left| !left.is_zero())
     };
     let ends = matches!(fate, Fate::Succeeds | Fate::Fails);
     if fate == Fate::Unpullable || fate == Fate::Crashes {
@@ -78,10 +77,8 @@ fn containers(pod: &Value, field: &str) -> Vec<Value> {
 }
 
 fn fate(pod: &Value) -> Fate {
-    let all: Vec<Value> = containers(pod, "initContainers")
-        .into_iter()
-        .chain(containers(pod, "containers"))
-        .collect();
+    let all: Vec<Value> =
+        containers(pod, "initContainers").into_iter().chain(containers(pod, "containers")).collect();
     let any = |word: &str| all.iter().any(|container| has_tag(container, word));
     let always = matches!(text(pod, "/spec/restartPolicy"), "" | "Always");
     match (any("broken"), any("fail"), always) {
@@ -95,11 +92,7 @@ fn fate(pod: &Value) -> Fate {
 
 fn container_status(container: &Value, pod: &Value, fate: Fate, is_init: bool) -> Value {
     let time = now();
-    let id = format!(
-        "sandbox://{}/{}",
-        text(pod, "/metadata/uid"),
-        text(container, "/name")
-    );
+    let id = format!("sandbox://{}/{}", text(pod, "/metadata/uid"), text(container, "/name"));
     let image = text(container, "/image");
     let ended = |code: i64, reason: &str| {
         let started = text(pod, "/status/startTime");
@@ -109,16 +102,12 @@ fn container_status(container: &Value, pod: &Value, fate: Fate, is_init: bool) -
     let waiting = |reason: &str, message: String| json!({"waiting": {"reason": reason, "message": message}});
     let broken = has_tag(container, "broken");
     let (state, ready) = match fate {
-        Fate::Unpullable if broken => (
-            waiting("ImagePullBackOff", format!("Back-off pulling image \"{image}\"")),
-            false,
-        ),
+        Fate::Unpullable if broken => {
+            (waiting("ImagePullBackOff", format!("Back-off pulling image \"{image}\"")), false)
+        }
         Fate::Unpullable => (json!({"waiting": {"reason": "PodInitializing"}}), false),
         Fate::Crashes if has_tag(container, "fail") => {
-            let message = format!(
-                "back-off 10s restarting failed container={}",
-                text(container, "/name")
-            );
+            let message = format!("back-off 10s restarting failed container={}", text(container, "/name"));
             (waiting("CrashLoopBackOff", message), false)
         }
         Fate::Runs | Fate::Crashes if is_init => (ended(0, "Completed"), true),
@@ -127,11 +116,7 @@ fn container_status(container: &Value, pod: &Value, fate: Fate, is_init: bool) -
         Fate::Succeeds | Fate::Fails => (ended(0, "Completed"), is_init),
     };
     let started = state.get("running").is_some();
-    let image_id = if fate == Fate::Unpullable {
-        String::new()
-    } else {
-        format!("sandbox://{image}")
-    };
+    let image_id = if fate == Fate::Unpullable { String::new() } else { format!("sandbox://{image}") };
     let mut status = json!({
         "name": text(container, "/name"),
         "state": state,
@@ -167,10 +152,7 @@ fn status(pod: &Value, fate: Fate, ready: bool) -> Value {
         _ => "ContainersNotReady",
     };
     for (kind, holds) in [
-        (
-            "PodReadyToStartContainers",
-            !matches!(fate, Fate::Succeeds | Fate::Fails),
-        ),
+        ("PodReadyToStartContainers", !matches!(fate, Fate::Succeeds | Fate::Fails)),
         ("Initialized", true),
         ("Ready", ready),
         ("ContainersReady", ready),
@@ -181,10 +163,7 @@ fn status(pod: &Value, fate: Fate, ready: bool) -> Value {
             "status": if holds { "True" } else { "False" },
             "lastProbeTime": null,
         });
-        if let Some(condition) = condition
-            .as_object_mut()
-            .filter(|_| !holds && kind.ends_with("Ready"))
-        {
+        if let Some(condition) = condition.as_object_mut().filter(|_| !holds && kind.ends_with("Ready")) {
             condition.insert("reason".to_owned(), json!(not_ready));
         }
         conditions = with_condition(&conditions, &condition, false);
@@ -211,19 +190,14 @@ fn status(pod: &Value, fate: Fate, ready: bool) -> Value {
         if !init.is_empty() {
             status.insert("initContainerStatuses".to_owned(), Value::Array(init));
         }
-        status.insert(
-            "containerStatuses".to_owned(),
-            Value::Array(list("containers", false)),
-        );
+        status.insert("containerStatuses".to_owned(), Value::Array(list("containers", false)));
     }
     status
 }
 
 /// An address in 10.244.0.0/16 that depends on the Pod's uid.
 fn address(uid: &str) -> String {
-    let sum = uid.bytes().fold(0_u16, |sum, byte| {
-        sum.wrapping_mul(31).wrapping_add(u16::from(byte))
-    });
+    let sum = uid.bytes().fold(0_u16, |sum, byte| sum.wrapping_mul(31).wrapping_add(u16::from(byte)));
     let [high, low] = sum.to_be_bytes();
     format!("10.244.{high}.{}", low.max(1))
 }

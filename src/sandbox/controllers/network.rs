@@ -38,11 +38,8 @@ fn assign(context: &Context, object: &Value, entry: Option<Value>) -> Result<Opt
     if is_terminating(object) || old.unwrap_or(&json!({})) == &balancer {
         return Ok(None);
     }
-    let mut status = object
-        .get("status")
-        .filter(|status| status.is_object())
-        .cloned()
-        .unwrap_or_else(|| json!({}));
+    let mut status =
+        object.get("status").filter(|status| status.is_object()).cloned().unwrap_or_else(|| json!({}));
     if let Some(status) = status.as_object_mut() {
         status.insert("loadBalancer".to_owned(), balancer);
     }

@@ -24,10 +24,7 @@ pub(super) fn count(items: usize) -> i64 {
 }
 
 pub(super) fn key(object: &Value) -> Key {
-    (
-        text(object, "/metadata/namespace").to_owned(),
-        text(object, "/metadata/name").to_owned(),
-    )
+    (text(object, "/metadata/namespace").to_owned(), text(object, "/metadata/name").to_owned())
 }
 
 pub(super) fn is_terminating(object: &Value) -> bool {
@@ -37,9 +34,7 @@ pub(super) fn is_terminating(object: &Value) -> bool {
 /// The owner reference of the object's controller.
 pub(super) fn controller_of(object: &Value) -> Option<&Value> {
     let references = object.pointer("/metadata/ownerReferences")?.as_array()?;
-    references
-        .iter()
-        .find(|reference| reference.get("controller") == Some(&Value::Bool(true)))
+    references.iter().find(|reference| reference.get("controller") == Some(&Value::Bool(true)))
 }
 
 /// An owner reference to this object as the controller.
@@ -79,11 +74,8 @@ pub(super) fn pod_of(context: &Context, owner: &Value, name: Option<&str>, label
         }
     };
     metadata.insert("namespace".to_owned(), json!(text(owner, "/metadata/namespace")));
-    let mut all_labels = template
-        .pointer("/metadata/labels")
-        .and_then(Value::as_object)
-        .cloned()
-        .unwrap_or_default();
+    let mut all_labels =
+        template.pointer("/metadata/labels").and_then(Value::as_object).cloned().unwrap_or_default();
     for (name, value) in labels {
         all_labels.insert((*name).to_owned(), json!(value));
     }
@@ -94,8 +86,7 @@ pub(super) fn pod_of(context: &Context, owner: &Value, name: Option<&str>, label
     metadata.insert("ownerReferences".to_owned(), json!([owner_reference(owner)]));
     let mut spec = template.get("spec").cloned().unwrap_or_default();
     if let Some(spec) = spec.as_object_mut() {
-        spec.entry("nodeName")
-            .or_insert_with(|| json!(context.options.node_name));
+        spec.entry("nodeName").or_insert_with(|| json!(context.options.node_name));
     }
     json!({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec})
 }
@@ -107,24 +98,13 @@ pub(super) fn hash(template: &Value) -> String {
     for byte in sorted(template).to_string().bytes() {
         hash = (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193);
     }
-    let letter = |digit: u8| {
-        ALPHABET
-            .get(usize::from(digit) % ALPHABET.len())
-            .copied()
-            .unwrap_or(b'b')
-    };
-    hash.to_string()
-        .bytes()
-        .map(|digit| char::from(letter(digit)))
-        .collect()
+    let letter = |digit: u8| ALPHABET.get(usize::from(digit) % ALPHABET.len()).copied().unwrap_or(b'b');
+    hash.to_string().bytes().map(|digit| char::from(letter(digit))).collect()
 }
 
 pub(super) fn has_condition(object: &Value, condition: &str) -> bool {
     let conditions = object.pointer("/status/conditions").and_then(Value::as_array);
-    conditions
-        .into_iter()
-        .flatten()
-        .any(|it| text(it, "/type") == condition && text(it, "/status") == "True")
+    conditions.into_iter().flatten().any(|it| text(it, "/type") == condition && text(it, "/status") == "True")
 }
 
 /// Whether a Pod is ready.
@@ -144,10 +124,7 @@ pub(super) fn is_available(pod: &Value, min_ready_seconds: i64) -> bool {
         .find(|it| text(it, "/type") == "Ready")
         .and_then(|it| text(it, "/lastTransitionTime").parse::<jiff::Timestamp>().ok());
     since.is_some_and(|since| {
-        jiff::Timestamp::now()
-            .as_second()
-            .saturating_sub(since.as_second())
-            >= min_ready_seconds
+        jiff::Timestamp::now().as_second().saturating_sub(since.as_second()) >= min_ready_seconds
     })
 }
 
@@ -161,33 +138,22 @@ pub(super) fn with_condition(conditions: &[Value], condition: &Value, updates: b
     }
     let mut new = condition.clone();
     if let Some(new) = new.as_object_mut() {
-        let transition = old
-            .filter(|_| same("status"))
-            .and_then(|old| old.get("lastTransitionTime").cloned());
+        let transition =
+            old.filter(|_| same("status")).and_then(|old| old.get("lastTransitionTime").cloned());
         if updates {
             new.insert("lastUpdateTime".to_owned(), json!(now()));
         }
-        new.insert(
-            "lastTransitionTime".to_owned(),
-            transition.unwrap_or_else(|| json!(now())),
-        );
+        new.insert("lastTransitionTime".to_owned(), transition.unwrap_or_else(|| json!(now())));
     }
-    let mut conditions: Vec<Value> = conditions
-        .iter()
-        .filter(|it| text(it, "/type") != kind)
-        .cloned()
-        .collect();
+    let mut conditions: Vec<Value> =
+        conditions.iter().filter(|it| text(it, "/type") != kind).cloned().collect();
     conditions.push(new);
     conditions
 }
 
 /// The conditions that an object has.
 pub(super) fn conditions(object: &Value) -> Vec<Value> {
-    object
-        .pointer("/status/conditions")
-        .and_then(Value::as_array)
-        .cloned()
-        .unwrap_or_default()
+    object.pointer("/status/conditions").and_then(Value::as_array).cloned().unwrap_or_default()
 }
 
 /// Writes a status if it differs from the object's.
@@ -219,10 +185,7 @@ pub(super) fn delete(context: &Context, object: &Value) -> Result<(), ApiError> 
     let group = api_version.rsplit_once('/').map_or("", |(group, _)| group);
     let kind = GroupKind::new(group, text(object, "/kind"));
     let (namespace, name) = key(object);
-    match context
-        .store
-        .delete(&kind, &namespace, &name, Propagation::Background)
-    {
+    match context.store.delete(&kind, &namespace, &name, Propagation::Background) {
         Err(error) if error.code() != 404 => Err(error),
         _ => Ok(()),
     }

@@ -24,10 +24,7 @@ pub(super) fn reconcile(
     }
     let (namespace, name) = key(set);
     let wanted = number(set, "/spec/replicas").unwrap_or(1).max(0);
-    let revision = format!(
-        "{name}-{}",
-        hash(set.pointer("/spec/template").unwrap_or(&Value::Null))
-    );
+    let revision = format!("{name}-{}", hash(set.pointer("/spec/template").unwrap_or(&Value::Null)));
     let in_order = text(set, "/spec/podManagementPolicy") != "Parallel";
     let ordinal = |pod: &Value| -> i64 {
         let digits = text(pod, "/metadata/name").rsplit('-').next().unwrap_or_default();
@@ -71,11 +68,8 @@ pub(super) fn reconcile(
     let rolls = text(set, "/spec/updateStrategy/type") != "OnDelete";
     let partition = number(set, "/spec/updateStrategy/rollingUpdate/partition").unwrap_or(0);
     if rolls {
-        let outdated = pods
-            .iter()
-            .rev()
-            .find(|pod| ordinal(pod) >= partition && revision_of(pod) != revision)
-            .cloned();
+        let outdated =
+            pods.iter().rev().find(|pod| ordinal(pod) >= partition && revision_of(pod) != revision).cloned();
         // A Pod that is not ready is replaced at once; others one at a time.
         if let Some(pod) = outdated.filter(|pod| steady || !is_ready(pod)) {
             delete(context, &pod)?;
@@ -90,21 +84,15 @@ pub(super) fn reconcile(
     let available = how_many(&|pod| is_available(pod, min_ready));
     let before = text(set, "/status/currentRevision");
     let is_done = updated == wanted && ready == wanted && count(pods.len()) == wanted;
-    let current = if is_done || before.is_empty() {
-        revision.as_str()
-    } else {
-        before
-    };
+    let current = if is_done || before.is_empty() { revision.as_str() } else { before };
     let on_current = how_many(&|pod| revision_of(pod) == current);
     let mut status = Map::new();
     let observed = set.pointer("/metadata/generation").cloned().unwrap_or_default();
     status.insert("observedGeneration".to_owned(), observed);
     status.insert("replicas".to_owned(), json!(pods.len()));
-    for (field, value) in [
-        ("readyReplicas", ready),
-        ("currentReplicas", on_current),
-        ("updatedReplicas", updated),
-    ] {
+    for (field, value) in
+        [("readyReplicas", ready), ("currentReplicas", on_current), ("updatedReplicas", updated)]
+    {
         if value > 0 {
             status.insert(field.to_owned(), json!(value));
         }
@@ -125,10 +113,8 @@ fn numbered_pod(context: &Context, set: &Value, name: &str, number: i64, revisio
         ("statefulset.kubernetes.io/pod-name", name),
     ];
     let mut pod = pod_of(context, set, Some(name), &labels);
-    let claims: Vec<String> = claim_templates(set)
-        .iter()
-        .map(|claim| text(claim, "/metadata/name").to_owned())
-        .collect();
+    let claims: Vec<String> =
+        claim_templates(set).iter().map(|claim| text(claim, "/metadata/name").to_owned()).collect();
     if let Some(spec) = pod.get_mut("spec").and_then(Value::as_object_mut) {
         spec.insert("hostname".to_owned(), json!(name));
         if !text(set, "/spec/serviceName").is_empty() {
@@ -147,10 +133,7 @@ fn numbered_pod(context: &Context, set: &Value, name: &str, number: i64, revisio
 }
 
 fn claim_templates(set: &Value) -> Vec<Value> {
-    set.pointer("/spec/volumeClaimTemplates")
-        .and_then(Value::as_array)
-        .cloned()
-        .unwrap_or_default()
+    set.pointer("/spec/volumeClaimTemplates").and_then(Value::as_array).cloned().unwrap_or_default()
 }
 
 /// Makes the Pod's claims; those of a former Pod of the same number are used again.
@@ -162,15 +145,9 @@ fn claims(context: &Context, set: &Value, pod_name: &str) -> Result<(), ApiError
         if context.store.get(&kind, namespace, &name).is_some() {
             continue;
         }
-        let mut labels = template
-            .pointer("/metadata/labels")
-            .and_then(Value::as_object)
-            .cloned()
-            .unwrap_or_default();
-        let selector = set
-            .pointer("/spec/selector/matchLabels")
-            .and_then(Value::as_object)
-            .cloned();
+        let mut labels =
+            template.pointer("/metadata/labels").and_then(Value::as_object).cloned().unwrap_or_default();
+        let selector = set.pointer("/spec/selector/matchLabels").and_then(Value::as_object).cloned();
         labels.extend(selector.unwrap_or_default());
         let claim = json!({
             "apiVersion": "v1",

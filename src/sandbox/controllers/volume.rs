@@ -21,14 +21,9 @@ pub(super) fn reconcile(
     }
     let mut claim = claim.clone();
     let chosen = text(&claim, "/spec/volumeName").to_owned();
-    let name = if chosen.is_empty() {
-        format!("pvc-{}", text(&claim, "/metadata/uid"))
-    } else {
-        chosen.clone()
-    };
-    let volume = context
-        .store
-        .get(&GroupKind::new("", "PersistentVolume"), "", &name);
+    let name =
+        if chosen.is_empty() { format!("pvc-{}", text(&claim, "/metadata/uid")) } else { chosen.clone() };
+    let volume = context.store.get(&GroupKind::new("", "PersistentVolume"), "", &name);
     let volume = match volume {
         Some(volume) => volume,
         None if chosen.is_empty() => context.store.create(new_volume(&claim, &name), MANAGER)?,
