@@ -5,6 +5,7 @@
 //! StatefulSet, DaemonSet ──┼▶ Pod ▶ (kubelet) Running and Ready, or broken as its image's tag says
 //! Job ─────────────────────┘
 //! PersistentVolumeClaim ▶ bound volume     Service, Ingress ▶ load balancer address
+//! PodDisruptionBudget ▶ counts of its Pods
 //! ```
 //!
 //! Each controller is one task: it watches its kind and the kinds that it owns, and brings every object that an event
@@ -13,6 +14,7 @@
 
 mod daemon_set;
 mod deployment;
+mod disruption;
 mod job;
 mod kubelet;
 mod network;
@@ -86,15 +88,9 @@ struct Memory {
 impl Memory {
     /// Since when this object has had this state; now, if it is new.
     fn since(&mut self, object: &Value, state: &str) -> Instant {
-        let key = (
-            text(object, "/metadata/namespace").to_owned(),
-            text(object, "/metadata/name").to_owned(),
-        );
+        let key = (text(object, "/metadata/namespace").to_owned(), text(object, "/metadata/name").to_owned());
         let state = format!("{} {state}", text(object, "/metadata/uid"));
-        let entry = self
-            .since
-            .entry(key)
-            .or_insert_with(|| (state.clone(), Instant::now()));
+        let entry = self.since.entry(key).or_insert_with(|| (state.clone(), Instant::now()));
         if entry.0 != state {
             *entry = (state, Instant::now());
         }
@@ -108,6 +104,8 @@ type Reconcile = fn(&Context, &mut Memory, &Value) -> Result<Option<Duration>, A
 struct Controller {
     kind: GroupKind,
     owned: Vec<GroupKind>,
+    /// A kind whose changes concern every object of the controller's kind in their namespace.
+    related: Option<GroupKind>,
     reconcile: Reconcile,
 }
 
@@ -116,20 +114,13 @@ pub fn start(store: Store, options: ControllerOptions) -> Controllers {
     let context = Arc::new(Context { store, options });
     let of = |group: &str, kind: &str, owned: &[(&str, &str)], reconcile: Reconcile| Controller {
         kind: GroupKind::new(group, kind),
-        owned: owned
-            .iter()
-            .map(|(group, kind)| GroupKind::new(*group, *kind))
-            .collect(),
+        owned: owned.iter().map(|(group, kind)| GroupKind::new(*group, *kind)).collect(),
+        related: None,
         reconcile,
     };
     let pods: &[(&str, &str)] = &[("", "Pod")];
     let controllers = [
-        of(
-            "apps",
-            "Deployment",
-            &[("apps", "ReplicaSet")],
-            deployment::reconcile,
-        ),
+        of("apps", "Deployment", &[("apps", "ReplicaSet")], deployment::reconcile),
         of("apps", "ReplicaSet", pods, replica_set::reconcile),
         of("apps", "StatefulSet", pods, stateful_set::reconcile),
         of("apps", "DaemonSet", pods, daemon_set::reconcile),
@@ -138,6 +129,10 @@ pub fn start(store: Store, options: ControllerOptions) -> Controllers {
         of("", "PersistentVolumeClaim", &[], volume::reconcile),
         of("", "Service", &[], network::reconcile_service),
         of("networking.k8s.io", "Ingress", &[], network::reconcile_ingress),
+        Controller {
+            related: Some(GroupKind::new("", "Pod")),
+            ..of("policy", "PodDisruptionBudget", &[], disruption::reconcile)
+        },
     ];
     let mut tasks = JoinSet::new();
     for controller in controllers {
@@ -161,17 +156,17 @@ async fn run(context: Arc<Context>, controller: Controller) {
         let mut due = BTreeSet::new();
         let wake = timers.first().map(|(at, _)| *at);
         tokio::select! {
-            key = events.next() => match key {
-                Some(key) => { due.extend(key); }
+            keys = events.next() => match keys {
+                Some(keys) => { due.extend(keys); }
                 None => return,
             },
             () = tokio::time::sleep_until(wake.unwrap_or_else(Instant::now)), if wake.is_some() => {}
         }
         for _ in 0..BATCH {
-            let Some(Some(key)) = events.next().now_or_never() else {
+            let Some(Some(keys)) = events.next().now_or_never() else {
                 break;
             };
-            due.extend(key);
+            due.extend(keys);
         }
         let now = Instant::now();
         while let Some(first) = timers.pop_first() {
@@ -202,11 +197,13 @@ async fn run(context: Arc<Context>, controller: Controller) {
 }
 
 /// The objects of the controller's kind that something happened to, or to something that they own.
-fn changes(store: &Store, controller: &Controller) -> BoxStream<'static, Option<Key>> {
-    let kinds = std::iter::once(&controller.kind).chain(&controller.owned);
+fn changes(store: &Store, controller: &Controller) -> BoxStream<'static, Vec<Key>> {
+    let kinds = std::iter::once(&controller.kind).chain(&controller.owned).chain(&controller.related);
     let streams = kinds.map(|kind| {
         let owner = controller.kind.clone();
         let is_primary = *kind == owner;
+        let is_related = controller.related.as_ref() == Some(kind);
+        let all = store.clone();
         let events = stream::unfold(store.watch(kind), |mut watch| async move {
             let event = watch.next().await?;
             Some((event, watch))
@@ -215,15 +212,18 @@ fn changes(store: &Store, controller: &Controller) -> BoxStream<'static, Option<
             .map(move |event| {
                 let namespace = text(&event.object, "/metadata/namespace").to_owned();
                 if is_primary {
-                    return Some((namespace, text(&event.object, "/metadata/name").to_owned()));
+                    return vec![(namespace, text(&event.object, "/metadata/name").to_owned())];
                 }
-                let reference = parts::controller_of(&event.object)?;
+                if is_related {
+                    return all.list(&owner, Some(&namespace)).iter().map(parts::key).collect();
+                }
+                let Some(reference) = parts::controller_of(&event.object) else {
+                    return Vec::new();
+                };
                 let is_owner = text(reference, "/kind") == owner.kind
-                    && text(reference, "/apiVersion")
-                        .rsplit_once('/')
-                        .map_or("", |(group, _)| group)
+                    && text(reference, "/apiVersion").rsplit_once('/').map_or("", |(group, _)| group)
                         == owner.group;
-                is_owner.then(|| (namespace, text(reference, "/name").to_owned()))
+                is_owner.then(|| (namespace, text(reference, "/name").to_owned())).into_iter().collect()
             })
             .boxed()
     });
