@@ -3,6 +3,7 @@
 pub mod agent;
 pub mod app;
 mod crds;
+mod demo;
 pub mod output;
 mod render;
 mod sandbox;
@@ -35,6 +36,8 @@ enum Command {
     Render(render::RenderOptions),
     /// Print the CustomResourceDefinitions of Application and AppProject
     Crds(crds::CrdsOptions),
+    /// Watch commits reach a cluster: a whole story, on a sandbox or with --kubeconfig
+    Demo(demo::DemoArguments),
     /// Run an in-memory Kubernetes API server to try things out
     Sandbox(sandbox::SandboxArguments),
 }
@@ -55,8 +58,17 @@ async fn run(command: Command) -> ExitCode {
         Command::App(options) => app_command(&options).await,
         Command::Render(arguments) => report(render::run(&arguments, &mut io::stdout(), &mut io::stderr())),
         Command::Crds(options) => report(crds::run(&options, &mut io::stdout())),
+        Command::Demo(arguments) => demo_command(&arguments).await,
         Command::Sandbox(arguments) => report(sandbox::run(arguments, &mut io::stdout()).await),
     }
+}
+
+async fn demo_command(arguments: &demo::DemoArguments) -> ExitCode {
+    let (mut out, mut err) = (io::stdout(), io::stderr());
+    let live = out.is_terminal() && err.is_terminal();
+    let colours = colours_wanted(live);
+    let mut console = Console { out: &mut out, err: &mut err, input: None, colours };
+    report(demo::run(arguments, &mut console, live).await)
 }
 
 async fn app_command(options: &app::AppOptions) -> ExitCode {
