@@ -27,10 +27,7 @@ use super::{
 /// What is known of a resource as the target of references.
 struct Candidate {
     name: String,
-    /// As written; empty for none.
-    namespace: String,
-    effective_namespace: String,
-    is_cluster_scoped: bool,
+    home: Home,
     group: String,
     version: String,
     kind: String,
@@ -51,9 +48,11 @@ impl Candidate {
             .collect();
         Self {
             name: id.name.clone(),
-            namespace: id.namespace.clone(),
-            effective_namespace: id.effective_namespace().to_owned(),
-            is_cluster_scoped: is_cluster_scoped(id),
+            home: Home {
+                namespace: id.namespace.clone(),
+                effective_namespace: id.effective_namespace().to_owned(),
+                is_cluster_scoped: is_cluster_scoped(id),
+            },
             group: id.gvk.group.clone(),
             version: id.gvk.version.clone(),
             kind: id.gvk.kind.clone(),
@@ -65,23 +64,32 @@ impl Candidate {
     }
 
     fn original_namespace(&self) -> &str {
-        self.previous.first().map_or(&self.effective_namespace, |(_, namespace, _)| namespace)
+        self.previous.first().map_or(&self.home.effective_namespace, |(_, namespace, _)| namespace)
     }
+}
+
+/// Where a resource is: what decides whether another one can refer to it at all.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Home {
+    /// As written; empty for none.
+    namespace: String,
+    effective_namespace: String,
+    is_cluster_scoped: bool,
 }
 
 /// All resources as targets of references.
 struct Index {
     candidates: Vec<Candidate>,
     by_previous_name: HashMap<String, Vec<usize>>,
-    /// Original and current namespaces that occur together; the flag says cluster-scoped.
-    namespaces: HashSet<(String, String, bool)>,
+    /// The homes of candidates, each with the namespaces that they had originally.
+    namespaces: HashMap<Home, HashSet<String>>,
 }
 
 impl Index {
     fn new(resources: &Resources) -> Self {
         let candidates: Vec<Candidate> = resources.iter().map(Candidate::new).collect();
         let mut by_previous_name: HashMap<String, Vec<usize>> = HashMap::new();
-        let mut namespaces = HashSet::new();
+        let mut namespaces: HashMap<Home, HashSet<String>> = HashMap::new();
         for (at, candidate) in candidates.iter().enumerate() {
             for (name, _, _) in &candidate.previous {
                 let positions = by_previous_name.entry(name.clone()).or_default();
@@ -89,11 +97,8 @@ impl Index {
                     positions.push(at);
                 }
             }
-            namespaces.insert((
-                candidate.original_namespace().to_owned(),
-                candidate.effective_namespace.clone(),
-                candidate.is_cluster_scoped,
-            ));
+            let originals = namespaces.entry(candidate.home.clone()).or_default();
+            originals.insert(candidate.original_namespace().to_owned());
         }
         Self { candidates, by_previous_name, namespaces }
     }
@@ -201,12 +206,13 @@ impl Referrer {
         })
     }
 
-    /// Whether this resource can refer to something in that namespace at all.
-    fn reaches(&self, effective_namespace: &str, is_cluster_scoped: bool) -> bool {
+    /// Whether this resource can refer to something there at all.
+    fn reaches(&self, home: &Home) -> bool {
         self.is_cluster_scoped
-            || is_cluster_scoped
-            || effective_namespace == self.effective_namespace
-            || self.bound_namespaces.contains(effective_namespace)
+            || home.is_cluster_scoped
+            || home.effective_namespace == self.effective_namespace
+            // Without a namespace, the candidate is not in the one called default that a subject names.
+            || self.bound_namespaces.contains(&home.namespace)
     }
 }
 
@@ -263,7 +269,7 @@ impl Sieve<'_> {
             |candidate| match namespace.as_deref() {
                 None => true,
                 Some(namespace) if has_original => candidate.original_namespace() == namespace,
-                Some(namespace) => candidate.effective_namespace == namespace,
+                Some(namespace) => candidate.home.effective_namespace == namespace,
             },
             true,
         )?;
@@ -271,17 +277,18 @@ impl Sieve<'_> {
             if found.name != name {
                 fields.insert("name".to_owned(), Value::from(found.name.as_str()));
             }
-            if !found.namespace.is_empty() && Some(&found.namespace) != namespace.as_ref() {
-                fields.insert("namespace".to_owned(), Value::from(found.namespace.as_str()));
+            if !found.home.namespace.is_empty() && Some(&found.home.namespace) != namespace.as_ref() {
+                fields.insert("namespace".to_owned(), Value::from(found.home.namespace.as_str()));
             }
         }
         Ok(())
     }
 
     fn is_original_namespace(&self, namespace: &str) -> bool {
-        self.index.namespaces.iter().any(|(original, current, is_cluster_scoped)| {
-            original == namespace && self.referrer.reaches(current, *is_cluster_scoped)
-        })
+        self.index
+            .namespaces
+            .iter()
+            .any(|(home, originals)| originals.contains(namespace) && self.referrer.reaches(home))
     }
 
     fn select(
@@ -308,9 +315,9 @@ impl Sieve<'_> {
         let Some((first, rest)) = candidates.split_first() else {
             return Ok(None);
         };
-        let is_one_name = rest
-            .iter()
-            .all(|other| other.name == first.name && (!is_mapping || other.namespace == first.namespace));
+        let is_one_name = rest.iter().all(|other| {
+            other.name == first.name && (!is_mapping || other.home.namespace == first.home.namespace)
+        });
         if is_one_name {
             return Ok(Some(first));
         }
@@ -334,11 +341,11 @@ impl Sieve<'_> {
                     .role
                     .as_ref()
                     .is_none_or(|(group, kind)| *kind == candidate.kind && *group == candidate.group))
-            && referrer.reaches(&candidate.effective_namespace, candidate.is_cluster_scoped)
+            && referrer.reaches(&candidate.home)
             && (referrer.is_cluster_scoped
-                || candidate.is_cluster_scoped
+                || candidate.home.is_cluster_scoped
                 || candidate.kind == "ServiceAccount"
-                || candidate.effective_namespace == referrer.effective_namespace)
+                || candidate.home.effective_namespace == referrer.effective_namespace)
     }
 }
 

@@ -338,3 +338,15 @@ fn a_validator_may_mark_but_not_change() {
     let message = refused(&[("kustomization.yaml", &changes), ("a.yaml", CONFIG_MAP)], ".");
     assert!(message.contains("a validator must not change resources"), "{message}");
 }
+
+#[test]
+fn a_subject_in_the_namespace_called_default_is_not_an_account_without_a_namespace() {
+    let objects = "apiVersion: v1\nkind: ServiceAccount\nmetadata: {name: a}\n---\n\
+                   apiVersion: rbac.authorization.k8s.io/v1\nkind: RoleBinding\nmetadata: {name: b, namespace: x}\n\
+                   roleRef: {kind: Role, name: r, apiGroup: rbac.authorization.k8s.io}\n\
+                   subjects: [{kind: ServiceAccount, name: a, namespace: default}]\n";
+    let text = "resources: [r.yaml]\nnamePrefix: p-\n";
+    let output = built(&[("kustomization.yaml", text), ("r.yaml", objects)], ".");
+    assert_eq!(names(&output), ["p-a", "p-b"]);
+    assert_eq!(output.objects[1]["subjects"][0]["name"], json!("a"));
+}
