@@ -427,12 +427,11 @@ impl<'a> Build<'a> {
         let mut transformers = Vec::new();
         for config in self.plugin_configs(root, entry)? {
             let plugins = Plugins { loader: &self.loader, root };
-            for step in plugins.steps(&config.value)? {
-                let provenance = if self.metadata.transformations {
-                    vec![self.plugin_provenance(root, &config)]
-                } else {
-                    Vec::new()
-                };
+            for (at, step) in plugins.steps(&config.value)?.into_iter().enumerate() {
+                // A plugin leaves one record, however many steps it takes.
+                let is_recorded = self.metadata.transformations && at == 0;
+                let provenance =
+                    if is_recorded { vec![self.plugin_provenance(root, &config)] } else { Vec::new() };
                 transformers.push(Transformer { step, provenance });
             }
         }
