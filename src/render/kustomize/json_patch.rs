@@ -90,15 +90,8 @@ struct Pointer {
 impl Pointer {
     fn parse(text: &str) -> Self {
         // The step before the first slash is dropped, even when the leading slash is missing.
-        let steps = text
-            .split('/')
-            .skip(1)
-            .map(|step| step.replace("~1", "/").replace("~0", "~"))
-            .collect();
-        Self {
-            text: text.to_owned(),
-            steps,
-        }
+        let steps = text.split('/').skip(1).map(|step| step.replace("~1", "/").replace("~0", "~")).collect();
+        Self { text: text.to_owned(), steps }
     }
 }
 
@@ -109,9 +102,7 @@ impl Pointer {
 pub fn parse(text: &str) -> Result<Patch, JsonPatchError> {
     let documents =
         yaml::parse(text.as_bytes(), &yaml::Options::default()).map_err(JsonPatchError::Syntax)?;
-    let malformed = |reason: &str| JsonPatchError::Malformed {
-        reason: reason.to_owned(),
-    };
+    let malformed = |reason: &str| JsonPatchError::Malformed { reason: reason.to_owned() };
     let value = match documents.into_iter().next() {
         Some(document) => document.value,
         None => return Err(malformed("it is empty")),
@@ -121,9 +112,7 @@ pub fn parse(text: &str) -> Result<Patch, JsonPatchError> {
         other => return Err(malformed(&format!("it is {}", type_name(&other)))),
     };
     if operations.len() > MAX_OPERATIONS {
-        return Err(malformed(&format!(
-            "it has more than {MAX_OPERATIONS} operations"
-        )));
+        return Err(malformed(&format!("it has more than {MAX_OPERATIONS} operations")));
     }
     let operations = operations
         .into_iter()
@@ -141,37 +130,22 @@ fn parse_operation(operation: Value) -> Result<Operation, String> {
     };
     let text = |name: &str| match fields.get(name) {
         Some(Value::String(text)) => Ok(text.clone()),
-        Some(other) => Err(format!(
-            "field '{name}' must be a string, but it is {}",
-            type_name(other)
-        )),
+        Some(other) => Err(format!("field '{name}' must be a string, but it is {}", type_name(other))),
         None => Err(format!("field '{name}' is missing")),
     };
     let path = Pointer::parse(&text("path")?);
     let op = text("op")?;
     let action = match op.as_str() {
-        "move" => Action::Move {
-            from: Pointer::parse(&text("from")?),
-        },
-        "copy" => Action::Copy {
-            from: Pointer::parse(&text("from")?),
-        },
+        "move" => Action::Move { from: Pointer::parse(&text("from")?) },
+        "copy" => Action::Copy { from: Pointer::parse(&text("from")?) },
         "remove" => Action::Remove,
         "test" => Action::Test(fields.shift_remove("value").unwrap_or(Value::Null)),
         "add" | "replace" => {
-            let value = fields
-                .shift_remove("value")
-                .ok_or_else(|| "field 'value' is missing".to_owned())?;
-            if op == "add" {
-                Action::Add(value)
-            } else {
-                Action::Replace(value)
-            }
+            let value = fields.shift_remove("value").ok_or_else(|| "field 'value' is missing".to_owned())?;
+            if op == "add" { Action::Add(value) } else { Action::Replace(value) }
         }
         other => {
-            return Err(format!(
-                "unknown op '{other}'; it must be add, remove, replace, move, copy or test"
-            ));
+            return Err(format!("unknown op '{other}'; it must be add, remove, replace, move, copy or test"));
         }
     };
     Ok(Operation { path, action })
@@ -207,10 +181,7 @@ pub fn apply_keeping_annotations(patch: &Patch, object: &mut Value) -> Result<()
     }
     let result = apply(patch, object);
     if let Some(Value::Object(metadata)) = object.get_mut("metadata")
-        && metadata
-            .get("annotations")
-            .and_then(Value::as_object)
-            .is_some_and(Map::is_empty)
+        && metadata.get("annotations").and_then(Value::as_object).is_some_and(Map::is_empty)
     {
         metadata.shift_remove("annotations");
     }
@@ -236,11 +207,7 @@ fn apply_one(operation: &Operation, object: &mut Value) -> Result<(), String> {
         }
         Action::Test(expected) => {
             let actual = find(object, path).unwrap_or(&Value::Null);
-            if is_equal(actual, expected) {
-                Ok(())
-            } else {
-                Err("the value there is another".to_owned())
-            }
+            if is_equal(actual, expected) { Ok(()) } else { Err("the value there is another".to_owned()) }
         }
     }
 }
@@ -265,9 +232,7 @@ fn find<'a>(object: &'a Value, path: &Pointer) -> Result<&'a Value, String> {
     for step in &path.steps {
         value = match value {
             Value::Object(fields) => fields.get(step).ok_or_else(|| no_field(step))?,
-            Value::Array(items) => items
-                .get(index(step, items.len())?)
-                .ok_or_else(|| no_element(step))?,
+            Value::Array(items) => items.get(index(step, items.len())?).ok_or_else(|| no_element(step))?,
             other => return Err(no_children(step, other)),
         };
     }
@@ -275,9 +240,7 @@ fn find<'a>(object: &'a Value, path: &Pointer) -> Result<&'a Value, String> {
 }
 
 fn find_mut<'a>(object: &'a mut Value, path: &Pointer) -> Result<&'a mut Value, String> {
-    path.steps
-        .iter()
-        .try_fold(object, |value, step| step_mut(value, step))
+    path.steps.iter().try_fold(object, |value, step| step_mut(value, step))
 }
 
 fn step_mut<'a>(value: &'a mut Value, step: &str) -> Result<&'a mut Value, String> {
@@ -317,11 +280,7 @@ fn remove(object: &mut Value, path: &Pointer) -> Result<Value, String> {
         Some((Value::Object(fields), last)) => fields.shift_remove(last).ok_or_else(|| no_field(last)),
         Some((Value::Array(items), last)) => {
             let at = index(last, items.len())?;
-            if at < items.len() {
-                Ok(items.remove(at))
-            } else {
-                Err(no_element(last))
-            }
+            if at < items.len() { Ok(items.remove(at)) } else { Err(no_element(last)) }
         }
         Some((other, last)) => Err(no_children(last, other)),
     }
@@ -331,10 +290,7 @@ fn remove(object: &mut Value, path: &Pointer) -> Result<Value, String> {
 fn index(step: &str, length: usize) -> Result<usize, String> {
     match step.strip_prefix('-') {
         None => step.parse().ok(),
-        Some(back) => back
-            .parse::<usize>()
-            .ok()
-            .and_then(|back| length.checked_sub(back)),
+        Some(back) => back.parse::<usize>().ok().and_then(|back| length.checked_sub(back)),
     }
     .ok_or_else(|| no_element(step))
 }
@@ -360,8 +316,7 @@ fn is_equal(left: &Value, right: &Value) -> bool {
         }
         (Value::Object(a), Value::Object(b)) => {
             a.len() == b.len()
-                && a.iter()
-                    .all(|(key, value)| b.get(key).is_some_and(|other| is_equal(value, other)))
+                && a.iter().all(|(key, value)| b.get(key).is_some_and(|other| is_equal(value, other)))
         }
         (a, b) => a == b,
     }

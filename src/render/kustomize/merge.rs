@@ -94,11 +94,7 @@ impl Classified for MergeError {
 pub fn strategic_merge(target: &mut Value, patch: &Value, schema: &Schema) -> Result<Merged, MergeError> {
     let kept = Merge { schema }.both(target, patch.clone(), None, &Path::ROOT)?;
     let is_empty = target.is_null() || target.as_object().is_some_and(Map::is_empty);
-    Ok(if kept && !is_empty {
-        Merged::Kept
-    } else {
-        Merged::Deleted
-    })
+    Ok(if kept && !is_empty { Merged::Kept } else { Merged::Deleted })
 }
 
 /// Where the merge is, for messages and for the limit of depth.
@@ -110,32 +106,19 @@ struct Path<'a> {
 }
 
 impl<'a> Path<'a> {
-    const ROOT: Self = Self {
-        parent: None,
-        step: "",
-        depth: 0,
-    };
+    const ROOT: Self = Self { parent: None, step: "", depth: 0 };
 
     fn child(&'a self, step: &'a str) -> Result<Self, MergeError> {
         if self.depth == MAX_DEPTH {
             return Err(MergeError::TooDeep { path: self.text() });
         }
-        Ok(Self {
-            parent: Some(self),
-            step,
-            depth: self.depth + 1,
-        })
+        Ok(Self { parent: Some(self), step, depth: self.depth + 1 })
     }
 
     fn text(&self) -> String {
         let mut steps = Vec::new();
         let mut path = Some(self);
-        while let Some(Path {
-            parent: Some(parent),
-            step,
-            ..
-        }) = path
-        {
+        while let Some(Path { parent: Some(parent), step, .. }) = path {
             steps.push(*step);
             path = Some(*parent);
         }
@@ -233,11 +216,7 @@ impl<'s> Merge<'s> {
         path: &Path<'_>,
     ) -> Result<(), MergeError> {
         for (name, value) in fields.iter_mut().filter(|(name, _)| !patch.contains_key(*name)) {
-            self.settle(
-                value,
-                known.and_then(|known| known.field(name)),
-                &path.child(name)?,
-            )?;
+            self.settle(value, known.and_then(|known| known.field(name)), &path.child(name)?)?;
         }
         for (name, patch) in patch {
             let path = path.child(&name)?;
@@ -289,11 +268,7 @@ impl<'s> Merge<'s> {
         match value {
             Value::Object(fields) => {
                 for (name, value) in fields {
-                    self.settle(
-                        value,
-                        known.and_then(|known| known.field(name)),
-                        &path.child(name)?,
-                    )?;
+                    self.settle(value, known.and_then(|known| known.field(name)), &path.child(name)?)?;
                 }
             }
             Value::Array(items) if known.is_some_and(|known| known.merge_keys().is_some()) => {
@@ -323,9 +298,9 @@ impl<'s> Merge<'s> {
                 self.adopt_fields(&mut fields, known, path)?;
                 Ok(Some(Value::Object(fields)))
             }
-            Value::Array(items) if known.is_some_and(|known| known.merge_keys().is_some()) => self
-                .merge_list(items, Patch::Same, known, path)
-                .map(|items| Some(Value::Array(items))),
+            Value::Array(items) if known.is_some_and(|known| known.merge_keys().is_some()) => {
+                self.merge_list(items, Patch::Same, known, path).map(|items| Some(Value::Array(items)))
+            }
             other => Ok(Some(other)),
         }
     }
@@ -339,11 +314,7 @@ impl<'s> Merge<'s> {
     ) -> Result<(), MergeError> {
         let mut dropped = Vec::new();
         for (name, value) in fields.iter_mut() {
-            if !self.adopt_in_place(
-                value,
-                known.and_then(|known| known.field(name)),
-                &path.child(name)?,
-            )? {
+            if !self.adopt_in_place(value, known.and_then(|known| known.field(name)), &path.child(name)?)? {
                 dropped.push(name.clone());
             }
         }

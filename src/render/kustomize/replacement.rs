@@ -193,37 +193,19 @@ impl Classified for ReplacementError {
 /// # Errors
 /// When the source is missing or ambiguous, or a target field cannot be set.
 pub fn apply(replacement: &Replacement, resources: &mut [Resource<'_>]) -> Result<(), ReplacementError> {
-    let targets = replacement
-        .targets
-        .as_deref()
-        .ok_or(ReplacementError::Incomplete)?;
+    let targets = replacement.targets.as_deref().ok_or(ReplacementError::Incomplete)?;
     let value = match (&replacement.source, &replacement.source_value) {
         (None, None) => return Err(ReplacementError::Incomplete),
         (Some(_), Some(_)) => return Err(ReplacementError::TwoSources),
         (None, Some(text)) => typed_by_look(text),
         (Some(source), None) => source.read(resources)?,
     };
-    let text = replacement
-        .source_value
-        .clone()
-        .or_else(|| scalar_text(&value))
-        .unwrap_or_default();
+    let text = replacement.source_value.clone().or_else(|| scalar_text(&value)).unwrap_or_default();
     let value = NewValue { value, text };
     for target in targets {
-        let select = target
-            .select
-            .as_ref()
-            .ok_or(ReplacementError::NothingToSelect)?
-            .compile()?;
-        let reject = target
-            .reject
-            .iter()
-            .map(Selector::compile)
-            .collect::<Result<Vec<_>, _>>()?;
-        for resource in resources
-            .iter_mut()
-            .filter(|resource| is_selected(resource, &select, &reject))
-        {
+        let select = target.select.as_ref().ok_or(ReplacementError::NothingToSelect)?.compile()?;
+        let reject = target.reject.iter().map(Selector::compile).collect::<Result<Vec<_>, _>>()?;
+        for resource in resources.iter_mut().filter(|resource| is_selected(resource, &select, &reject)) {
             target.write(resource, &value)?;
         }
     }
@@ -248,27 +230,17 @@ struct NewValue {
 
 impl Source {
     fn read(&self, resources: &[Resource<'_>]) -> Result<Value, ReplacementError> {
-        let mut matches = resources
-            .iter()
-            .filter(|resource| resource.ids.iter().any(|id| self.selects(id)));
+        let mut matches = resources.iter().filter(|resource| resource.ids.iter().any(|id| self.selects(id)));
         let resource = match (matches.next(), matches.next()) {
             (None, _) => {
-                return Err(ReplacementError::NoSource {
-                    source_selector: self.describe(),
-                });
+                return Err(ReplacementError::NoSource { source_selector: self.describe() });
             }
             (Some(_), Some(_)) => {
-                return Err(ReplacementError::ManySources {
-                    source_selector: self.describe(),
-                });
+                return Err(ReplacementError::ManySources { source_selector: self.describe() });
             }
             (Some(resource), None) => resource,
         };
-        let path = if self.field_path.is_empty() {
-            DEFAULT_PATH
-        } else {
-            &self.field_path
-        };
+        let path = if self.field_path.is_empty() { DEFAULT_PATH } else { &self.field_path };
         let value = match lookup(resource.object, path)? {
             None | Some(Value::Null) => None,
             Some(Value::Object(fields)) if fields.is_empty() => None,
@@ -279,30 +251,21 @@ impl Source {
             path: path.to_owned(),
             source_selector: self.describe(),
         })?;
-        let Some(options) = self
-            .options
-            .as_ref()
-            .filter(|options| !options.delimiter.is_empty())
-        else {
+        let Some(options) = self.options.as_ref().filter(|options| !options.delimiter.is_empty()) else {
             return Ok(value.clone());
         };
         let text = scalar_text(value).ok_or_else(|| ReplacementError::DelimiterOnNonScalar {
             path: path.to_owned(),
             found: type_name(value),
         })?;
-        let part = usize::try_from(options.index)
-            .ok()
-            .and_then(|index| text.split(&options.delimiter).nth(index));
+        let part =
+            usize::try_from(options.index).ok().and_then(|index| text.split(&options.delimiter).nth(index));
         let part = part.ok_or_else(|| ReplacementError::IndexOutOfBounds {
             index: options.index,
             path: path.to_owned(),
             source_selector: self.describe(),
         })?;
-        Ok(if value.is_string() {
-            Value::from(part)
-        } else {
-            typed_by_look(part)
-        })
+        Ok(if value.is_string() { Value::from(part) } else { typed_by_look(part) })
     }
 
     fn selects(&self, id: &Id) -> bool {
@@ -336,11 +299,7 @@ impl Source {
 impl Target {
     fn write(&self, resource: &mut Resource<'_>, value: &NewValue) -> Result<(), ReplacementError> {
         let default = [DEFAULT_PATH.to_owned()];
-        let paths = if self.field_paths.is_empty() {
-            default.as_slice()
-        } else {
-            &self.field_paths
-        };
+        let paths = if self.field_paths.is_empty() { default.as_slice() } else { &self.field_paths };
         let options = self.options.clone().unwrap_or_default();
         let create = options.create.then_some(match value.value {
             Value::Object(_) => Create::Mapping,
@@ -353,11 +312,7 @@ impl Target {
                 continue;
             }
             let describe = || {
-                resource
-                    .ids
-                    .first()
-                    .map(|id| format!("{} '{}'", id.gvk.kind, id.name))
-                    .unwrap_or_default()
+                resource.ids.first().map(|id| format!("{} '{}'", id.gvk.kind, id.name)).unwrap_or_default()
             };
             let not_found = |reason: String| ReplacementError::NoTargetField {
                 create: if options.create { "or create " } else { "" },
@@ -373,10 +328,7 @@ impl Target {
             .map_err(|reason| not_found(format!(": {reason}")))?;
             match failure {
                 Some(Misfit::NotAScalar(found)) => {
-                    return Err(ReplacementError::DelimiterOnNonScalar {
-                        path: path.clone(),
-                        found,
-                    });
+                    return Err(ReplacementError::DelimiterOnNonScalar { path: path.clone(), found });
                 }
                 Some(Misfit::WrongType(found)) => {
                     return Err(ReplacementError::WrongType {
@@ -413,13 +365,7 @@ fn set_part(place: Place<'_>, value: &NewValue, options: &FieldOptions) -> Resul
         },
     }
     let text = parts.join(&options.delimiter);
-    set(
-        place,
-        &NewValue {
-            value: Value::Null,
-            text,
-        },
-    )
+    set(place, &NewValue { value: Value::Null, text })
 }
 
 /// Puts the value in a place: a scalar keeps its type.
@@ -452,13 +398,8 @@ fn typed_by_look(text: &str) -> Value {
         && !text.contains(|c: char| c.is_whitespace() || "#{}[],&*!|>'\"%@`".contains(c))
         && !text.ends_with(':');
     let options = yaml::Options::new(yaml::Schema::Yaml12ish, yaml::DuplicateKeys::Error);
-    let parsed = plain
-        .then(|| yaml::parse(text.as_bytes(), &options).ok())
-        .flatten();
-    match parsed
-        .and_then(|documents| documents.into_iter().next())
-        .map(|document| document.value)
-    {
+    let parsed = plain.then(|| yaml::parse(text.as_bytes(), &options).ok()).flatten();
+    match parsed.and_then(|documents| documents.into_iter().next()).map(|document| document.value) {
         Some(value @ (Value::Number(_) | Value::Bool(_) | Value::String(_))) => value,
         _ if matches!(text, "null" | "Null" | "NULL" | "~") => Value::Null,
         _ => Value::from(text),

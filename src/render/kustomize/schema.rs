@@ -101,11 +101,7 @@ impl<'a> TypeRef<'a> {
     /// The type of a field, if it is known.
     pub fn field(self, name: &str) -> Option<Self> {
         let this = self.get()?;
-        this.fields
-            .get(name)
-            .copied()
-            .or(this.other_fields)
-            .map(|index| self.at(index))
+        this.fields.get(name).copied().or(this.other_fields).map(|index| self.at(index))
     }
 
     /// The type of the elements of a list, if it is known.
@@ -130,19 +126,15 @@ fn table() -> &'static Table {
     static TABLE: OnceLock<Table> = OnceLock::new();
     TABLE.get_or_init(|| {
         // The embedded table is checked by a test.
-        serde_json::from_str(include_str!("data/schema.json")).unwrap_or_else(|_| Table {
-            kinds: HashMap::new(),
-            types: HashMap::new(),
-        })
+        serde_json::from_str(include_str!("data/schema.json"))
+            .unwrap_or_else(|_| Table { kinds: HashMap::new(), types: HashMap::new() })
     })
 }
 
 /// Whether kustomize knows the kind to be cluster-scoped. Custom resources and new kinds never are.
 pub fn is_cluster_scoped(gvk: &Gvk) -> bool {
     let version = table().kinds.get(&gvk.api_version());
-    version
-        .and_then(|kinds| kinds.get(&gvk.kind))
-        .is_some_and(|kind| kind.starts_with('-'))
+    version.and_then(|kinds| kinds.get(&gvk.kind)).is_some_and(|kind| kind.starts_with('-'))
 }
 
 /// The namespace that counts when ids are compared: one and the same for all cluster-scoped kinds, `default` for none.
@@ -168,9 +160,8 @@ impl Schema {
     /// # Errors
     /// When it is not a mapping or its `definitions` are not.
     pub fn from_openapi(document: &Value) -> Result<Self, SchemaError> {
-        let not_openapi = |value: &Value| SchemaError::NotOpenApi {
-            reason: format!("it is {}", type_name(value)),
-        };
+        let not_openapi =
+            |value: &Value| SchemaError::NotOpenApi { reason: format!("it is {}", type_name(value)) };
         let root = document.as_object().ok_or_else(|| not_openapi(document))?;
         let definitions = match root.get("definitions") {
             None | Some(Value::Null) => return Ok(Self::default()),
@@ -190,16 +181,9 @@ impl Schema {
     }
 
     fn from_table(table: &Table) -> Self {
-        let mut schema = Self {
-            types: vec![Type::default(); table.types.len()],
-            kinds: HashMap::new(),
-        };
-        let names: HashMap<&str, usize> = table
-            .types
-            .keys()
-            .enumerate()
-            .map(|(index, name)| (name.as_str(), index))
-            .collect();
+        let mut schema = Self { types: vec![Type::default(); table.types.len()], kinds: HashMap::new() };
+        let names: HashMap<&str, usize> =
+            table.types.keys().enumerate().map(|(index, name)| (name.as_str(), index)).collect();
         for (name, fields) in &table.types {
             let mut this = Type::default();
             for (field, text) in fields {
@@ -208,28 +192,19 @@ impl Schema {
                     Some((keys, items)) => {
                         let merge_keys = Some(keys.split_whitespace().map(str::to_owned).collect());
                         let items = names.get(items).copied();
-                        schema.types.push(Type {
-                            merge_keys,
-                            items,
-                            ..Type::default()
-                        });
+                        schema.types.push(Type { merge_keys, items, ..Type::default() });
                         schema.types.len().checked_sub(1)
                     }
                 };
                 this.fields.extend(index.map(|index| (field.clone(), index)));
             }
-            if let Some(slot) = names
-                .get(name.as_str())
-                .and_then(|index| schema.types.get_mut(*index))
-            {
+            if let Some(slot) = names.get(name.as_str()).and_then(|index| schema.types.get_mut(*index)) {
                 *slot = this;
             }
         }
         for (api_version, kinds) in &table.kinds {
             let kinds = kinds.iter().filter_map(|(kind, text)| {
-                names
-                    .get(text.trim_start_matches('-'))
-                    .map(|index| (kind.clone(), *index))
+                names.get(text.trim_start_matches('-')).map(|index| (kind.clone(), *index))
             });
             schema.kinds.insert(api_version.clone(), kinds.collect());
         }
@@ -247,42 +222,25 @@ struct Builder<'a> {
 
 impl<'a> Builder<'a> {
     fn new(definitions: &'a Map<String, Value>) -> Self {
-        Self {
-            definitions,
-            schema: Schema::default(),
-            named: HashMap::new(),
-            pending: VecDeque::new(),
-        }
+        Self { definitions, schema: Schema::default(), named: HashMap::new(), pending: VecDeque::new() }
     }
 
     fn build(mut self) -> Schema {
         for (name, definition) in self.definitions {
             let index = self.named(name);
-            let kinds = definition
-                .get("x-kubernetes-group-version-kind")
-                .and_then(Value::as_array);
+            let kinds = definition.get("x-kubernetes-group-version-kind").and_then(Value::as_array);
             for kind in kinds.into_iter().flatten() {
                 let text = |field| kind.get(field).and_then(Value::as_str).unwrap_or_default();
                 let gvk = Gvk::new(text("group"), text("version"), text("kind"));
                 if let Some(index) = index {
-                    self.schema
-                        .kinds
-                        .entry(gvk.api_version())
-                        .or_default()
-                        .insert(gvk.kind, index);
+                    self.schema.kinds.entry(gvk.api_version()).or_default().insert(gvk.kind, index);
                 }
             }
         }
         while let Some((index, node)) = self.pending.pop_front() {
             let mut this = Type::default();
-            for (field, property) in node
-                .get("properties")
-                .and_then(Value::as_object)
-                .into_iter()
-                .flatten()
-            {
-                this.fields
-                    .extend(self.resolve(property).map(|index| (field.clone(), index)));
+            for (field, property) in node.get("properties").and_then(Value::as_object).into_iter().flatten() {
+                this.fields.extend(self.resolve(property).map(|index| (field.clone(), index)));
             }
             this.other_fields = node
                 .get("additionalProperties")
@@ -346,19 +304,11 @@ pub fn crd_configuration(document: &Value) -> Result<Configuration, SchemaError>
         definition: definition.to_owned(),
         reason: format!("it is {}", type_name(value)),
     };
-    let root = document
-        .as_object()
-        .ok_or_else(|| not_definitions("", document))?;
+    let root = document.as_object().ok_or_else(|| not_definitions("", document))?;
     for (name, definition) in root {
-        let fields = definition
-            .as_object()
-            .ok_or_else(|| not_definitions(name, definition))?;
-        let schema = fields
-            .iter()
-            .find(|(field, _)| field.eq_ignore_ascii_case("schema"));
-        let properties = schema
-            .and_then(|(_, schema)| schema.get("properties"))
-            .and_then(Value::as_object);
+        let fields = definition.as_object().ok_or_else(|| not_definitions(name, definition))?;
+        let schema = fields.iter().find(|(field, _)| field.eq_ignore_ascii_case("schema"));
+        let properties = schema.and_then(|(_, schema)| schema.get("properties")).and_then(Value::as_object);
         definitions.insert(name.as_str(), properties);
     }
     let mut configuration = Configuration::default();
@@ -366,9 +316,7 @@ pub fn crd_configuration(document: &Value) -> Result<Configuration, SchemaError>
     for name in root.keys() {
         let properties = definitions.get(name.as_str()).copied().flatten();
         let is_kind = |properties: &Map<String, Value>| {
-            ["kind", "apiVersion", "metadata"]
-                .iter()
-                .all(|field| properties.contains_key(*field))
+            ["kind", "apiVersion", "metadata"].iter().all(|field| properties.contains_key(*field))
         };
         if !properties.is_some_and(is_kind) {
             continue;
@@ -379,16 +327,10 @@ pub fn crd_configuration(document: &Value) -> Result<Configuration, SchemaError>
         while let Some((definition, path, depth)) = pending.pop() {
             let properties = definitions.get(definition).copied().flatten();
             for (property, node) in properties.into_iter().flatten() {
-                let too_many = || SchemaError::TooManyReferences {
-                    definition: name.clone(),
-                };
+                let too_many = || SchemaError::TooManyReferences { definition: name.clone() };
                 budget = budget.checked_sub(1).ok_or_else(too_many)?;
                 let escaped = property.replace('/', "\\/");
-                let path = if path.is_empty() {
-                    escaped
-                } else {
-                    format!("{path}/{escaped}")
-                };
+                let path = if path.is_empty() { escaped } else { format!("{path}/{escaped}") };
                 note_property(&mut found, kind, &path, node);
                 if let Some(reference) = node.get("$ref").and_then(Value::as_str)
                     && definitions.contains_key(reference)
@@ -407,10 +349,7 @@ pub fn crd_configuration(document: &Value) -> Result<Configuration, SchemaError>
 
 fn note_property(found: &mut Configuration, kind: &str, path: &str, node: &Value) {
     let text = |extension: &str| node.get(extension).and_then(Value::as_str);
-    let spec = |path: &str| FieldSpec {
-        kind: kind.to_owned(),
-        ..FieldSpec::any(path, false)
-    };
+    let spec = |path: &str| FieldSpec { kind: kind.to_owned(), ..FieldSpec::any(path, false) };
     if text("x-kubernetes-annotation").is_some() {
         found.common_annotations.push(spec(path));
     }
@@ -420,10 +359,9 @@ fn note_property(found: &mut Configuration, kind: &str, path: &str, node: &Value
     if text("x-kubernetes-identity").is_some() {
         found.name_prefix.push(spec(path));
     }
-    if let (Some(version), Some(target)) = (
-        text("x-kubernetes-object-ref-api-version"),
-        text("x-kubernetes-object-ref-kind"),
-    ) {
+    if let (Some(version), Some(target)) =
+        (text("x-kubernetes-object-ref-api-version"), text("x-kubernetes-object-ref-kind"))
+    {
         let key = text("x-kubernetes-object-ref-name-key").unwrap_or("name");
         found.name_reference.push(NameReference {
             version: version.to_owned(),

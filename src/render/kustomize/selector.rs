@@ -115,13 +115,11 @@ fn anchored(field: &'static str, pattern: &str) -> Result<Option<Regex>, Selecto
     if pattern.is_empty() {
         return Ok(None);
     }
-    Regex::new(&format!("^(?:{pattern})$"))
-        .map(Some)
-        .map_err(|error| SelectorError::Pattern {
-            field,
-            pattern: pattern.to_owned(),
-            reason: error.to_string(),
-        })
+    Regex::new(&format!("^(?:{pattern})$")).map(Some).map_err(|error| SelectorError::Pattern {
+        field,
+        pattern: pattern.to_owned(),
+        reason: error.to_string(),
+    })
 }
 
 fn fits(pattern: Option<&Regex>, text: &str) -> bool {
@@ -152,24 +150,16 @@ impl CompiledSelector {
         let metadata = object.get("metadata");
         let entries = |field| metadata.and_then(|metadata| metadata.get(field));
         let all = |requirements: &[Requirement], entries: Option<&Value>| {
-            requirements
-                .iter()
-                .all(|requirement| requirement.matches(entries))
+            requirements.iter().all(|requirement| requirement.matches(entries))
         };
         all(&self.labels, entries("labels")) && all(&self.annotations, entries("annotations"))
     }
 
     /// Whether any of the name fields is set.
     pub(super) fn has_id_fields(&self) -> bool {
-        [
-            &self.group,
-            &self.version,
-            &self.kind,
-            &self.name,
-            &self.namespace,
-        ]
-        .iter()
-        .any(|field| field.is_some())
+        [&self.group, &self.version, &self.kind, &self.name, &self.namespace]
+            .iter()
+            .any(|field| field.is_some())
     }
 
     /// Whether a label or an annotation selector is set.
@@ -240,29 +230,21 @@ fn parse_requirements(selector: &str) -> Result<Vec<Requirement>, SelectorError>
     parts
         .iter()
         .map(|part| {
-            parse_requirement(part.trim()).map_err(|reason| SelectorError::Requirements {
-                selector: selector.to_owned(),
-                reason,
-            })
+            parse_requirement(part.trim())
+                .map_err(|reason| SelectorError::Requirements { selector: selector.to_owned(), reason })
         })
         .collect()
 }
 
 fn parse_requirement(part: &str) -> Result<Requirement, &'static str> {
     if let Some(key) = part.strip_prefix('!') {
-        return Ok(Requirement {
-            key: valid_key(key)?,
-            operator: Operator::DoesNotExist,
-        });
+        return Ok(Requirement { key: valid_key(key)?, operator: Operator::DoesNotExist });
     }
     if let Some(open) = part.strip_suffix(')') {
         let (head, list) = open.split_once('(').ok_or("a ')' without '('")?;
         let mut words = head.split_whitespace();
         let key = valid_key(words.next().unwrap_or_default())?;
-        let values = list
-            .split(',')
-            .map(|value| valid_value(value.trim()))
-            .collect::<Result<_, _>>()?;
+        let values = list.split(',').map(|value| valid_value(value.trim())).collect::<Result<_, _>>()?;
         let operator = match (words.next(), words.next()) {
             (Some("in"), None) => Operator::In(values),
             (Some("notin"), None) => Operator::NotIn(values),
@@ -270,11 +252,8 @@ fn parse_requirement(part: &str) -> Result<Requirement, &'static str> {
         };
         return Ok(Requirement { key, operator });
     }
-    let bound = |text: &str| {
-        text.trim()
-            .parse::<i64>()
-            .map_err(|_| "'<' and '>' compare with a whole number")
-    };
+    let bound =
+        |text: &str| text.trim().parse::<i64>().map_err(|_| "'<' and '>' compare with a whole number");
     let one = |text: &str| valid_value(text.trim()).map(|value| vec![value]);
     let (key, operator) = if let Some((key, value)) = part.split_once("!=") {
         (key, Operator::NotIn(one(value)?))
@@ -287,10 +266,7 @@ fn parse_requirement(part: &str) -> Result<Requirement, &'static str> {
     } else {
         (part, Operator::Exists)
     };
-    Ok(Requirement {
-        key: valid_key(key.trim())?,
-        operator,
-    })
+    Ok(Requirement { key: valid_key(key.trim())?, operator })
 }
 
 fn valid_key(key: &str) -> Result<String, &'static str> {

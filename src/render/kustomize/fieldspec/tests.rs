@@ -16,11 +16,7 @@ fn visited(object: &Value, spec: &FieldSpec, create: Create) -> (Value, Result<u
 #[test]
 fn lists_on_the_way_are_followed_in_every_element() {
     let object = json!({"spec": {"containers": [{"image": "a"}, {"name": "x"}, null, [{"image": "b"}]]}});
-    for path in [
-        "spec/containers/image",
-        "spec/containers[]/image",
-        "/spec/containers[]/image",
-    ] {
+    for path in ["spec/containers/image", "spec/containers[]/image", "/spec/containers[]/image"] {
         let (object, count) = visited(&object, &FieldSpec::any(path, true), Create::Never);
         assert_eq!(count, Ok(2));
         assert_eq!(object["spec"]["containers"][3][0]["image"], "set");
@@ -32,14 +28,8 @@ fn lists_on_the_way_are_followed_in_every_element() {
 fn missing_fields_are_created_only_if_both_spec_and_transformer_say_so() {
     let object = json!({"spec": {"n": null}});
     let spec = |create| FieldSpec::any("spec/a/b", create);
-    assert_eq!(
-        visited(&object, &spec(false), Create::Scalar),
-        (object.clone(), Ok(0))
-    );
-    assert_eq!(
-        visited(&object, &spec(true), Create::Never),
-        (object.clone(), Ok(0))
-    );
+    assert_eq!(visited(&object, &spec(false), Create::Scalar), (object.clone(), Ok(0)));
+    assert_eq!(visited(&object, &spec(true), Create::Never), (object.clone(), Ok(0)));
     assert_eq!(
         visited(&object, &spec(true), Create::Scalar).0,
         json!({"spec": {"n": null, "a": {"b": "set"}}})
@@ -48,30 +38,19 @@ fn missing_fields_are_created_only_if_both_spec_and_transformer_say_so() {
         visited(&object, &FieldSpec::any("spec/n/b", true), Create::Mapping).0,
         json!({"spec": {"n": {"b": "set"}}})
     );
-    assert_eq!(
-        visited(&object, &FieldSpec::any("spec/l[]/b", true), Create::Mapping),
-        (object, Ok(0))
-    );
+    assert_eq!(visited(&object, &FieldSpec::any("spec/l[]/b", true), Create::Mapping), (object, Ok(0)));
 }
 
 #[test]
 fn a_null_that_is_announced_as_a_list_becomes_an_empty_one() {
     let object = json!({"spec": {"containers": null}});
-    let (object, count) = visited(
-        &object,
-        &FieldSpec::any("spec/containers[]/image", true),
-        Create::Never,
-    );
+    let (object, count) = visited(&object, &FieldSpec::any("spec/containers[]/image", true), Create::Never);
     assert_eq!((object, count), (json!({"spec": {"containers": []}}), Ok(0)));
 }
 
 #[test]
 fn a_scalar_on_the_way_is_an_error() {
-    let (_, result) = visited(
-        &json!({"spec": "x"}),
-        &FieldSpec::any("spec/a", true),
-        Create::Scalar,
-    );
+    let (_, result) = visited(&json!({"spec": "x"}), &FieldSpec::any("spec/a", true), Create::Scalar);
     assert!(matches!(result, Err(FilterError::NotTraversable { .. })));
 }
 
@@ -92,11 +71,7 @@ fn kind_group_and_version_must_fit() {
         kind: kind.to_owned(),
         ..FieldSpec::any("a", false)
     };
-    for fitting in [
-        spec("", "", ""),
-        spec("apps", "v1", "Deployment"),
-        spec("", "", "Deployment"),
-    ] {
+    for fitting in [spec("", "", ""), spec("apps", "v1", "Deployment"), spec("", "", "Deployment")] {
         assert_eq!(visited(&object, &fitting, Create::Never).1, Ok(1));
     }
     for other in [spec("batch", "", ""), spec("", "v2", ""), spec("", "", "Pod")] {
@@ -106,10 +81,7 @@ fn kind_group_and_version_must_fit() {
 
 #[test]
 fn a_broader_spec_is_dropped_and_a_narrower_one_is_added() {
-    let of = |kind: &str| FieldSpec {
-        kind: kind.to_owned(),
-        ..FieldSpec::any("spec/x", true)
-    };
+    let of = |kind: &str| FieldSpec { kind: kind.to_owned(), ..FieldSpec::any("spec/x", true) };
     let merged = |first: &str, second: &str| {
         let mut list = vec![of(first)];
         merge_into(&mut list, &[of(second)]).unwrap();
@@ -118,13 +90,7 @@ fn a_broader_spec_is_dropped_and_a_narrower_one_is_added() {
     assert_eq!(merged("Pod", ""), 1);
     assert_eq!(merged("", "Pod"), 2);
     assert_eq!(merged("Pod", "Pod"), 1);
-    let conflict = merge_into(
-        &mut vec![of("Pod")],
-        &[FieldSpec {
-            create: false,
-            ..of("Pod")
-        }],
-    );
+    let conflict = merge_into(&mut vec![of("Pod")], &[FieldSpec { create: false, ..of("Pod") }]);
     assert!(matches!(conflict, Err(FieldSpecError::Conflict { .. })));
 }
 
@@ -153,22 +119,12 @@ fn the_users_configuration_is_added_to_the_defaults() {
         ]
     });
     let mut configuration = Configuration::defaults().clone();
-    configuration
-        .merge(&Configuration::deserialize(&user).unwrap())
-        .unwrap();
+    configuration.merge(&Configuration::deserialize(&user).unwrap()).unwrap();
     assert_eq!(configuration.images.len(), 7);
     assert_eq!(configuration.name_reference.len(), 17);
-    let config_maps = configuration
-        .name_reference
-        .iter()
-        .find(|reference| reference.kind == "ConfigMap")
-        .unwrap();
-    assert!(
-        config_maps
-            .field_specs
-            .iter()
-            .any(|spec| spec.path == "spec/config")
-    );
+    let config_maps =
+        configuration.name_reference.iter().find(|reference| reference.kind == "ConfigMap").unwrap();
+    assert!(config_maps.field_specs.iter().any(|spec| spec.path == "spec/config"));
     assert!(Configuration::deserialize(&json!({"imagez": []})).is_err());
     assert!(Configuration::deserialize(&json!({"images": [{"paths": "x"}]})).is_err());
 }

@@ -35,13 +35,10 @@ impl Image {
         digest: &str,
         tag_suffix: &str,
     ) -> Result<Self, FilterError> {
-        let pattern = Regex::new(&format!(
-            "^{name}(:[a-zA-Z0-9_.{{}}-]*)?(@sha256:[a-zA-Z0-9_.{{}}-]*)?$"
-        ))
-        .map_err(|error| FilterError::ImagePattern {
-            name: name.to_owned(),
-            reason: error.to_string(),
-        })?;
+        let pattern =
+            Regex::new(&format!("^{name}(:[a-zA-Z0-9_.{{}}-]*)?(@sha256:[a-zA-Z0-9_.{{}}-]*)?$")).map_err(
+                |error| FilterError::ImagePattern { name: name.to_owned(), reason: error.to_string() },
+            )?;
         Ok(Self {
             pattern,
             new_name: new_name.to_owned(),
@@ -57,16 +54,8 @@ impl Image {
             return None;
         }
         let (name, tag, digest) = split(image);
-        let name = if self.new_name.is_empty() {
-            name
-        } else {
-            &self.new_name
-        };
-        let (tag, digest) = match (
-            self.new_tag.as_str(),
-            self.digest.as_str(),
-            self.tag_suffix.as_str(),
-        ) {
+        let name = if self.new_name.is_empty() { name } else { &self.new_name };
+        let (tag, digest) = match (self.new_tag.as_str(), self.digest.as_str(), self.tag_suffix.as_str()) {
             ("", "", "") => (tag.to_owned(), digest),
             ("", "", suffix) => (format!("{tag}{suffix}"), ""),
             (new_tag, new_digest, _) => (new_tag.to_owned(), new_digest),
@@ -105,10 +94,7 @@ impl Image {
 fn split(image: &str) -> (&str, &str, &str) {
     let (before_digest, digest) = image.split_once('@').unwrap_or((image, ""));
     let path_start = before_digest.find('/').unwrap_or(0);
-    let colon = before_digest
-        .char_indices()
-        .find(|(at, c)| *at >= path_start && *c == ':')
-        .map(|(at, _)| at);
+    let colon = before_digest.char_indices().find(|(at, c)| *at >= path_start && *c == ':').map(|(at, _)| at);
     let (name, tag) = match colon.and_then(|at| before_digest.split_at_checked(at)) {
         Some((name, tag)) => (name, tag.trim_start_matches(':')),
         None => (before_digest, ""),
@@ -126,23 +112,17 @@ pub fn apply(object: &mut Value, image: &Image, fieldspecs: &[FieldSpec]) -> Res
     }
     containers(object, image, 0)?;
     for spec in fieldspecs {
-        visit(object, spec, Create::Never, &mut |place| {
-            image.set(place, &spec.path)
-        })?;
+        visit(object, spec, Create::Never, &mut |place| image.set(place, &spec.path))?;
     }
     Ok(())
 }
 
 fn containers(value: &mut Value, image: &Image, depth: usize) -> Result<(), FilterError> {
     if depth > MAX_DEPTH {
-        return Err(FilterError::TooDeep {
-            path: "containers/image".to_owned(),
-        });
+        return Err(FilterError::TooDeep { path: "containers/image".to_owned() });
     }
     match value {
-        Value::Array(items) => items
-            .iter_mut()
-            .try_for_each(|item| containers(item, image, depth + 1)),
+        Value::Array(items) => items.iter_mut().try_for_each(|item| containers(item, image, depth + 1)),
         Value::Object(fields) => {
             for (key, field) in fields {
                 containers(field, image, depth + 1)?;
@@ -194,14 +174,8 @@ mod tests {
 
     #[test]
     fn the_port_of_a_registry_is_not_a_tag() {
-        assert_eq!(
-            replaced("host:5000/a/b", "host:5000/a/b", ["", "2", "", ""]),
-            "host:5000/a/b:2"
-        );
-        assert_eq!(
-            replaced("host:5000/a/b:1", "host:5000/a/b", ["", "2", "", ""]),
-            "host:5000/a/b:2"
-        );
+        assert_eq!(replaced("host:5000/a/b", "host:5000/a/b", ["", "2", "", ""]), "host:5000/a/b:2");
+        assert_eq!(replaced("host:5000/a/b:1", "host:5000/a/b", ["", "2", "", ""]), "host:5000/a/b:2");
     }
 
     #[test]
@@ -219,18 +193,9 @@ mod tests {
             "any": [{"initContainers": [{"image": "nginx:1"}]}]
         });
         apply(&mut object, &entry, &Configuration::defaults().images).unwrap();
-        assert_eq!(
-            object.pointer("/spec/template/spec/containers/0/image").unwrap(),
-            "nginx:1-s-s"
-        );
-        assert_eq!(
-            object.pointer("/any/0/initContainers/0/image").unwrap(),
-            "nginx:1-s"
-        );
-        assert_eq!(
-            object.pointer("/spec/template/spec/containers/1").unwrap(),
-            &json!({"image": null})
-        );
+        assert_eq!(object.pointer("/spec/template/spec/containers/0/image").unwrap(), "nginx:1-s-s");
+        assert_eq!(object.pointer("/any/0/initContainers/0/image").unwrap(), "nginx:1-s");
+        assert_eq!(object.pointer("/spec/template/spec/containers/1").unwrap(), &json!({"image": null}));
     }
 
     #[test]

@@ -46,20 +46,14 @@ mod tests {
     use super::*;
 
     fn pairs() -> Vec<(String, String)> {
-        vec![
-            ("team".to_owned(), "a".to_owned()),
-            ("app".to_owned(), "new".to_owned()),
-        ]
+        vec![("team".to_owned(), "a".to_owned()), ("app".to_owned(), "new".to_owned())]
     }
 
     #[test]
     fn pairs_are_added_and_replace_what_is_there() {
         let mut object = json!({"metadata": {"labels": {"app": "old", "tier": "web"}}});
         apply(&mut object, &pairs(), &[FieldSpec::any("metadata/labels", true)]).unwrap();
-        assert_eq!(
-            object["metadata"]["labels"],
-            json!({"app": "new", "tier": "web", "team": "a"})
-        );
+        assert_eq!(object["metadata"]["labels"], json!({"app": "new", "tier": "web", "team": "a"}));
     }
 
     #[test]

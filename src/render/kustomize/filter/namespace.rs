@@ -41,9 +41,7 @@ pub fn apply(object: &mut Value, config: &Namespace, fieldspecs: &[FieldSpec]) -
     let gvk = gvk_of(object);
     if !schema::is_cluster_scoped(&gvk) {
         let spec = FieldSpec::any("metadata/namespace", true);
-        visit_any_kind(object, &spec, Create::Scalar, &mut |place| {
-            config.set(place, &spec)
-        })?;
+        visit_any_kind(object, &spec, Create::Scalar, &mut |place| config.set(place, &spec))?;
     }
     let is_binding = matches!(gvk.kind.as_str(), "RoleBinding" | "ClusterRoleBinding");
     if is_binding {
@@ -120,10 +118,7 @@ mod tests {
     use crate::render::kustomize::fieldspec::Configuration;
 
     fn moved(object: Value, change: impl FnOnce(&mut Namespace)) -> Value {
-        let mut config = Namespace {
-            namespace: "new".to_owned(),
-            ..Namespace::default()
-        };
+        let mut config = Namespace { namespace: "new".to_owned(), ..Namespace::default() };
         change(&mut config);
         let mut object = object;
         apply(&mut object, &config, &Configuration::defaults().namespace).unwrap();
@@ -136,17 +131,11 @@ mod tests {
 
     #[test]
     fn what_is_not_known_to_be_cluster_scoped_is_moved() {
-        for (api_version, kind) in [
-            ("v1", "Pod"),
-            ("example.com/v1", "Widget"),
-            ("example.com/v1", "Namespace"),
-        ] {
+        for (api_version, kind) in
+            [("v1", "Pod"), ("example.com/v1", "Widget"), ("example.com/v1", "Namespace")]
+        {
             let moved = moved(object(api_version, kind), |_| {});
-            assert_eq!(
-                moved["metadata"],
-                json!({"name": "x", "namespace": "new"}),
-                "{kind}"
-            );
+            assert_eq!(moved["metadata"], json!({"name": "x", "namespace": "new"}), "{kind}");
         }
         let role = object("rbac.authorization.k8s.io/v1", "ClusterRole");
         assert_eq!(moved(role.clone(), |_| {}), role);
@@ -154,10 +143,7 @@ mod tests {
 
     #[test]
     fn a_core_namespace_is_renamed() {
-        assert_eq!(
-            moved(object("v1", "Namespace"), |_| {})["metadata"],
-            json!({"name": "new"})
-        );
+        assert_eq!(moved(object("v1", "Namespace"), |_| {})["metadata"], json!({"name": "new"}));
     }
 
     #[test]
@@ -178,22 +164,12 @@ mod tests {
         ]);
         let namespaces = |subjects| {
             let moved = moved(binding.clone(), |config| config.subjects = subjects);
-            let namespace = |index: usize| {
-                moved["subjects"][index]["namespace"]
-                    .as_str()
-                    .unwrap_or_default()
-                    .to_owned()
-            };
+            let namespace =
+                |index: usize| moved["subjects"][index]["namespace"].as_str().unwrap_or_default().to_owned();
             [namespace(0), namespace(1), namespace(2)]
         };
-        assert_eq!(
-            namespaces(RoleBindingSubjects::DefaultOnly),
-            ["new", "old", "new"]
-        );
-        assert_eq!(
-            namespaces(RoleBindingSubjects::AllServiceAccounts),
-            ["new", "new", ""]
-        );
+        assert_eq!(namespaces(RoleBindingSubjects::DefaultOnly), ["new", "old", "new"]);
+        assert_eq!(namespaces(RoleBindingSubjects::AllServiceAccounts), ["new", "new", ""]);
         assert_eq!(namespaces(RoleBindingSubjects::None), ["", "old", ""]);
     }
 
@@ -205,10 +181,7 @@ mod tests {
         let path = "/spec/conversion/webhook/clientConfig/service";
         definition["spec"] =
             json!({"conversion": {"webhook": {"clientConfig": {"service": {"namespace": "old"}}}}});
-        assert_eq!(
-            moved(definition, |_| {}).pointer(path).unwrap()["namespace"],
-            "new"
-        );
+        assert_eq!(moved(definition, |_| {}).pointer(path).unwrap()["namespace"], "new");
         let plain = object("apiextensions.k8s.io/v1", "CustomResourceDefinition");
         assert_eq!(moved(plain.clone(), |_| {}), plain);
     }

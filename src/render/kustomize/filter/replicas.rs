@@ -35,10 +35,7 @@ mod tests {
 
     #[test]
     fn the_count_is_set_or_created_in_kinds_that_have_one() {
-        let specs = [FieldSpec {
-            kind: "Deployment".to_owned(),
-            ..FieldSpec::any("spec/replicas", true)
-        }];
+        let specs = [FieldSpec { kind: "Deployment".to_owned(), ..FieldSpec::any("spec/replicas", true) }];
         for spec in [json!({"replicas": 1}), json!({"replicas": null}), json!({})] {
             let mut object = json!({"kind": "Deployment", "spec": spec});
             apply(&mut object, 5, &specs).unwrap();

@@ -12,22 +12,10 @@ fn patched(object: Value, patch: &str) -> Result<Value, JsonPatchError> {
 fn every_operation_does_what_the_standard_says() {
     let object = || json!({"a": {"b": [1, 2, 3]}, "c/d": 1, "~": 2});
     let cases = [
-        (
-            "[{op: add, path: /a/b/1, value: x}]",
-            json!({"a": {"b": [1, "x", 2, 3]}, "c/d": 1, "~": 2}),
-        ),
-        (
-            "[{op: add, path: /a/b/-, value: x}]",
-            json!({"a": {"b": [1, 2, 3, "x"]}, "c/d": 1, "~": 2}),
-        ),
-        (
-            "[{op: add, path: /a/b, value: x}]",
-            json!({"a": {"b": "x"}, "c/d": 1, "~": 2}),
-        ),
-        (
-            "[{op: remove, path: /a/b/0}]",
-            json!({"a": {"b": [2, 3]}, "c/d": 1, "~": 2}),
-        ),
+        ("[{op: add, path: /a/b/1, value: x}]", json!({"a": {"b": [1, "x", 2, 3]}, "c/d": 1, "~": 2})),
+        ("[{op: add, path: /a/b/-, value: x}]", json!({"a": {"b": [1, 2, 3, "x"]}, "c/d": 1, "~": 2})),
+        ("[{op: add, path: /a/b, value: x}]", json!({"a": {"b": "x"}, "c/d": 1, "~": 2})),
+        ("[{op: remove, path: /a/b/0}]", json!({"a": {"b": [2, 3]}, "c/d": 1, "~": 2})),
         (
             "[{op: replace, path: /c~1d, value: {x: null}}]",
             json!({"a": {"b": [1, 2, 3]}, "c/d": {"x": null}, "~": 2}),
@@ -36,10 +24,7 @@ fn every_operation_does_what_the_standard_says() {
             "[{op: remove, path: /~0}, {op: move, from: /c~1d, path: /e}]",
             json!({"a": {"b": [1, 2, 3]}, "e": 1}),
         ),
-        (
-            "[{op: copy, from: /a/b/2, path: /a/b/0}]",
-            json!({"a": {"b": [3, 1, 2, 3]}, "c/d": 1, "~": 2}),
-        ),
+        ("[{op: copy, from: /a/b/2, path: /a/b/0}]", json!({"a": {"b": [3, 1, 2, 3]}, "c/d": 1, "~": 2})),
         ("[{op: test, path: /a/b, value: [1, 2.0, 3]}]", object()),
         (r#"[{"op": "test", "path": "/missing", "value": null}]"#, object()),
     ];
@@ -55,19 +40,13 @@ fn a_negative_index_counts_from_the_end() {
         patched(object(), "[{op: replace, path: /l/-1, value: x}]").unwrap(),
         json!({"l": [1, 2, "x"]})
     );
-    assert_eq!(
-        patched(object(), "[{op: remove, path: /l/-3}]").unwrap(),
-        json!({"l": [2, 3]})
-    );
+    assert_eq!(patched(object(), "[{op: remove, path: /l/-3}]").unwrap(), json!({"l": [2, 3]}));
     assert!(patched(object(), "[{op: remove, path: /l/-4}]").is_err());
 }
 
 #[test]
 fn yaml_is_read_as_yaml_1_1() {
-    assert_eq!(
-        patched(json!({}), "- op: add\n  path: /a\n  value: yes\n").unwrap(),
-        json!({"a": true})
-    );
+    assert_eq!(patched(json!({}), "- op: add\n  path: /a\n  value: yes\n").unwrap(), json!({"a": true}));
 }
 
 #[test]
@@ -112,10 +91,7 @@ fn in_patches_of_a_kustomization_annotations_are_always_there() {
     let mut object = json!({"metadata": {"name": "x"}});
     assert!(apply(&patch, &mut object.clone()).is_err());
     apply_keeping_annotations(&patch, &mut object).unwrap();
-    assert_eq!(
-        object,
-        json!({"metadata": {"name": "x", "annotations": {"a": "b"}}})
-    );
+    assert_eq!(object, json!({"metadata": {"name": "x", "annotations": {"a": "b"}}}));
     let mut other = json!({"metadata": {"name": "x"}});
     apply_keeping_annotations(&parse("[]").unwrap(), &mut other).unwrap();
     assert_eq!(other, json!({"metadata": {"name": "x"}}));

@@ -29,10 +29,7 @@ pub(super) enum Patch {
 
 /// Takes the directive for the whole list out of a list of the patch.
 pub(super) fn take_directive(items: &mut Vec<Value>, path: &Path<'_>) -> Result<Directive, MergeError> {
-    let first = items
-        .iter()
-        .filter_map(Value::as_object)
-        .find(|fields| fields.contains_key(DIRECTIVE));
+    let first = items.iter().filter_map(Value::as_object).find(|fields| fields.contains_key(DIRECTIVE));
     let value = match first {
         Some(fields) if fields.len() == 1 => fields.get(DIRECTIVE).cloned().unwrap_or_default(),
         _ => return Ok(Directive::Merge),
@@ -64,32 +61,19 @@ impl<'s> Merge<'s> {
         known: Option<TypeRef<'s>>,
         path: &Path<'_>,
     ) -> Result<Vec<Value>, MergeError> {
-        let keys: Vec<&str> = known
-            .and_then(TypeRef::merge_keys)
-            .unwrap_or_default()
-            .iter()
-            .map(String::as_str)
-            .collect();
+        let keys: Vec<&str> =
+            known.and_then(TypeRef::merge_keys).unwrap_or_default().iter().map(String::as_str).collect();
         let known = known.and_then(TypeRef::items);
         let path = path.child("[]")?;
         if keys.is_empty() {
             return Ok(union(items, patch));
         }
-        let others = if let Patch::Other(others) = &patch {
-            others.as_slice()
-        } else {
-            &[]
-        };
+        let others = if let Patch::Other(others) = &patch { others.as_slice() } else { &[] };
         // A key that no element has does not count.
         let used: Vec<&str> = keys
             .iter()
             .copied()
-            .filter(|key| {
-                items
-                    .iter()
-                    .chain(others)
-                    .any(|item| !key_text(item, key).is_empty())
-            })
+            .filter(|key| items.iter().chain(others).any(|item| !key_text(item, key).is_empty()))
             .collect();
         let is_regular = !used.is_empty() && is_regular(&items, &used) && is_regular(others, &used);
         if !is_regular {
@@ -134,11 +118,8 @@ impl<'s> Merge<'s> {
         known: Option<TypeRef<'s>>,
         path: &Path<'_>,
     ) -> Result<Vec<Value>, MergeError> {
-        let places: HashMap<Vec<String>, usize> = items
-            .iter()
-            .enumerate()
-            .map(|(at, item)| (key_texts(item, keys), at))
-            .collect();
+        let places: HashMap<Vec<String>, usize> =
+            items.iter().enumerate().map(|(at, item)| (key_texts(item, keys), at)).collect();
         let mut is_settled = vec![false; items.len()];
         let mut front = Vec::with_capacity(items.len() + others.len());
         for other in others {
@@ -181,11 +162,7 @@ fn is_regular(items: &[Value], keys: &[&str]) -> bool {
 
 /// A set of scalars: those of the patch, then those of the list.
 fn union(items: Vec<Value>, patch: Patch) -> Vec<Value> {
-    let others = if let Patch::Other(others) = patch {
-        others
-    } else {
-        Vec::new()
-    };
+    let others = if let Patch::Other(others) = patch { others } else { Vec::new() };
     let mut seen = HashSet::new();
     others
         .into_iter()
@@ -235,20 +212,9 @@ impl<'m, 's, 'p> Rebuild<'m, 's, 'p> {
             }
         };
         if arena.len() > MAX_IRREGULAR {
-            return Err(MergeError::ListTooLong {
-                path: path.text(),
-                limit: MAX_IRREGULAR,
-            });
+            return Err(MergeError::ListTooLong { path: path.text(), limit: MAX_IRREGULAR });
         }
-        Ok(Self {
-            merge,
-            known,
-            path,
-            arena,
-            keys,
-            list,
-            patch,
-        })
+        Ok(Self { merge, known, path, arena, keys, list, patch })
     }
 
     fn run(mut self) -> Result<Vec<Value>, MergeError> {
@@ -257,11 +223,7 @@ impl<'m, 's, 'p> Rebuild<'m, 's, 'p> {
             unite(&mut identities);
         }
         let is_used: Vec<bool> = (0..self.keys.len())
-            .map(|at| {
-                identities
-                    .iter()
-                    .any(|texts| texts.get(at).is_some_and(|text| !text.is_empty()))
-            })
+            .map(|at| identities.iter().any(|texts| texts.get(at).is_some_and(|text| !text.is_empty())))
             .collect();
         if is_used.contains(&true) {
             let mut used = is_used.iter();
@@ -299,11 +261,7 @@ impl<'m, 's, 'p> Rebuild<'m, 's, 'p> {
                 *uses -= 1;
                 *uses == 0
             });
-            items.push(if is_last {
-                std::mem::take(item)
-            } else {
-                item.clone()
-            });
+            items.push(if is_last { std::mem::take(item) } else { item.clone() });
         }
         Ok(items)
     }
@@ -314,11 +272,7 @@ impl<'m, 's, 'p> Rebuild<'m, 's, 'p> {
 
     /// The texts of the merge keys of all elements, those of the patch first, each once.
     fn identities(&self) -> Vec<Vec<String>> {
-        let patch = if let Source::Other(patch) = &self.patch {
-            patch.as_slice()
-        } else {
-            &[]
-        };
+        let patch = if let Source::Other(patch) = &self.patch { patch.as_slice() } else { &[] };
         let mut seen = HashSet::new();
         patch
             .iter()
@@ -338,11 +292,7 @@ impl<'m, 's, 'p> Rebuild<'m, 's, 'p> {
         let (kept, place) = match (place, other) {
             (None, None) => return Ok(None),
             (Some(place), None) => {
-                let patch = if matches!(self.patch, Source::Same) {
-                    Patch::Same
-                } else {
-                    Patch::None
-                };
+                let patch = if matches!(self.patch, Source::Same) { Patch::Same } else { Patch::None };
                 let mut item = self.take(place);
                 let kept = self.merge.alone(&mut item, &patch, self.known, &self.path)?;
                 self.put(place, item);
@@ -404,14 +354,10 @@ impl<'m, 's, 'p> Rebuild<'m, 's, 'p> {
         let fits = |item: &Value| {
             self.keys.iter().zip(texts).all(|(key, text)| {
                 (text.is_empty() && !all_empty)
-                    || item
-                        .get(*key)
-                        .is_some_and(|value| !value.is_null() && key_text(item, key) == *text)
+                    || item.get(*key).is_some_and(|value| !value.is_null() && key_text(item, key) == *text)
             })
         };
-        list.iter()
-            .copied()
-            .find(|place| self.item(*place).is_object() && fits(self.item(*place)))
+        list.iter().copied().find(|place| self.item(*place).is_object() && fits(self.item(*place)))
     }
 
     /// The list with `element` in the place of all that have these keys, or without those. An empty text fits every
@@ -432,10 +378,7 @@ impl<'m, 's, 'p> Rebuild<'m, 's, 'p> {
             }
             if !item.is_object() {
                 if !needs_mapping {
-                    return Err(MergeError::NotAMapping {
-                        path: self.path.text(),
-                        found: type_name(item),
-                    });
+                    return Err(MergeError::NotAMapping { path: self.path.text(), found: type_name(item) });
                 }
                 kept.push(place);
                 continue;
@@ -469,10 +412,7 @@ impl<'m, 's, 'p> Rebuild<'m, 's, 'p> {
     fn appended(&self, mut result: Vec<usize>, place: usize) -> Result<Vec<usize>, MergeError> {
         let item = self.item(place);
         if !item.is_object() && !item.is_null() {
-            return Err(MergeError::NotAMapping {
-                path: self.path.text(),
-                found: type_name(item),
-            });
+            return Err(MergeError::NotAMapping { path: self.path.text(), found: type_name(item) });
         }
         let mut texts = Vec::new();
         for key in &self.keys {
@@ -509,10 +449,7 @@ fn unite(identities: &mut [Vec<String>]) {
 
 fn united(left: &[String], right: &[String]) -> Option<Vec<String>> {
     let agrees = left.iter().zip(right).any(|(a, b)| a == b);
-    let differs = left
-        .iter()
-        .zip(right)
-        .any(|(a, b)| a != b && !a.is_empty() && !b.is_empty());
+    let differs = left.iter().zip(right).any(|(a, b)| a != b && !a.is_empty() && !b.is_empty());
     let either = |(a, b): (&String, &String)| if a.is_empty() { b.clone() } else { a.clone() };
     (agrees && !differs).then(|| left.iter().zip(right).map(either).collect())
 }

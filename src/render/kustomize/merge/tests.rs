@@ -13,10 +13,7 @@ fn merged(kind: (&str, &str), spec: &str, patch: &str) -> Result<Value, MergeErr
     let object = |spec: &str| json!({"apiVersion": kind.0, "kind": kind.1, "metadata": {"name": "x"}, "spec": parse(spec)});
     let mut target = object(spec);
     let patch = object(patch);
-    assert_eq!(
-        strategic_merge(&mut target, &patch, Schema::built_in())?,
-        Merged::Kept
-    );
+    assert_eq!(strategic_merge(&mut target, &patch, Schema::built_in())?, Merged::Kept);
     Ok(target["spec"].clone())
 }
 
@@ -31,12 +28,7 @@ const CUSTOM: (&str, &str) = ("example.com/v1", "Widget");
 
 #[test]
 fn scalars_are_replaced_and_mappings_are_merged() {
-    check(
-        CUSTOM,
-        "{a: 1, b: {c: 2, d: 3}}",
-        "{a: 5, b: {d: x, e: 4}}",
-        "{a: 5, b: {c: 2, d: x, e: 4}}",
-    );
+    check(CUSTOM, "{a: 1, b: {c: 2, d: 3}}", "{a: 5, b: {d: x, e: 4}}", "{a: 5, b: {c: 2, d: x, e: 4}}");
 }
 
 #[test]
@@ -61,18 +53,8 @@ fn a_null_in_the_patch_removes_and_adds_nothing() {
 
 #[test]
 fn a_null_that_the_patch_does_not_mention_stays() {
-    check(
-        CUSTOM,
-        "{a: null, b: {c: null}}",
-        "{b: {d: 1}}",
-        "{a: null, b: {c: null, d: 1}}",
-    );
-    check(
-        CUSTOM,
-        "{a: null, b: null}",
-        "{a: null, b: {c: 1, z: null}}",
-        "{b: {c: 1}}",
-    );
+    check(CUSTOM, "{a: null, b: {c: null}}", "{b: {d: 1}}", "{a: null, b: {c: null, d: 1}}");
+    check(CUSTOM, "{a: null, b: null}", "{a: null, b: {c: 1, z: null}}", "{b: {c: 1}}");
 }
 
 #[test]
@@ -83,12 +65,7 @@ fn lists_without_a_known_type_are_replaced_whole() {
         "{containers: [{name: b}, {$patch: replace}]}",
         "{containers: [{name: b}, {$patch: replace}]}",
     );
-    check(
-        POD,
-        "{tolerations: [{key: a}]}",
-        "{tolerations: []}",
-        "{tolerations: []}",
-    );
+    check(POD, "{tolerations: [{key: a}]}", "{tolerations: []}", "{tolerations: []}");
 }
 
 #[test]
@@ -109,18 +86,8 @@ fn an_element_can_be_deleted_and_an_empty_list_of_a_patch_changes_nothing() {
         "{containers: [{name: a, $patch: delete}]}",
         "{containers: [{name: b}]}",
     );
-    check(
-        POD,
-        "{containers: [{name: a}]}",
-        "{containers: [{name: a, $patch: delete}]}",
-        "{containers: []}",
-    );
-    check(
-        POD,
-        "{containers: [{name: a}]}",
-        "{containers: []}",
-        "{containers: [{name: a}]}",
-    );
+    check(POD, "{containers: [{name: a}]}", "{containers: [{name: a, $patch: delete}]}", "{containers: []}");
+    check(POD, "{containers: [{name: a}]}", "{containers: []}", "{containers: [{name: a}]}");
     check(
         POD,
         "{containers: [{name: a}]}",
@@ -132,12 +99,7 @@ fn an_element_can_be_deleted_and_an_empty_list_of_a_patch_changes_nothing() {
 #[test]
 fn a_lone_directive_in_a_list_is_for_the_whole_list() {
     let base = "{containers: [{name: a}, {name: b}], x: 1}";
-    check(
-        POD,
-        base,
-        "{containers: [{$patch: replace}, {name: c}]}",
-        "{containers: [{name: c}], x: 1}",
-    );
+    check(POD, base, "{containers: [{$patch: replace}, {name: c}]}", "{containers: [{name: c}], x: 1}");
     check(POD, base, "{containers: [{name: c}, {$patch: delete}]}", "{x: 1}");
     check(
         POD,
@@ -154,19 +116,9 @@ fn a_lone_directive_in_a_list_is_for_the_whole_list() {
 
 #[test]
 fn mappings_obey_directives() {
-    check(
-        CUSTOM,
-        "{a: {b: 1, c: 2}, d: 1}",
-        "{a: {$patch: replace, e: 3}}",
-        "{a: {e: 3}, d: 1}",
-    );
+    check(CUSTOM, "{a: {b: 1, c: 2}, d: 1}", "{a: {$patch: replace, e: 3}}", "{a: {e: 3}, d: 1}");
     check(CUSTOM, "{a: {b: 1}, d: 1}", "{a: {$patch: delete}}", "{d: 1}");
-    check(
-        CUSTOM,
-        "{a: {b: 1}}",
-        "{a: {$patch: merge, c: 1}}",
-        "{a: {b: 1, c: 1}}",
-    );
+    check(CUSTOM, "{a: {b: 1}}", "{a: {$patch: merge, c: 1}}", "{a: {b: 1, c: 1}}");
     assert!(merged(CUSTOM, "{a: {b: 1}}", "{a: {$patch: bogus}}").is_err());
 }
 
@@ -331,16 +283,9 @@ fn an_element_that_is_met_twice_has_lost_its_directive_the_second_time() {
 
 #[test]
 fn different_kinds_of_nodes_do_not_merge() {
-    for (spec, patch) in [
-        ("{a: 1}", "{a: [1]}"),
-        ("{a: {b: 1}}", "{a: x}"),
-        ("{a: [1]}", "{a: {b: 1}}"),
-    ] {
+    for (spec, patch) in [("{a: 1}", "{a: [1]}"), ("{a: {b: 1}}", "{a: x}"), ("{a: [1]}", "{a: {b: 1}}")] {
         let error = merged(CUSTOM, spec, patch).unwrap_err();
-        assert!(
-            matches!(&error, MergeError::WrongKind { path, .. } if path == "spec.a"),
-            "{error}"
-        );
+        assert!(matches!(&error, MergeError::WrongKind { path, .. } if path == "spec.a"), "{error}");
     }
     assert!(merged(POD, "{containers: [a]}", "{containers: [{name: b}]}").is_err());
 }
@@ -349,10 +294,7 @@ fn different_kinds_of_nodes_do_not_merge() {
 fn a_patch_can_delete_the_whole_object() {
     let mut target = json!({"apiVersion": "v1", "kind": "Pod"});
     let patch = json!({"kind": "Pod", "$patch": "delete"});
-    assert_eq!(
-        strategic_merge(&mut target, &patch, Schema::built_in()),
-        Ok(Merged::Deleted)
-    );
+    assert_eq!(strategic_merge(&mut target, &patch, Schema::built_in()), Ok(Merged::Deleted));
 }
 
 #[test]
@@ -389,11 +331,7 @@ fn nesting_is_limited() {
 
 fn regular_list(key: &'static str) -> impl Strategy<Value = Value> {
     proptest::collection::btree_map("[a-d]", any_value(), 0..4).prop_map(move |items| {
-        items
-            .into_iter()
-            .map(|(name, value)| json!({key: name, "v": value}))
-            .collect::<Vec<_>>()
-            .into()
+        items.into_iter().map(|(name, value)| json!({key: name, "v": value})).collect::<Vec<_>>().into()
     })
 }
 

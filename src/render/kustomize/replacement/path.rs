@@ -40,20 +40,14 @@ pub(super) fn split(path: &str) -> Vec<String> {
             }
             _ => parts.push(part.to_owned()),
         }
-        is_open = parts
-            .last()
-            .is_some_and(|last| last.starts_with('[') && !last.ends_with(']'));
+        is_open = parts.last().is_some_and(|last| last.starts_with('[') && !last.ends_with(']'));
     }
     parts
         .into_iter()
         .filter(|part| !part.is_empty())
         .map(|part| {
             let is_key = part.starts_with('[') && part.contains('.') && !part.contains('=');
-            if is_key {
-                part.trim_matches(['[', ']']).to_owned()
-            } else {
-                part
-            }
+            if is_key { part.trim_matches(['[', ']']).to_owned() } else { part }
         })
         .collect()
 }
@@ -84,10 +78,7 @@ impl<'a> Step<'a> {
 }
 
 fn wrong_kind(expected: &str, step: &str, value: &Value) -> String {
-    format!(
-        "wrong node kind: '{step}' needs {expected}, but there is {}",
-        type_name(value)
-    )
+    format!("wrong node kind: '{step}' needs {expected}, but there is {}", type_name(value))
 }
 
 /// The field that a path of a source leads to: the first element that fits `[key=value]`, `-` for the last one.
@@ -95,10 +86,8 @@ fn wrong_kind(expected: &str, step: &str, value: &Value) -> String {
 /// # Errors
 /// When a step does not fit what is there.
 pub fn lookup<'a>(object: &'a Value, path: &str) -> Result<Option<&'a Value>, ReplacementError> {
-    lookup_steps(object, &split(path)).map_err(|reason| ReplacementError::Lookup {
-        path: path.to_owned(),
-        reason,
-    })
+    lookup_steps(object, &split(path))
+        .map_err(|reason| ReplacementError::Lookup { path: path.to_owned(), reason })
 }
 
 pub(super) fn lookup_steps<'a>(object: &'a Value, steps: &[String]) -> Result<Option<&'a Value>, String> {
@@ -119,12 +108,10 @@ pub(super) fn lookup_steps<'a>(object: &'a Value, steps: &[String]) -> Result<Op
 
 /// As [`lookup_steps`], to change what is there.
 pub(super) fn lookup_steps_mut<'a>(object: &'a mut Value, steps: &[String]) -> Option<&'a mut Value> {
-    steps
-        .iter()
-        .try_fold(object, |value, step| match child_of(value, step).ok()?? {
-            Child::Field(name) => value.get_mut(name),
-            Child::Element(index) => value.get_mut(index),
-        })
+    steps.iter().try_fold(object, |value, step| match child_of(value, step).ok()?? {
+        Child::Field(name) => value.get_mut(name),
+        Child::Element(index) => value.get_mut(index),
+    })
 }
 
 /// Where a step of a source leads.
@@ -191,9 +178,7 @@ impl Walk<'_> {
             Step::Index(index) => self.index(value, index, step, rest),
             Step::Every => {
                 let items = list_mut(value, step)?;
-                items
-                    .iter_mut()
-                    .try_fold(0, |found, item| Ok(found + self.follow(item, false, rest)?))
+                items.iter_mut().try_fold(0, |found, item| Ok(found + self.follow(item, false, rest)?))
             }
             Step::Element(key, pattern) => self.elements(value, key, pattern, step, rest),
         }
@@ -233,9 +218,7 @@ impl Walk<'_> {
         let length = items.len();
         match items.get_mut(index) {
             Some(item) => self.follow(item, is_created, rest),
-            None => Err(format!(
-                "index {index} specified but only {length} elements found"
-            )),
+            None => Err(format!("index {index} specified but only {length} elements found")),
         }
     }
 
@@ -253,11 +236,7 @@ impl Walk<'_> {
         let mut found = self.matching_elements(items, key, &regex, rest)?;
         if found == 0 && self.create.is_some() {
             let text = super::typed_by_look(pattern);
-            items.push(if key.is_empty() {
-                text
-            } else {
-                Map::from_iter([(key.to_owned(), text)]).into()
-            });
+            items.push(if key.is_empty() { text } else { Map::from_iter([(key.to_owned(), text)]).into() });
             let start = items.len().saturating_sub(1);
             found = self.matching_elements(items.get_mut(start..).unwrap_or_default(), key, &regex, rest)?;
         }
@@ -273,14 +252,8 @@ impl Walk<'_> {
     ) -> Result<usize, String> {
         let mut found = 0;
         for item in items {
-            let part = if key.is_empty() {
-                Some(&*item)
-            } else {
-                item.get(key)
-            };
-            let is_match = part
-                .and_then(scalar_text)
-                .is_some_and(|text| regex.is_match(text.trim()));
+            let part = if key.is_empty() { Some(&*item) } else { item.get(key) };
+            let is_match = part.and_then(scalar_text).is_some_and(|text| regex.is_match(text.trim()));
             if is_match {
                 // What follows an element that is itself the value is not looked at.
                 found += self.follow(item, false, if key.is_empty() { &[] } else { rest })?;

@@ -12,12 +12,8 @@ use crate::object::yaml;
 
 /// The text that says `after` instead of `before`, or nothing if it cannot be had by changing scalars.
 pub(super) fn rewrite(text: &str, before: &Value, after: &Value) -> Option<String> {
-    let mut rewrite = Rewrite {
-        frames: Vec::new(),
-        root: Some((before, after)),
-        edits: Vec::new(),
-        moves: Vec::new(),
-    };
+    let mut rewrite =
+        Rewrite { frames: Vec::new(), root: Some((before, after)), edits: Vec::new(), moves: Vec::new() };
     let mut parser = Parser::new();
     let mut input = text.as_bytes();
     parser.set_input(&mut input);
@@ -80,51 +76,29 @@ struct Move {
 }
 
 fn place(mark: &Mark) -> Option<(usize, usize)> {
-    Some((
-        usize::try_from(mark.line).ok()?,
-        usize::try_from(mark.column).ok()?,
-    ))
+    Some((usize::try_from(mark.line).ok()?, usize::try_from(mark.column).ok()?))
 }
 
 impl<'v> Rewrite<'v> {
     fn event(&mut self, event: Event) -> Option<()> {
         let (start, end) = (place(&event.start_mark)?, place(&event.end_mark)?);
         match event.data {
-            EventData::Scalar {
-                anchor: None,
-                tag: None,
-                value,
-                style,
-                ..
-            } => self.scalar(value, style, start, end),
-            EventData::SequenceStart {
-                anchor: None,
-                tag: None,
-                style,
-                ..
-            } => self.open(style == SequenceStyle::Flow, start, false),
-            EventData::MappingStart {
-                anchor: None,
-                tag: None,
-                style,
-                ..
-            } => self.open(style == MappingStyle::Flow, start, true),
+            EventData::Scalar { anchor: None, tag: None, value, style, .. } => {
+                self.scalar(value, style, start, end)
+            }
+            EventData::SequenceStart { anchor: None, tag: None, style, .. } => {
+                self.open(style == SequenceStyle::Flow, start, false)
+            }
+            EventData::MappingStart { anchor: None, tag: None, style, .. } => {
+                self.open(style == MappingStyle::Flow, start, true)
+            }
             EventData::SequenceEnd | EventData::MappingEnd => {
                 let frame = self.frames.pop()?;
                 if frame.by > 0 {
                     // The end is where the next token stands: at the end of the text, behind its last line.
-                    let to = if end.1 == 0 || end.0 > frame.start.0 {
-                        end.0
-                    } else {
-                        end.0 + 1
-                    };
+                    let to = if end.1 == 0 || end.0 > frame.start.0 { end.0 } else { end.0 + 1 };
                     let to = if self.frames.is_empty() { usize::MAX } else { to };
-                    self.moves.push(Move {
-                        from: frame.start.0,
-                        to,
-                        by: frame.by,
-                        column: frame.start.1,
-                    });
+                    self.moves.push(Move { from: frame.start.0, to, by: frame.by, column: frame.start.1 });
                 }
                 Some(())
             }
@@ -161,11 +135,7 @@ impl<'v> Rewrite<'v> {
         }
         let by = match self.frames.last() {
             Some(parent) if !is_flow => {
-                let indent = if is_mapping || parent.before.is_array() {
-                    2
-                } else {
-                    0
-                };
+                let indent = if is_mapping || parent.before.is_array() { 2 } else { 0 };
                 let by = start.1.checked_sub(parent.start.1)?.checked_sub(indent)?;
                 if by > 0 && parent.before.is_array() {
                     return None;
@@ -174,15 +144,7 @@ impl<'v> Rewrite<'v> {
             }
             _ => 0,
         };
-        self.frames.push(Frame {
-            before,
-            after,
-            is_flow,
-            start,
-            by,
-            key: None,
-            index: 0,
-        });
+        self.frames.push(Frame { before, after, is_flow, start, by, key: None, index: 0 });
         Some(())
     }
 
@@ -209,12 +171,7 @@ impl<'v> Rewrite<'v> {
             return None;
         }
         let text = written(after, style, is_flow)?;
-        self.edits.push(Edit {
-            line: start.0,
-            start: start.1,
-            end: end.1,
-            text,
-        });
+        self.edits.push(Edit { line: start.0, start: start.1, end: end.1, text });
         Some(())
     }
 }

@@ -30,15 +30,7 @@ pub(super) fn set(object: &mut Value, steps: &[String], create: Option<Create>, 
 
 fn changed(text: &str, steps: &[String], create: Option<Create>, value: &NewValue) -> Option<String> {
     let options = yaml::Options::new(yaml::Schema::Yaml12ish, yaml::DuplicateKeys::LastWins);
-    let parse = |text: &str| {
-        Some(
-            yaml::parse(text.as_bytes(), &options)
-                .ok()?
-                .into_iter()
-                .next()?
-                .value,
-        )
-    };
+    let parse = |text: &str| Some(yaml::parse(text.as_bytes(), &options).ok()?.into_iter().next()?.value);
     let before = parse(text)?;
     let mut document = before.clone();
     let mut is_set = true;
@@ -51,20 +43,12 @@ fn changed(text: &str, steps: &[String], create: Option<Create>, value: &NewValu
     if !text.trim_start().starts_with(['{', '[']) {
         let rewritten =
             rewrite(text, &before, &document).filter(|text| parse(text).as_ref() == Some(&document));
-        return Some(
-            rewritten
-                .unwrap_or_else(|| yaml::to_string(&document))
-                .trim()
-                .to_owned(),
-        );
+        return Some(rewritten.unwrap_or_else(|| yaml::to_string(&document)).trim().to_owned());
     }
     sort_keys(&mut document);
     let is_indented = text.contains('\n') && text.contains("  ");
-    let json = if is_indented {
-        serde_json::to_string_pretty(&document)
-    } else {
-        serde_json::to_string(&document)
-    };
+    let json =
+        if is_indented { serde_json::to_string_pretty(&document) } else { serde_json::to_string(&document) };
     // Go's encoder writes these so that JSON can stand in HTML.
     let escaped = |c: char| match c {
         '<' => Some("\\u003c"),

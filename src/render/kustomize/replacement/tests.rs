@@ -3,11 +3,7 @@ use serde_json::json;
 use super::*;
 
 fn id(kind: &str, name: &str) -> Id {
-    Id {
-        gvk: Gvk::from_api_version("v1", kind),
-        name: name.to_owned(),
-        namespace: String::new(),
-    }
+    Id { gvk: Gvk::from_api_version("v1", kind), name: name.to_owned(), namespace: String::new() }
 }
 
 fn source() -> Value {
@@ -32,14 +28,8 @@ fn replacement(value: Value) -> Replacement {
 fn run(value: Value) -> Result<Value, ReplacementError> {
     let (mut source, mut target) = (source(), target());
     let mut resources = [
-        Resource {
-            ids: vec![id("Source", "source")],
-            object: &mut source,
-        },
-        Resource {
-            ids: vec![id("Target", "new"), id("Target", "old")],
-            object: &mut target,
-        },
+        Resource { ids: vec![id("Source", "source")], object: &mut source },
+        Resource { ids: vec![id("Target", "new"), id("Target", "old")], object: &mut target },
     ];
     apply(&replacement(value), &mut resources)?;
     Ok(target)
@@ -60,27 +50,16 @@ fn a_scalar_that_is_there_keeps_its_type() {
     assert_eq!(copy("data.real", "s", false).unwrap()["s"], "7");
     assert_eq!(copy("data.num", "f", false).unwrap()["f"], 5432);
     assert_eq!(copy("data.empty", "s", false).unwrap()["s"], "");
-    assert_eq!(
-        copy("data.num", "l.[=a]", false).unwrap()["l"],
-        json!(["5432", "b"])
-    );
+    assert_eq!(copy("data.num", "l.[=a]", false).unwrap()["l"], json!(["5432", "b"]));
 }
 
 #[test]
 fn text_that_does_not_fit_the_type_is_an_error() {
-    for (from, to) in [
-        ("str", "n"),
-        ("float", "n"),
-        ("yes", "b"),
-        ("bool", "n"),
-        ("num", "nul"),
-        ("empty", "n"),
-    ] {
+    for (from, to) in
+        [("str", "n"), ("float", "n"), ("yes", "b"), ("bool", "n"), ("num", "nul"), ("empty", "n")]
+    {
         let error = copy(&format!("data.{from}"), to, false).unwrap_err();
-        assert!(
-            matches!(error, ReplacementError::WrongType { .. }),
-            "{from} to {to}: {error}"
-        );
+        assert!(matches!(error, ReplacementError::WrongType { .. }), "{from} to {to}: {error}");
     }
 }
 
@@ -97,19 +76,10 @@ fn a_created_scalar_gets_the_type_that_its_text_looks_like() {
 
 #[test]
 fn a_mapping_or_a_list_becomes_a_copy() {
-    assert_eq!(
-        copy("data.list", "l", false).unwrap()["l"],
-        source()["data"]["list"]
-    );
-    assert_eq!(
-        copy("data.list.1", "m", false).unwrap()["m"],
-        json!({"name": "n", "v": 1})
-    );
+    assert_eq!(copy("data.list", "l", false).unwrap()["l"], source()["data"]["list"]);
+    assert_eq!(copy("data.list.1", "m", false).unwrap()["m"], json!({"name": "n", "v": 1}));
     assert_eq!(copy("data.num", "l", false).unwrap()["l"], "5432");
-    assert_eq!(
-        copy("data.list", "a.b", true).unwrap()["a"]["b"],
-        source()["data"]["list"]
-    );
+    assert_eq!(copy("data.list", "a.b", true).unwrap()["a"]["b"], source()["data"]["list"]);
 }
 
 #[test]
@@ -117,14 +87,7 @@ fn paths_of_a_source_pick_the_first_element_that_fits_exactly() {
     for path in ["data.list.[name=n].v", ".data.list.-.v", "data.list.1.v"] {
         assert_eq!(copy(path, "n", false).unwrap()["n"], 1, "{path}");
     }
-    for path in [
-        "data.none",
-        "data.gone",
-        "data.list.7",
-        "data.list.[name=x]",
-        "data.str.x",
-        "data.0",
-    ] {
+    for path in ["data.none", "data.gone", "data.list.7", "data.list.[name=x]", "data.str.x", "data.0"] {
         assert!(copy(path, "n", false).is_err(), "{path}");
     }
 }
@@ -139,50 +102,24 @@ fn paths_of_a_target_pick_every_element_that_fits_the_expression() {
     let both = ("abc".to_owned(), "abc".to_owned());
     assert_eq!(images("containers.[name=web].image"), both);
     assert_eq!(images("containers.*.image"), both);
-    assert_eq!(
-        images("containers.[name=^web$].image"),
-        ("abc".to_owned(), "i:2".to_owned())
-    );
+    assert_eq!(images("containers.[name=^web$].image"), ("abc".to_owned(), "i:2".to_owned()));
     assert_eq!(images("containers.1.image"), ("i:1".to_owned(), "abc".to_owned()));
 }
 
 #[test]
 fn missing_parts_of_a_path_are_created_on_demand() {
-    assert_eq!(
-        copy("data.str", "x.[name=n].y", true).unwrap()["x"],
-        json!([{"name": "n", "y": "abc"}])
-    );
-    assert_eq!(
-        copy("data.str", "l.2", true).unwrap()["l"],
-        json!(["a", "b", "abc"])
-    );
-    assert_eq!(
-        copy("data.str", r"an.a\.b/c", true).unwrap()["an"],
-        json!({"a.b/c": "abc"})
-    );
-    assert_eq!(
-        copy("data.str", "an.[a.b/c]", true).unwrap()["an"],
-        json!({"a.b/c": "abc"})
-    );
+    assert_eq!(copy("data.str", "x.[name=n].y", true).unwrap()["x"], json!([{"name": "n", "y": "abc"}]));
+    assert_eq!(copy("data.str", "l.2", true).unwrap()["l"], json!(["a", "b", "abc"]));
+    assert_eq!(copy("data.str", r"an.a\.b/c", true).unwrap()["an"], json!({"a.b/c": "abc"}));
+    assert_eq!(copy("data.str", "an.[a.b/c]", true).unwrap()["an"], json!({"a.b/c": "abc"}));
     assert_eq!(copy("data.str", "nul.foo", true).unwrap()["nul"], Value::Null);
 }
 
 #[test]
 fn a_path_that_leads_nowhere_is_an_error() {
-    for path in [
-        "gone",
-        "m.gone",
-        "l.2",
-        "containers.[name=x].image",
-        "l.-",
-        "s.x",
-        "m.[a=b]",
-    ] {
+    for path in ["gone", "m.gone", "l.2", "containers.[name=x].image", "l.-", "s.x", "m.[a=b]"] {
         let error = copy("data.str", path, false).unwrap_err();
-        assert!(
-            matches!(error, ReplacementError::NoTargetField { .. }),
-            "{path}: {error}"
-        );
+        assert!(matches!(error, ReplacementError::NoTargetField { .. }), "{path}: {error}");
     }
     for path in ["x.*.y", "l.7", "m.a.b"] {
         assert!(copy("data.str", path, true).is_err(), "{path}");
@@ -202,10 +139,7 @@ fn a_delimiter_takes_a_part_and_replaces_a_part() {
     assert_eq!(part(1, -1).unwrap(), "5432/http://a/b");
     assert_eq!(part(1, 9).unwrap(), "http://a/b/5432");
     for index in [2, -1] {
-        assert!(matches!(
-            part(index, 0),
-            Err(ReplacementError::IndexOutOfBounds { .. })
-        ));
+        assert!(matches!(part(index, 0), Err(ReplacementError::IndexOutOfBounds { .. })));
     }
 }
 
@@ -215,17 +149,11 @@ fn a_delimiter_needs_a_scalar() {
     let source = run(
         json!({"source": {"kind": "Source", "fieldPath": "data.list", "options": options}, "targets": [{"select": {}}]}),
     );
-    assert!(matches!(
-        source,
-        Err(ReplacementError::DelimiterOnNonScalar { .. })
-    ));
+    assert!(matches!(source, Err(ReplacementError::DelimiterOnNonScalar { .. })));
     let target = run(
         json!({"sourceValue": "x", "targets": [{"select": {"kind": "Target"}, "fieldPaths": ["m"], "options": options}]}),
     );
-    assert!(matches!(
-        target,
-        Err(ReplacementError::DelimiterOnNonScalar { .. })
-    ));
+    assert!(matches!(target, Err(ReplacementError::DelimiterOnNonScalar { .. })));
 }
 
 #[test]
@@ -237,28 +165,12 @@ fn targets_are_selected_by_any_id_and_rejected_by_any() {
     assert_eq!(text(json!({"name": "old"}), json!([])).unwrap(), "new");
     assert_eq!(text(json!({"name": "n.*"}), json!([])).unwrap(), "new");
     assert_eq!(text(json!({"name": "ne"}), json!([])).unwrap(), "x");
+    assert_eq!(text(json!({"kind": "Target"}), json!([{"name": "old"}])).unwrap(), "x");
+    assert_eq!(text(json!({"kind": "Target"}), json!([{"name": "other"}])).unwrap(), "new");
+    assert_eq!(text(json!({"labelSelector": "app=web"}), json!([])).unwrap(), "new");
+    assert_eq!(text(json!({"kind": "Target"}), json!([{"labelSelector": "app=web"}])).unwrap(), "x");
     assert_eq!(
-        text(json!({"kind": "Target"}), json!([{"name": "old"}])).unwrap(),
-        "x"
-    );
-    assert_eq!(
-        text(json!({"kind": "Target"}), json!([{"name": "other"}])).unwrap(),
-        "new"
-    );
-    assert_eq!(
-        text(json!({"labelSelector": "app=web"}), json!([])).unwrap(),
-        "new"
-    );
-    assert_eq!(
-        text(json!({"kind": "Target"}), json!([{"labelSelector": "app=web"}])).unwrap(),
-        "x"
-    );
-    assert_eq!(
-        text(
-            json!({"kind": "Target"}),
-            json!([{"name": "other", "labelSelector": "app=api"}])
-        )
-        .unwrap(),
+        text(json!({"kind": "Target"}), json!([{"name": "other", "labelSelector": "app=api"}])).unwrap(),
         "new"
     );
 }
@@ -268,14 +180,8 @@ fn exactly_one_source_must_match() {
     let with = |source: Value| {
         run(json!({"source": source, "targets": [{"select": {"kind": "Target"}, "fieldPaths": ["s"]}]}))
     };
-    assert!(matches!(
-        with(json!({"kind": "Nothing"})),
-        Err(ReplacementError::NoSource { .. })
-    ));
-    assert!(matches!(
-        with(json!({})),
-        Err(ReplacementError::ManySources { .. })
-    ));
+    assert!(matches!(with(json!({"kind": "Nothing"})), Err(ReplacementError::NoSource { .. })));
+    assert!(matches!(with(json!({})), Err(ReplacementError::ManySources { .. })));
     let name = with(json!({"name": "old"})).unwrap();
     assert_eq!(name["s"], "target");
 }
@@ -283,37 +189,21 @@ fn exactly_one_source_must_match() {
 #[test]
 fn incomplete_replacements_are_errors() {
     let targets = json!([{"select": {}}]);
-    assert_eq!(
-        run(json!({"targets": targets})),
-        Err(ReplacementError::Incomplete)
-    );
-    assert_eq!(
-        run(json!({"sourceValue": "x"})),
-        Err(ReplacementError::Incomplete)
-    );
+    assert_eq!(run(json!({"targets": targets})), Err(ReplacementError::Incomplete));
+    assert_eq!(run(json!({"sourceValue": "x"})), Err(ReplacementError::Incomplete));
     assert_eq!(
         run(json!({"sourceValue": "x", "source": {}, "targets": targets})),
         Err(ReplacementError::TwoSources)
     );
-    assert_eq!(
-        run(json!({"sourceValue": "x", "targets": [{}]})),
-        Err(ReplacementError::NothingToSelect)
-    );
+    assert_eq!(run(json!({"sourceValue": "x", "targets": [{}]})), Err(ReplacementError::NothingToSelect));
 }
 
 fn inside(text: &str, path: &str, create: bool) -> Value {
     let mut object = json!({"data": {"c.x": text}});
-    let mut resources = [Resource {
-        ids: vec![id("Target", "t")],
-        object: &mut object,
-    }];
+    let mut resources = [Resource { ids: vec![id("Target", "t")], object: &mut object }];
     let targets =
         json!([{"select": {}, "fieldPaths": [format!(r"data.c\.x.{path}")], "options": {"create": create}}]);
-    apply(
-        &replacement(json!({"sourceValue": "new", "targets": targets})),
-        &mut resources,
-    )
-    .unwrap();
+    apply(&replacement(json!({"sourceValue": "new", "targets": targets})), &mut resources).unwrap();
     object["data"]["c.x"].clone()
 }
 
@@ -323,10 +213,7 @@ fn a_field_inside_of_json_is_set_and_the_layout_kept() {
         inside(r#"{"b": {"x": "<old>"}, "a": "<&>"}"#, "b.x", false),
         r#"{"a":"\u003c\u0026\u003e","b":{"x":"new"}}"#
     );
-    assert_eq!(
-        inside("{\n  \"a\": [\"old\"]\n}", "a.0", false),
-        "{\n  \"a\": [\n    \"new\"\n  ]\n}"
-    );
+    assert_eq!(inside("{\n  \"a\": [\"old\"]\n}", "a.0", false), "{\n  \"a\": [\n    \"new\"\n  ]\n}");
     assert_eq!(inside(r#"{"a": 1}"#, "b", true), r#"{"a":1,"b":"new"}"#);
 }
 
@@ -337,16 +224,10 @@ fn a_field_inside_of_yaml_is_set_and_quotes_and_flow_stay() {
         inside(yaml, "global.env", false),
         "global:\n  env: new\nconfigs:\n- name: \"p\"\n  static:\n  - targets: [\"localhost:9090\"]"
     );
-    assert_eq!(
-        inside("a: 'old'\nb: |\n  x\n  y\nc: on", "a", false),
-        "a: 'new'\nb: |\n  x\n  y\nc: on"
-    );
+    assert_eq!(inside("a: 'old'\nb: |\n  x\n  y\nc: on", "a", false), "a: 'new'\nb: |\n  x\n  y\nc: on");
 }
 
 #[test]
 fn comments_inside_of_yaml_stay() {
-    assert_eq!(
-        inside("# head\na: old # why\nb: 1", "a", false),
-        "# head\na: new # why\nb: 1"
-    );
+    assert_eq!(inside("# head\na: old # why\nb: 1", "a", false), "# head\na: new # why\nb: 1");
 }

@@ -5,11 +5,7 @@ use super::*;
 fn keys<'a>(schema: &'a Schema, api_version: &str, kind: &str, path: &[&str]) -> Option<&'a [String]> {
     let mut known = schema.root(api_version, kind)?;
     for step in path {
-        known = if *step == "[]" {
-            known.items()?
-        } else {
-            known.field(step)?
-        };
+        known = if *step == "[]" { known.items()? } else { known.field(step)? };
     }
     known.merge_keys()
 }
@@ -18,28 +14,14 @@ fn keys<'a>(schema: &'a Schema, api_version: &str, kind: &str, path: &[&str]) ->
 fn built_in_kinds_have_the_merge_keys_of_kubernetes() {
     let schema = Schema::built_in();
     let pod_spec = ["spec", "template", "spec", "containers"];
+    assert_eq!(keys(schema, "apps/v1", "Deployment", &pod_spec), Some(["name".to_owned()].as_slice()));
     assert_eq!(
-        keys(schema, "apps/v1", "Deployment", &pod_spec),
-        Some(["name".to_owned()].as_slice())
-    );
-    assert_eq!(
-        keys(
-            schema,
-            "apps/v1",
-            "StatefulSet",
-            &[&pod_spec[..], &["[]", "ports"]].concat()
-        ),
+        keys(schema, "apps/v1", "StatefulSet", &[&pod_spec[..], &["[]", "ports"]].concat()),
         Some(["containerPort".to_owned(), "protocol".to_owned()].as_slice())
     );
-    assert_eq!(
-        keys(schema, "v1", "ServiceAccount", &["secrets"]),
-        Some(["name".to_owned()].as_slice())
-    );
+    assert_eq!(keys(schema, "v1", "ServiceAccount", &["secrets"]), Some(["name".to_owned()].as_slice()));
     assert_eq!(keys(schema, "v1", "ServiceAccount", &["imagePullSecrets"]), None);
-    assert_eq!(
-        keys(schema, "v1", "Pod", &["metadata", "finalizers"]),
-        Some([].as_slice())
-    );
+    assert_eq!(keys(schema, "v1", "Pod", &["metadata", "finalizers"]), Some([].as_slice()));
     assert_eq!(keys(schema, "v1", "Pod", &["spec", "tolerations"]), None);
     assert!(schema.root("autoscaling/v2", "HorizontalPodAutoscaler").is_none());
 }
@@ -48,16 +30,8 @@ fn built_in_kinds_have_the_merge_keys_of_kubernetes() {
 fn every_type_that_the_table_names_is_in_it() {
     let table = table();
     assert!(table.kinds.len() > 30 && table.types.len() > 100);
-    let kinds = table
-        .kinds
-        .values()
-        .flat_map(HashMap::values)
-        .map(|text| text.trim_start_matches('-'));
-    let fields = table
-        .types
-        .values()
-        .flat_map(HashMap::values)
-        .map(|text| text.rsplit(']').next().unwrap());
+    let kinds = table.kinds.values().flat_map(HashMap::values).map(|text| text.trim_start_matches('-'));
+    let fields = table.types.values().flat_map(HashMap::values).map(|text| text.rsplit(']').next().unwrap());
     for name in kinds.chain(fields).filter(|name| !name.is_empty()) {
         assert!(table.types.contains_key(name), "{name}");
     }
@@ -112,10 +86,7 @@ fn an_openapi_document_gives_types_to_its_kinds() {
         );
     }
     let nested = ["spec", "parts", "[]", "parts", "[]", "parts"];
-    assert_eq!(
-        keys(&schema, "v1", "Widget", &nested),
-        Some(["id".to_owned(), "n".to_owned()].as_slice())
-    );
+    assert_eq!(keys(&schema, "v1", "Widget", &nested), Some(["id".to_owned(), "n".to_owned()].as_slice()));
     assert!(keys(&schema, "v1", "Widget", &["spec", "named", "any", "parts"]).is_some());
     assert_eq!(keys(&schema, "v1", "Widget", &["spec", "keyed"]), None);
     assert!(schema.root("apps/v1", "Deployment").is_none());
@@ -138,20 +109,12 @@ fn crds_tell_where_names_labels_and_annotations_are() {
         }}}
     });
     let configuration = crd_configuration(&document).unwrap();
-    let spec = |path: &str| FieldSpec {
-        kind: "Bee".to_owned(),
-        ..FieldSpec::any(path, false)
-    };
+    let spec = |path: &str| FieldSpec { kind: "Bee".to_owned(), ..FieldSpec::any(path, false) };
     assert_eq!(configuration.common_labels, [spec("spec/selector")]);
     assert_eq!(configuration.common_annotations, [spec("spec/notes")]);
     assert_eq!(configuration.name_prefix, [spec("spec/title")]);
-    let [reference] = configuration.name_reference.as_slice() else {
-        panic!("one name reference")
-    };
-    assert_eq!(
-        (reference.version.as_str(), reference.kind.as_str()),
-        ("v1", "Secret")
-    );
+    let [reference] = configuration.name_reference.as_slice() else { panic!("one name reference") };
+    assert_eq!((reference.version.as_str(), reference.kind.as_str()), ("v1", "Secret"));
     assert_eq!(reference.field_specs, [spec("spec/secret/key")]);
 }
 
@@ -160,13 +123,7 @@ fn types_that_refer_to_each_other_without_end_and_manifests_are_refused() {
     let properties =
         json!({"apiVersion": {}, "kind": {}, "metadata": {}, "a": {"$ref": "A"}, "b": {"$ref": "A"}});
     let cyclic = json!({"A": {"Schema": {"properties": properties}}});
-    assert!(matches!(
-        crd_configuration(&cyclic),
-        Err(SchemaError::TooManyReferences { .. })
-    ));
+    assert!(matches!(crd_configuration(&cyclic), Err(SchemaError::TooManyReferences { .. })));
     let manifest = json!({"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition"});
-    assert!(matches!(
-        crd_configuration(&manifest),
-        Err(SchemaError::NotDefinitions { .. })
-    ));
+    assert!(matches!(crd_configuration(&manifest), Err(SchemaError::NotDefinitions { .. })));
 }

@@ -3,11 +3,7 @@ use serde_json::json;
 use super::*;
 
 fn id(kind: &str, namespace: &str, name: &str) -> Id {
-    Id {
-        gvk: Gvk::new("apps", "v1", kind),
-        name: name.to_owned(),
-        namespace: namespace.to_owned(),
-    }
+    Id { gvk: Gvk::new("apps", "v1", kind), name: name.to_owned(), namespace: namespace.to_owned() }
 }
 
 fn selector(change: impl FnOnce(&mut Selector)) -> CompiledSelector {
@@ -36,10 +32,7 @@ fn patch_targets_go_by_original_or_current_name_and_effective_namespace() {
     assert!(!matches(|s| s.name = "prod".to_owned()));
     assert!(matches(|s| s.namespace = "default".to_owned()));
     assert!(matches(|s| s.namespace = "shop".to_owned()));
-    let role = Id {
-        gvk: Gvk::new("rbac.authorization.k8s.io", "v1", "ClusterRole"),
-        ..id("", "", "r")
-    };
+    let role = Id { gvk: Gvk::new("rbac.authorization.k8s.io", "v1", "ClusterRole"), ..id("", "", "r") };
     assert!(!selector(|s| s.namespace = "default".to_owned()).matches_patch_target(&role, &role, &json!({})));
     assert!(selector(|s| s.namespace = "_non.*".to_owned()).matches_patch_target(&role, &role, &json!({})));
 }
@@ -90,34 +83,12 @@ fn annotations_are_selected_too() {
 #[test]
 fn invalid_selectors_are_errors() {
     for pattern in ["(", "[", "*"] {
-        let result = Selector {
-            name: pattern.to_owned(),
-            ..Selector::default()
-        }
-        .compile();
-        assert!(
-            matches!(result, Err(SelectorError::Pattern { field: "name", .. })),
-            "{pattern}"
-        );
+        let result = Selector { name: pattern.to_owned(), ..Selector::default() }.compile();
+        assert!(matches!(result, Err(SelectorError::Pattern { field: "name", .. })), "{pattern}");
     }
-    for text in [
-        "=x",
-        "a in b",
-        "a in (b",
-        "a b",
-        "a=b c",
-        ",",
-        "a,,b",
-        "a in (b) c",
-        "n>x",
-    ] {
+    for text in ["=x", "a in b", "a in (b", "a b", "a=b c", ",", "a,,b", "a in (b) c", "n>x"] {
         assert!(
-            Selector {
-                label_selector: text.to_owned(),
-                ..Selector::default()
-            }
-            .compile()
-            .is_err(),
+            Selector { label_selector: text.to_owned(), ..Selector::default() }.compile().is_err(),
             "{text}"
         );
     }
