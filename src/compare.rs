@@ -73,10 +73,7 @@ struct Differences {
 impl Differences {
     fn add(&mut self, change: Change) {
         if self.found.len() < MAX_DIFFERENCES {
-            self.found.push(Difference {
-                path: self.path.clone(),
-                change,
-            });
+            self.found.push(Difference { path: self.path.clone(), change });
         }
     }
 

@@ -142,11 +142,7 @@ pub struct FileLimits {
 
 impl Default for FileLimits {
     fn default() -> Self {
-        Self {
-            file_bytes: 10 << 20,
-            files: 50_000,
-            total_bytes: 256 << 20,
-        }
+        Self { file_bytes: 10 << 20, files: 50_000, total_bytes: 256 << 20 }
     }
 }
 
@@ -163,11 +159,7 @@ const LINK_DEPTH: usize = 40;
 impl Files {
     /// Wraps a tree for one render.
     pub fn new(tree: Arc<dyn Tree>, limits: FileLimits) -> Self {
-        Self {
-            tree,
-            limits,
-            recorder: recorder::Recorder::default(),
-        }
+        Self { tree, limits, recorder: recorder::Recorder::default() }
     }
 
     /// What has been looked at so far.
@@ -213,9 +205,7 @@ impl Files {
     /// [`FilesError::NotFound`], [`FilesError::WrongKind`], [`FilesError::Limit`], [`FilesError::Link`],
     /// [`FilesError::Storage`].
     pub fn read(&self, path: &RepoPath) -> Result<Bytes, FilesError> {
-        let (real, entry) = self
-            .resolve(path)?
-            .ok_or_else(|| FilesError::NotFound { path: path.clone() })?;
+        let (real, entry) = self.resolve(path)?.ok_or_else(|| FilesError::NotFound { path: path.clone() })?;
         if entry.kind != EntryKind::File {
             return Err(wrong_kind(path, entry.kind, "a file"));
         }
@@ -229,9 +219,7 @@ impl Files {
     /// # Errors
     /// As [`Files::read`].
     pub fn list(&self, path: &RepoPath) -> Result<Vec<(String, EntryKind)>, FilesError> {
-        let (real, entry) = self
-            .resolve(path)?
-            .ok_or_else(|| FilesError::NotFound { path: path.clone() })?;
+        let (real, entry) = self.resolve(path)?.ok_or_else(|| FilesError::NotFound { path: path.clone() })?;
         if entry.kind != EntryKind::Directory {
             return Err(wrong_kind(path, entry.kind, "a directory"));
         }
@@ -265,11 +253,7 @@ impl Files {
             let Ok(next) = real.join(&component) else {
                 return Ok(None);
             };
-            let found = if entry.kind == EntryKind::Directory {
-                self.tree.entry(&next)?
-            } else {
-                None
-            };
+            let found = if entry.kind == EntryKind::Directory { self.tree.entry(&next)? } else { None };
             let Some(found) = found else {
                 self.recorder.absent(&next);
                 return Ok(None);
@@ -283,10 +267,7 @@ impl Files {
             links += 1;
             if links > LINK_DEPTH {
                 let problem = format!("passes through more than {LINK_DEPTH} other links");
-                return Err(FilesError::Link {
-                    path: path.clone(),
-                    problem,
-                });
+                return Err(FilesError::Link { path: path.clone(), problem });
             }
             let target = self.tree.content(&next, 4096)?;
             let target = String::from_utf8_lossy(&target).into_owned();
@@ -313,9 +294,5 @@ fn wrong_kind(path: &RepoPath, found: EntryKind, expected: &'static str) -> File
         EntryKind::Symlink => "a symbolic link",
         EntryKind::Submodule => "a Git submodule (Skiff does not fetch submodules)",
     };
-    FilesError::WrongKind {
-        path: path.clone(),
-        found,
-        expected,
-    }
+    FilesError::WrongKind { path: path.clone(), found, expected }
 }

@@ -58,22 +58,15 @@ impl Glob {
     /// # Errors
     /// When a bracket or brace is not closed, a range is reversed, a `\` ends the pattern, or the pattern is too long.
     pub fn new(pattern: &str, dialect: Dialect) -> Result<Self, GlobError> {
-        let fail = |reason| GlobError {
-            pattern: pattern.chars().take(200).collect(),
-            reason,
-        };
+        let fail = |reason| GlobError { pattern: pattern.chars().take(200).collect(), reason };
         if pattern.len() > MAX_PATTERN_BYTES {
             return Err(fail("it is longer than 2048 bytes"));
         }
         if dialect == Dialect::Plain && pattern == "*" {
-            return Ok(Self {
-                matcher: Matcher::Anything,
-            });
+            return Ok(Self { matcher: Matcher::Anything });
         }
         if !pattern.contains(['*', '?', '[', ']', '{', '}', '\\']) {
-            return Ok(Self {
-                matcher: Matcher::Exactly(pattern.to_owned()),
-            });
+            return Ok(Self { matcher: Matcher::Exactly(pattern.to_owned()) });
         }
         let expression = translate(pattern, dialect).map_err(fail)?;
         let regex = RegexBuilder::new(&expression)
@@ -81,9 +74,7 @@ impl Glob {
             .size_limit(1 << 20)
             .build()
             .map_err(|_| fail("it is too large, or a range of characters is reversed"))?;
-        Ok(Self {
-            matcher: Matcher::Regex(regex),
-        })
+        Ok(Self { matcher: Matcher::Regex(regex) })
     }
 
     /// Whether the whole of `text` matches.

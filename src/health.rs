@@ -92,10 +92,7 @@ pub fn assess(object: &Object) -> Result<Option<HealthStatus>, HealthError> {
 }
 
 fn has_hook_finalizer(object: &Object) -> bool {
-    let finalizers = object
-        .value()
-        .pointer("/metadata/finalizers")
-        .and_then(|list| list.as_array());
+    let finalizers = object.value().pointer("/metadata/finalizers").and_then(|list| list.as_array());
     finalizers.is_some_and(|list| list.iter().any(|finalizer| finalizer == names::FINALIZER_HOOK))
 }
 

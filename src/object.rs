@@ -8,8 +8,8 @@
 //! asks again. Field order is kept as written. Printing an `Object` for debugging shows its identity, never its
 //! contents: it may be a Secret. This room knows nothing of files, clusters or Argo CD.
 
-mod key;
 pub mod fields;
+mod key;
 pub mod quantity;
 pub mod schema;
 pub mod yaml;
@@ -98,7 +98,8 @@ impl Object {
                 return Err(wrong(&format!("metadata.{field}"), "a string (put it in quotes)"));
             }
         }
-        let has = |field: &str| metadata.get(field).and_then(Value::as_str).is_some_and(|text| !text.is_empty());
+        let has =
+            |field: &str| metadata.get(field).and_then(Value::as_str).is_some_and(|text| !text.is_empty());
         if !has("name") && !has("generateName") {
             return Err(missing("metadata.name"));
         }

@@ -55,16 +55,9 @@ pub struct RenderContext {
 impl RenderContext {
     /// What shapes a render besides the files. The commit is part of it where the source asks for it.
     pub fn fingerprint(&self, source: &ApplicationSource, commit: &str) -> String {
-        let context = Self {
-            revision: String::new(),
-            ..self.clone()
-        };
+        let context = Self { revision: String::new(), ..self.clone() };
         let source = serde_json::to_string(source).unwrap_or_default();
-        let commit = if source.contains(environment::REVISION) {
-            commit
-        } else {
-            ""
-        };
+        let commit = if source.contains(environment::REVISION) { commit } else { "" };
         format!("{context:?} {commit} {source}")
     }
 }
@@ -80,10 +73,7 @@ pub struct RenderLimits {
 
 impl Default for RenderLimits {
     fn default() -> Self {
-        Self {
-            objects: 20_000,
-            bytes: 128 << 20,
-        }
+        Self { objects: 20_000, bytes: 128 << 20 }
     }
 }
 
@@ -260,13 +250,7 @@ pub fn render(
     };
     let objects = objects(values, &root, context.limits)?;
     let uses_revision = environment.used_revision();
-    Ok(Rendered {
-        objects,
-        source_type,
-        inputs: files.inputs(),
-        warnings,
-        uses_revision,
-    })
+    Ok(Rendered { objects, source_type, inputs: files.inputs(), warnings, uses_revision })
 }
 
 fn kustomization(
@@ -281,15 +265,10 @@ fn kustomization(
     if let Some(spec) = &source.kustomize {
         options.overlay = overrides::overlay(files, root, spec, environment)?;
     }
-    let output = kustomize::build(files, root, &options).map_err(|source| RenderError::Kustomize {
-        path: root.clone(),
-        source,
-    })?;
+    let output = kustomize::build(files, root, &options)
+        .map_err(|source| RenderError::Kustomize { path: root.clone(), source })?;
     warnings.extend(output.warnings);
-    let origins = output.origins.into_iter().map(|origin| Origin {
-        path: origin.path,
-        line: origin.line,
-    });
+    let origins = output.origins.into_iter().map(|origin| Origin { path: origin.path, line: origin.line });
     Ok(output.objects.into_iter().zip(origins).collect())
 }
 
@@ -299,10 +278,7 @@ fn objects(
     root: &RepoPath,
     limits: RenderLimits,
 ) -> Result<Vec<RenderedObject>, RenderError> {
-    let over = |limit: String| RenderError::Limit {
-        path: root.clone(),
-        limit,
-    };
+    let over = |limit: String| RenderError::Limit { path: root.clone(), limit };
     let mut objects = Vec::with_capacity(values.len());
     let mut bytes = 0usize;
     for (value, origin) in values {
@@ -316,14 +292,9 @@ fn objects(
             if objects.len() >= limits.objects {
                 return Err(over(format!("{} objects", limits.objects)));
             }
-            let object = Object::from_value(value).map_err(|source| RenderError::Object {
-                origin: origin.clone(),
-                source,
-            })?;
-            objects.push(RenderedObject {
-                object,
-                origin: origin.clone(),
-            });
+            let object = Object::from_value(value)
+                .map_err(|source| RenderError::Object { origin: origin.clone(), source })?;
+            objects.push(RenderedObject { object, origin: origin.clone() });
         }
     }
     Ok(objects)
@@ -334,19 +305,12 @@ const LIST_DEPTH: usize = 8;
 
 /// A `List` (or `ConfigMapList` …) stands for its items.
 fn flatten(value: Value, origin: &Origin, depth: usize, flat: &mut Vec<Value>) -> Result<(), RenderError> {
-    let document = |problem: String| RenderError::Document {
-        origin: origin.clone(),
-        problem,
-    };
+    let document = |problem: String| RenderError::Document { origin: origin.clone(), problem };
     let Value::Object(mut map) = value else {
         flat.push(value);
         return Ok(());
     };
-    let kind = map
-        .get("kind")
-        .and_then(Value::as_str)
-        .unwrap_or_default()
-        .to_owned();
+    let kind = map.get("kind").and_then(Value::as_str).unwrap_or_default().to_owned();
     match map.get("items") {
         Some(Value::Null) if !map.contains_key("spec") && !map.contains_key("status") => return Ok(()),
         Some(Value::Array(_)) if kind.ends_with("List") => {}
@@ -388,9 +352,8 @@ fn size(value: &Value) -> usize {
         Value::Null | Value::Bool(_) | Value::Number(_) => 8,
         Value::String(text) => text.len().saturating_add(2),
         Value::Array(items) => items.iter().map(size).fold(2, usize::saturating_add),
-        Value::Object(map) => map
-            .iter()
-            .map(|(key, value)| key.len() + 4 + size(value))
-            .fold(2, usize::saturating_add),
+        Value::Object(map) => {
+            map.iter().map(|(key, value)| key.len() + 4 + size(value)).fold(2, usize::saturating_add)
+        }
     }
 }

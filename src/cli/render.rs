@@ -136,36 +136,21 @@ fn rendered(options: &RenderOptions) -> Result<Rendered, RenderCommandError> {
             let path = directory.strip_prefix(&root).map_err(|_| outside())?;
             let path = path.to_str().ok_or_else(outside)?;
             let path = if path.is_empty() { "." } else { path };
-            (
-                ApplicationSource {
-                    path: path.to_owned(),
-                    ..Default::default()
-                },
-                RenderContext::default(),
-            )
+            (ApplicationSource { path: path.to_owned(), ..Default::default() }, RenderContext::default())
         }
     };
     let tree = DiskTree::new(&root).map_err(|source| read_error(&root, source))?;
-    Ok(render(
-        &Files::new(Arc::new(tree), FileLimits::default()),
-        &source,
-        &context,
-    )?)
+    Ok(render(&Files::new(Arc::new(tree), FileLimits::default()), &source, &context)?)
 }
 
 /// The source of an Application manifest, and what it says besides.
 fn application(manifest: &Path) -> Result<(ApplicationSource, RenderContext), RenderCommandError> {
     let path = manifest.display().to_string();
-    let no_application = |problem: &str| RenderCommandError::NoApplication {
-        path: path.clone(),
-        problem: problem.to_owned(),
-    };
+    let no_application =
+        |problem: &str| RenderCommandError::NoApplication { path: path.clone(), problem: problem.to_owned() };
     let text = fs::read(manifest).map_err(|source| read_error(manifest, source))?;
-    let documents =
-        yaml::parse(&text, &yaml::Options::default()).map_err(|source| RenderCommandError::Yaml {
-            path: path.clone(),
-            source,
-        })?;
+    let documents = yaml::parse(&text, &yaml::Options::default())
+        .map_err(|source| RenderCommandError::Yaml { path: path.clone(), source })?;
     let mut applications = documents
         .into_iter()
         .map(|document| document.value)
@@ -173,15 +158,11 @@ fn application(manifest: &Path) -> Result<(ApplicationSource, RenderContext), Re
     let (Some(value), None) = (applications.next(), applications.next()) else {
         return Err(no_application("the file must hold one Application"));
     };
-    let application = Application::from_value(value).map_err(|source| RenderCommandError::Application {
-        path: path.clone(),
-        source,
-    })?;
+    let application = Application::from_value(value)
+        .map_err(|source| RenderCommandError::Application { path: path.clone(), source })?;
     let mut sources = application.spec.effective_sources();
     let (Some(source), true) = (sources.pop(), sources.is_empty()) else {
-        return Err(no_application(
-            "the Application must have one source: set spec.source",
-        ));
+        return Err(no_application("the Application must have one source: set spec.source"));
     };
     let context = RenderContext {
         application_name: application.name().to_owned(),
@@ -194,9 +175,7 @@ fn application(manifest: &Path) -> Result<(ApplicationSource, RenderContext), Re
 
 /// The nearest directory at or above this one that is the top of a Git working tree.
 fn repository_around(directory: &Path) -> Option<&Path> {
-    directory
-        .ancestors()
-        .find(|ancestor| ancestor.join(".git").exists())
+    directory.ancestors().find(|ancestor| ancestor.join(".git").exists())
 }
 
 fn canonical(path: &Path) -> Result<PathBuf, RenderCommandError> {
@@ -204,10 +183,7 @@ fn canonical(path: &Path) -> Result<PathBuf, RenderCommandError> {
 }
 
 fn read_error(path: &Path, source: io::Error) -> RenderCommandError {
-    RenderCommandError::Read {
-        path: path.display().to_string(),
-        source,
-    }
+    RenderCommandError::Read { path: path.display().to_string(), source }
 }
 
 #[cfg(test)]
@@ -236,10 +212,7 @@ mod tests {
             };
             let (mut output, mut messages) = (Vec::new(), Vec::new());
             run(&options, &mut output, &mut messages).map_err(|error| chain(&error))?;
-            Ok((
-                String::from_utf8(output).unwrap(),
-                String::from_utf8(messages).unwrap(),
-            ))
+            Ok((String::from_utf8(output).unwrap(), String::from_utf8(messages).unwrap()))
         }
     }
 
@@ -248,17 +221,10 @@ mod tests {
 
     #[test]
     fn a_plain_directory_is_printed_as_documents() {
-        let folder = Folder::new(&[
-            ("app/a.yaml", A),
-            ("app/b.yaml", B),
-            ("app/values.yaml", "x: 1\n"),
-        ]);
+        let folder = Folder::new(&[("app/a.yaml", A), ("app/b.yaml", B), ("app/values.yaml", "x: 1\n")]);
         let (output, messages) = folder.run("app", None).unwrap();
         assert_eq!(output, format!("{A}---\n{B}"));
-        assert!(
-            messages.starts_with("warning: 'values.yaml', line 1"),
-            "{messages}"
-        );
+        assert!(messages.starts_with("warning: 'values.yaml', line 1"), "{messages}");
     }
 
     #[test]
@@ -266,10 +232,7 @@ mod tests {
         let files = [
             ("base/kustomization.yaml", "resources: [a.yaml]\n"),
             ("base/a.yaml", A),
-            (
-                "overlays/dev/kustomization.yaml",
-                "resources: [../../base]\nnamePrefix: dev-\n",
-            ),
+            ("overlays/dev/kustomization.yaml", "resources: [../../base]\nnamePrefix: dev-\n"),
         ];
         let folder = Folder::new(&files);
         let error = folder.run("overlays/dev", None).unwrap_err();
@@ -291,10 +254,7 @@ mod tests {
             ("orders.yaml", application),
             ("two.yaml", &format!("{application}---\n{application}")),
             ("none.yaml", A),
-            (
-                "wrong.yaml",
-                &application.replace("namePrefix: dev-", "namePrefix: [x]"),
-            ),
+            ("wrong.yaml", &application.replace("namePrefix: dev-", "namePrefix: [x]")),
         ]);
         let (output, _) = folder.run(".", Some("orders.yaml")).unwrap();
         for line in ["  name: dev-a", "    app: orders", "    ns: shop"] {
@@ -302,10 +262,7 @@ mod tests {
         }
         for bad in ["two.yaml", "none.yaml"] {
             let error = folder.run(".", Some(bad)).unwrap_err();
-            assert!(
-                error.contains(bad) && error.contains("one Application"),
-                "{error}"
-            );
+            assert!(error.contains(bad) && error.contains("one Application"), "{error}");
         }
         let error = folder.run(".", Some("wrong.yaml")).unwrap_err();
         assert!(error.contains("kustomize.namePrefix"), "{error}");
@@ -313,10 +270,7 @@ mod tests {
 
     #[test]
     fn errors_name_the_file_and_print_nothing() {
-        let folder = Folder::new(&[
-            ("app/a.yaml", A),
-            ("app/b.yaml", "apiVersion: v1\nkind: X\n a: [\n"),
-        ]);
+        let folder = Folder::new(&[("app/a.yaml", A), ("app/b.yaml", "apiVersion: v1\nkind: X\n a: [\n")]);
         let error = folder.run("missing", None).unwrap_err();
         assert!(error.contains("missing"), "{error}");
         fs::write(folder.0.path().join("app/b.yaml"), format!("{B}  labels: [")).unwrap();

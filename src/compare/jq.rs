@@ -138,31 +138,19 @@ impl PathExpression {
         Check::default().term(&term, 0)?;
         let code = format!("path({expression}\n)");
         let own = load::parse(DEFINITIONS, |parser| parser.defs()).unwrap_or_default();
-        let definitions = jaq_core::defs()
-            .chain(jaq_std::defs())
-            .chain(jaq_json::defs())
-            .chain(own);
+        let definitions = jaq_core::defs().chain(jaq_std::defs()).chain(jaq_json::defs()).chain(own);
         let functions = jaq_core::funs().chain(jaq_std::base_funs()).chain(
             jaq_std::extra_funs().filter(|(name, ..)| !matches!(*name, "env" | "halt" | "input" | "now")),
         );
         let arena = Arena::default();
         let modules = Loader::new(definitions)
-            .load(
-                &arena,
-                File {
-                    code: code.as_str(),
-                    path: (),
-                },
-            )
+            .load(&arena, File { code: code.as_str(), path: () })
             .map_err(|_| "it is not a jq expression".to_owned())?;
         let filter = Compiler::default()
             .with_funs(functions.chain(jaq_json::funs()))
             .compile(modules)
             .map_err(|_| "it calls a function or names a variable that does not exist".to_owned())?;
-        Ok(Self {
-            filter: Arc::new(filter),
-            exhausted: Arc::new(AtomicBool::new(false)),
-        })
+        Ok(Self { filter: Arc::new(filter), exhausted: Arc::new(AtomicBool::new(false)) })
     }
 
     /// Whether the expression ran into its time limit and is no longer evaluated.
@@ -185,11 +173,7 @@ impl PathExpression {
             // The receiver is gone when the deadline has passed: then nobody wants the answer.
             let _ = sender.send(find(&filter, &input, &exhausted));
         };
-        if std::thread::Builder::new()
-            .name("jq".to_owned())
-            .spawn(work)
-            .is_err()
-        {
+        if std::thread::Builder::new().name("jq".to_owned()).spawn(work).is_err() {
             return;
         }
         match receiver.recv_timeout(TIME_LIMIT) {
@@ -274,9 +258,7 @@ impl Check {
     fn repeat(&mut self) -> Checked {
         self.repetitions += 1;
         if self.repetitions > MAX_REPETITIONS {
-            return Err(format!(
-                "it has more than {MAX_REPETITIONS} of '..', 'recurse', 'paths' and 'as'"
-            ));
+            return Err(format!("it has more than {MAX_REPETITIONS} of '..', 'recurse', 'paths' and 'as'"));
         }
         Ok(1)
     }
@@ -293,12 +275,9 @@ impl Check {
             Term::Str(None, parts) if !parts.iter().any(|part| matches!(part, StrPart::Term(_))) => Ok(1),
             Term::Str(..) => refuse("building text"),
             Term::Arr(Some(inner)) | Term::Neg(inner) => self.term(inner, depth),
-            Term::Obj(entries) => self.all(
-                entries
-                    .iter()
-                    .flat_map(|(key, value)| std::iter::once(key).chain(value)),
-                depth,
-            ),
+            Term::Obj(entries) => {
+                self.all(entries.iter().flat_map(|(key, value)| std::iter::once(key).chain(value)), depth)
+            }
             Term::BinOp(left, operator, right) => {
                 match operator {
                     BinaryOp::Pipe(None)
@@ -374,9 +353,7 @@ mod tests {
     use super::*;
 
     fn after(expression: &str, mut value: Value) -> Value {
-        PathExpression::compile(expression)
-            .unwrap()
-            .remove_from(&mut value);
+        PathExpression::compile(expression).unwrap().remove_from(&mut value);
         value
     }
 
@@ -394,27 +371,15 @@ mod tests {
             pod,
             "a slice cannot be removed, so nothing is"
         );
-        assert_eq!(
-            after(".spec.containers[-1].name", pod.clone()),
-            pod,
-            "a negative position is no path"
-        );
-        assert_eq!(
-            after(".. | select(. == \"a:1\")", pod)["spec"]["containers"][0],
-            json!({ "name": "a" })
-        );
+        assert_eq!(after(".spec.containers[-1].name", pod.clone()), pod, "a negative position is no path");
+        assert_eq!(after(".. | select(. == \"a:1\")", pod)["spec"]["containers"][0], json!({ "name": "a" }));
     }
 
     #[test]
     fn an_expression_that_fails_or_finds_nothing_removes_nothing() {
-        for expression in [
-            ".spec.absent.field",
-            ".spec[]",
-            ".name[0]",
-            "empty",
-            ".[] | error",
-            ".a?, .spec.b?",
-        ] {
+        for expression in
+            [".spec.absent.field", ".spec[]", ".name[0]", "empty", ".[] | error", ".a?, .spec.b?"]
+        {
             let value = json!({ "name": "x", "spec": null });
             assert_eq!(after(expression, value.clone()), value, "{expression}");
         }
@@ -435,10 +400,7 @@ mod tests {
             "del_is_a_field?",
         ] {
             let compiled = PathExpression::compile(expression);
-            assert!(
-                compiled.is_ok() || expression.starts_with("del_"),
-                "{expression}: {compiled:?}"
-            );
+            assert!(compiled.is_ok() || expression.starts_with("del_"), "{expression}: {compiled:?}");
         }
     }
 

@@ -37,22 +37,11 @@ pub fn local(desired: &Object, live: &Object, rules: &Rules, manager: &str) -> L
     let sides = sides(desired, live, rules);
     let mut differences = Differences::default();
     if let (Value::Object(wanted), Value::Object(live_fields)) = (&*sides.wanted, &*sides.live) {
-        for (name, value) in wanted
-            .iter()
-            .filter(|(name, _)| is_compared(desired, name, rules))
-        {
+        for (name, value) in wanted.iter().filter(|(name, _)| is_compared(desired, name, rules)) {
             if name == "metadata" {
                 metadata(value, live_fields.get(name), &schema, &mut differences);
             } else {
-                field(
-                    name,
-                    value,
-                    live_fields,
-                    &schema,
-                    Context::Merged,
-                    0,
-                    &mut differences,
-                );
+                field(name, value, live_fields, &schema, Context::Merged, 0, &mut differences);
             }
         }
     }
@@ -65,11 +54,7 @@ pub fn local(desired: &Object, live: &Object, rules: &Rules, manager: &str) -> L
         |name| is_compared(desired, name, rules),
         &mut differences,
     );
-    if differences.found.is_empty() {
-        Local::Same
-    } else {
-        Local::Differs(differences.found)
-    }
+    if differences.found.is_empty() { Local::Same } else { Local::Differs(differences.found) }
 }
 
 /// Whether what only the live object has is somebody else's, or belongs to a list or mapping that is declared as a whole.
@@ -104,10 +89,8 @@ fn field(
     differences: &mut Differences,
 ) {
     let found = live.get(name).unwrap_or(&Value::Null);
-    let says_nothing = is_empty(wanted)
-        || schema
-            .field_info(name)
-            .is_some_and(|info| is_left_out(wanted, info));
+    let says_nothing =
+        is_empty(wanted) || schema.field_info(name).is_some_and(|info| is_left_out(wanted, info));
     if says_nothing && is_empty(found) {
         return;
     }
@@ -129,10 +112,7 @@ fn field(
 
 /// `requests` and `limits` hold quantities in every kind; the context is passed through.
 fn resource_amounts(name: &str, context: Context) -> Place {
-    Place {
-        context,
-        amounts: matches!(name, "requests" | "limits"),
-    }
+    Place { context, amounts: matches!(name, "requests" | "limits") }
 }
 
 /// Where a value stands, as far as the schema does not say.
@@ -237,10 +217,7 @@ fn list(
             return;
         }
         for (index, (wanted, live)) in wanted.iter().zip(live).enumerate() {
-            let place = Place {
-                context: Context::Whole,
-                amounts: false,
-            };
+            let place = Place { context: Context::Whole, amounts: false };
             differences.in_item(&index.to_string(), |differences| {
                 value(wanted, live, &items, place, depth + 1, differences);
             });
@@ -270,10 +247,7 @@ fn list(
         };
         is_in_order &= last.is_none_or(|last| last < position);
         last = Some(position);
-        let place = Place {
-            context: Context::Merged,
-            amounts: false,
-        };
+        let place = Place { context: Context::Merged, amounts: false };
         differences.in_item(&label, |differences| {
             value(item, found, &items, place, depth + 1, differences);
         });
@@ -288,10 +262,7 @@ fn label(element: &PathElement, index: usize) -> String {
     match element {
         PathElement::Key(keys) => {
             let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-            keys.iter()
-                .map(|(name, value)| format!("{name}={}", text(value)))
-                .collect::<Vec<_>>()
-                .join(",")
+            keys.iter().map(|(name, value)| format!("{name}={}", text(value))).collect::<Vec<_>>().join(",")
         }
         _ => index.to_string(),
     }
@@ -331,17 +302,9 @@ fn removed(
     is_compared: impl Fn(&str) -> bool,
     differences: &mut Differences,
 ) {
-    let entries = object
-        .value()
-        .pointer("/metadata/managedFields")
-        .and_then(Value::as_array);
-    let text = |entry: &Value, name: &str| {
-        entry
-            .get(name)
-            .and_then(Value::as_str)
-            .unwrap_or_default()
-            .to_owned()
-    };
+    let entries = object.value().pointer("/metadata/managedFields").and_then(Value::as_array);
+    let text =
+        |entry: &Value, name: &str| entry.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
     let ours = entries.into_iter().flatten().filter(|entry| {
         text(entry, "manager") == manager
             && text(entry, "operation") == "Apply"
@@ -368,10 +331,7 @@ fn removed(
             };
             let is_live = || resolve(live, &path, schema).is_some_and(|value| !is_empty(value));
             if !skipped && resolve(wanted, &path, schema).is_none() && is_live() {
-                differences.found.push(Difference {
-                    path: path_text(&path),
-                    change: Change::Undeclared,
-                });
+                differences.found.push(Difference { path: path_text(&path), change: Change::Undeclared });
             }
             if differences.is_full() {
                 return;

@@ -31,10 +31,7 @@ pub(super) struct Sides<'a> {
 
 /// Takes out of both sides what the rules name, and rewrites what kinds have two spellings for.
 pub(super) fn sides<'a>(wanted: &'a Object, live: &'a Object, rules: &Rules) -> Sides<'a> {
-    let mut sides = Sides {
-        wanted: Cow::Borrowed(wanted.value()),
-        live: Cow::Borrowed(live.value()),
-    };
+    let mut sides = Sides { wanted: Cow::Borrowed(wanted.value()), live: Cow::Borrowed(live.value()) };
     if wanted.is_secret() {
         merge_string_data(&mut sides.wanted);
         merge_string_data(&mut sides.live);

@@ -138,22 +138,9 @@ impl Rules {
                 rules.extend(compile(rule, &format!("{place}[{index}]"), &mut problems));
             }
         }
-        let managers = rules
-            .iter()
-            .flat_map(|rule| rule.managers.iter().cloned())
-            .collect();
-        let inner = Inner {
-            rules,
-            options: system.options,
-            managers,
-            fingerprint: hasher.finish(),
-        };
-        (
-            Self {
-                inner: Arc::new(inner),
-            },
-            problems,
-        )
+        let managers = rules.iter().flat_map(|rule| rule.managers.iter().cloned()).collect();
+        let inner = Inner { rules, options: system.options, managers, fingerprint: hasher.finish() };
+        (Self { inner: Arc::new(inner) }, problems)
     }
 
     /// Changes when a rule or an option does. Good for the life of the process.
@@ -171,10 +158,7 @@ impl Rules {
         let expressions = self.inner.rules.iter().flat_map(|rule| &rule.expressions);
         expressions
             .filter(|(_, expression)| expression.is_exhausted())
-            .map(|(rule, _)| RuleProblem {
-                rule: rule.clone(),
-                reason: "it took longer than 1 s".to_owned(),
-            })
+            .map(|(rule, _)| RuleProblem { rule: rule.clone(), reason: "it took longer than 1 s".to_owned() })
             .collect()
     }
 
@@ -190,12 +174,7 @@ impl Rules {
     /// Removes what the rules name from both sides.
     pub(super) fn remove_ignored(&self, live: &Object, sides: [&mut Value; 2]) {
         let key = live.key();
-        let rules: Vec<&Rule> = self
-            .inner
-            .rules
-            .iter()
-            .filter(|rule| rule.applies_to(&key))
-            .collect();
+        let rules: Vec<&Rule> = self.inner.rules.iter().filter(|rule| rule.applies_to(&key)).collect();
         let owned = owned_by(live, rules.iter().flat_map(|rule| &rule.managers)).leaves();
         let schema = schema::built_in(&live.gvk()).unwrap_or_else(TypeRef::deduced);
         for side in sides {
@@ -216,10 +195,7 @@ impl Rules {
 
 fn compile(rule: &ResourceIgnoreDifferences, place: &str, problems: &mut Vec<RuleProblem>) -> Option<Rule> {
     let mut problem = |field: &str, reason: String| {
-        problems.push(RuleProblem {
-            rule: format!("{place}.{field}"),
-            reason,
-        });
+        problems.push(RuleProblem { rule: format!("{place}.{field}"), reason });
     };
     let group = Glob::new(&rule.group, Dialect::Plain).map_err(|error| problem("group", error.to_string()));
     let kind = Glob::new(&rule.kind, Dialect::Plain).map_err(|error| problem("kind", error.to_string()));
@@ -257,12 +233,7 @@ fn compile(rule: &ResourceIgnoreDifferences, place: &str, problems: &mut Vec<Rul
 
 fn parse_pointer(text: &str) -> Option<Vec<String>> {
     let steps = text.strip_prefix('/')?;
-    Some(
-        steps
-            .split('/')
-            .map(|step| step.replace("~1", "/").replace("~0", "~"))
-            .collect(),
-    )
+    Some(steps.split('/').map(|step| step.replace("~1", "/").replace("~0", "~")).collect())
 }
 
 fn remove_pointer(value: &mut Value, pointer: &[String]) {
@@ -279,11 +250,7 @@ fn remove_pointer(value: &mut Value, pointer: &[String]) {
             fields.shift_remove(last);
         }
         Some(Value::Array(items)) => {
-            if let Some(position) = last
-                .parse::<usize>()
-                .ok()
-                .filter(|position| *position < items.len())
-            {
+            if let Some(position) = last.parse::<usize>().ok().filter(|position| *position < items.len()) {
                 items.remove(position);
             }
         }
@@ -298,10 +265,7 @@ fn owned_by<'a>(live: &Object, managers: impl Iterator<Item = &'a String>) -> Fi
     if managers.is_empty() {
         return owned;
     }
-    let entries = live
-        .value()
-        .pointer("/metadata/managedFields")
-        .and_then(Value::as_array);
+    let entries = live.value().pointer("/metadata/managedFields").and_then(Value::as_array);
     for entry in entries.into_iter().flatten() {
         let manager = entry.get("manager").and_then(Value::as_str).unwrap_or_default();
         let set = entry.get("fieldsV1").map(FieldSet::from_fields_v1);

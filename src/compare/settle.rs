@@ -32,11 +32,7 @@ pub fn settle(predicted: &Object, live: &Object, rules: &Rules) -> Settled {
         let counts = |name: &str| name != "apiVersion" && is_compared(predicted, name, rules);
         mapping(wanted, found, 0, &counts, &mut differences);
     }
-    if differences.found.is_empty() {
-        Settled::Same
-    } else {
-        Settled::Differs(differences.found)
-    }
+    if differences.found.is_empty() { Settled::Same } else { Settled::Differs(differences.found) }
 }
 
 fn mapping(
@@ -49,30 +45,19 @@ fn mapping(
     for (name, declared) in wanted.iter().filter(|(name, _)| counts(name)) {
         let found = live.get(name).unwrap_or(&Value::Null);
         if !(is_empty(declared) && is_empty(found)) {
-            differences.in_field(name, |differences| {
-                match (depth, name.as_str(), declared, found) {
-                    (_, _, _, Value::Null) => differences.add(Change::Missing),
-                    (0, "metadata", Value::Object(declared), Value::Object(found)) => {
-                        mapping(declared, found, 1, &is_compared_metadata, differences);
-                    }
-                    (1, "annotations", Value::Object(declared), Value::Object(found)) => {
-                        mapping(
-                            declared,
-                            found,
-                            2,
-                            &|name| name != names::ANNOTATION_LAST_APPLIED,
-                            differences,
-                        );
-                    }
-                    _ => value(declared, found, depth + 1, differences),
+            differences.in_field(name, |differences| match (depth, name.as_str(), declared, found) {
+                (_, _, _, Value::Null) => differences.add(Change::Missing),
+                (0, "metadata", Value::Object(declared), Value::Object(found)) => {
+                    mapping(declared, found, 1, &is_compared_metadata, differences);
                 }
+                (1, "annotations", Value::Object(declared), Value::Object(found)) => {
+                    mapping(declared, found, 2, &|name| name != names::ANNOTATION_LAST_APPLIED, differences);
+                }
+                _ => value(declared, found, depth + 1, differences),
             });
         }
     }
-    for (name, _) in live
-        .iter()
-        .filter(|(name, found)| counts(name) && !is_empty(found))
-    {
+    for (name, _) in live.iter().filter(|(name, found)| counts(name) && !is_empty(found)) {
         if !wanted.contains_key(name) {
             differences.in_field(name, |differences| differences.add(Change::Undeclared));
         }

@@ -47,10 +47,7 @@ pub fn text_diff(live: Option<&Object>, predicted: Option<&Object>, options: &Te
         mask(&mut live_value, &mut predicted_value);
     }
     let text = |value: &Option<Value>| {
-        value
-            .as_ref()
-            .map(|value| yaml::to_string(&sorted(value)))
-            .unwrap_or_default()
+        value.as_ref().map(|value| yaml::to_string(&sorted(value))).unwrap_or_default()
     };
     let (before, after) = (text(&live_value), text(&predicted_value));
     if before == after {
@@ -80,14 +77,7 @@ fn clean(value: &mut Value, object: &Object, rules: &Rules) {
     let Some(metadata) = fields.get_mut("metadata").and_then(Value::as_object_mut) else {
         return;
     };
-    for name in [
-        "creationTimestamp",
-        "generation",
-        "managedFields",
-        "resourceVersion",
-        "selfLink",
-        "uid",
-    ] {
+    for name in ["creationTimestamp", "generation", "managedFields", "resourceVersion", "selfLink", "uid"] {
         metadata.shift_remove(name);
     }
     if let Some(Value::Object(annotations)) = metadata.get_mut("annotations") {
@@ -102,9 +92,7 @@ fn clean(value: &mut Value, object: &Object, rules: &Rules) {
 fn mask(live: &mut Option<Value>, predicted: &mut Option<Value>) {
     for field in ["data", "stringData"] {
         let values = |side: &Option<Value>| -> Map<String, Value> {
-            side.as_ref()
-                .and_then(|side| side.get(field)?.as_object().cloned())
-                .unwrap_or_default()
+            side.as_ref().and_then(|side| side.get(field)?.as_object().cloned()).unwrap_or_default()
         };
         let before = values(live);
         for side in [&mut *live, &mut *predicted].into_iter().flatten() {
@@ -128,12 +116,7 @@ fn sorted(value: &Value) -> Value {
         Value::Object(fields) => {
             let mut entries: Vec<(&String, &Value)> = fields.iter().collect();
             entries.sort_by_key(|(name, _)| *name);
-            Value::Object(
-                entries
-                    .into_iter()
-                    .map(|(name, value)| (name.clone(), sorted(value)))
-                    .collect(),
-            )
+            Value::Object(entries.into_iter().map(|(name, value)| (name.clone(), sorted(value))).collect())
         }
         Value::Array(items) => Value::Array(items.iter().map(sorted).collect()),
         scalar => scalar.clone(),

@@ -87,7 +87,11 @@ impl Tree for DiskTree {
             return Ok(Bytes::from(target.to_string_lossy().into_owned().into_bytes()));
         }
         if metadata.len() > limit {
-            return Err(FilesError::Limit { what: "file", path: path.clone(), limit: format!("{limit} bytes") });
+            return Err(FilesError::Limit {
+                what: "file",
+                path: path.clone(),
+                limit: format!("{limit} bytes"),
+            });
         }
         fs::read(&on_disk).map(Bytes::from).map_err(|error| storage(path, error))
     }

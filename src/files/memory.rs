@@ -30,35 +30,26 @@ impl MemoryTree {
 
     /// Adds or replaces a file.
     pub fn insert(&mut self, path: RepoPath, content: impl Into<Vec<u8>>) {
-        self.entries
-            .insert(path, (EntryKind::File, Bytes::from(content.into())));
+        self.entries.insert(path, (EntryKind::File, Bytes::from(content.into())));
     }
 
     /// Adds or replaces a symbolic link.
     pub fn insert_link(&mut self, path: RepoPath, target: &str) {
-        self.entries.insert(
-            path,
-            (EntryKind::Symlink, Bytes::copy_from_slice(target.as_bytes())),
-        );
+        self.entries.insert(path, (EntryKind::Symlink, Bytes::copy_from_slice(target.as_bytes())));
     }
 
     fn below<'a>(
         &'a self,
         path: &'a RepoPath,
     ) -> impl Iterator<Item = (&'a RepoPath, &'a (EntryKind, Bytes))> + 'a {
-        self.entries
-            .range(path.clone()..)
-            .filter(move |(p, _)| *p != path && p.is_within(path))
+        self.entries.range(path.clone()..).filter(move |(p, _)| *p != path && p.is_within(path))
     }
 }
 
 impl Tree for MemoryTree {
     fn entry(&self, path: &RepoPath) -> Result<Option<TreeEntry>, FilesError> {
         if let Some((kind, content)) = self.entries.get(path) {
-            return Ok(Some(TreeEntry {
-                kind: *kind,
-                id: digest(&[content]),
-            }));
+            return Ok(Some(TreeEntry { kind: *kind, id: digest(&[content]) }));
         }
         let mut parts: Vec<&[u8]> = Vec::new();
         for (below, (_, content)) in self.below(path) {
@@ -68,10 +59,7 @@ impl Tree for MemoryTree {
         if parts.is_empty() && !path.is_root() {
             return Ok(None);
         }
-        Ok(Some(TreeEntry {
-            kind: EntryKind::Directory,
-            id: digest(&parts),
-        }))
+        Ok(Some(TreeEntry { kind: EntryKind::Directory, id: digest(&parts) }))
     }
 
     fn children(&self, path: &RepoPath) -> Result<Vec<(String, TreeEntry)>, FilesError> {
@@ -106,11 +94,7 @@ impl Tree for MemoryTree {
     fn content(&self, path: &RepoPath, limit: u64) -> Result<Bytes, FilesError> {
         match self.entries.get(path) {
             Some((_, content)) if u64::try_from(content.len()).unwrap_or(u64::MAX) > limit => {
-                Err(FilesError::Limit {
-                    what: "file",
-                    path: path.clone(),
-                    limit: format!("{limit} bytes"),
-                })
+                Err(FilesError::Limit { what: "file", path: path.clone(), limit: format!("{limit} bytes") })
             }
             Some((_, content)) => Ok(content.clone()),
             None => Err(FilesError::NotFound { path: path.clone() }),
@@ -124,11 +108,7 @@ pub(super) fn digest(parts: &[&[u8]]) -> Arc<str> {
         hash.update(part.len().to_le_bytes());
         hash.update(part);
     }
-    hash.finalize()
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect::<String>()
-        .into()
+    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect::<String>().into()
 }
 
 #[cfg(test)]
@@ -197,27 +177,15 @@ mod tests {
             changed(&|tree| tree.insert_link(path("a/x.yaml"), "1")),
             "a link with the file's content is no file"
         );
-        assert!(changed(
-            &|tree| *tree = MemoryTree::new([("a", "now a file")]).unwrap()
-        ));
+        assert!(changed(&|tree| *tree = MemoryTree::new([("a", "now a file")]).unwrap()));
     }
 
     #[test]
     fn limits_are_errors_that_name_the_file() {
-        let limits = FileLimits {
-            file_bytes: 3,
-            files: 10,
-            total_bytes: 100,
-        };
+        let limits = FileLimits { file_bytes: 3, files: 10, total_bytes: 100 };
         let tree = MemoryTree::new([("big", "four"), ("small", "ok")]).unwrap();
         let files = Files::new(Arc::new(tree), limits);
         files.read(&path("small")).unwrap();
-        assert!(
-            files
-                .read(&path("big"))
-                .unwrap_err()
-                .to_string()
-                .contains("'big'")
-        );
+        assert!(files.read(&path("big")).unwrap_err().to_string().contains("'big'"));
     }
 }

@@ -53,15 +53,9 @@ impl Inputs {
 
 /// Names and kinds, so that a change inside of an entry does not count as a change of the listing.
 fn listing_digest(children: &[(String, TreeEntry)]) -> Arc<str> {
-    let kinds: Vec<String> = children
-        .iter()
-        .map(|(_, entry)| format!("{:?}", entry.kind))
-        .collect();
+    let kinds: Vec<String> = children.iter().map(|(_, entry)| format!("{:?}", entry.kind)).collect();
     let names = children.iter().map(|(name, _)| name.as_bytes());
-    let parts: Vec<&[u8]> = names
-        .zip(&kinds)
-        .flat_map(|(name, kind)| [name, kind.as_bytes()])
-        .collect();
+    let parts: Vec<&[u8]> = names.zip(&kinds).flat_map(|(name, kind)| [name, kind.as_bytes()]).collect();
     digest(&parts)
 }
 
@@ -78,10 +72,7 @@ struct State {
 impl Recorder {
     pub(super) fn present(&self, path: &RepoPath, entry: &TreeEntry) {
         if entry.kind == EntryKind::Directory {
-            self.lock()
-                .accesses
-                .entry(path.clone())
-                .or_insert(Access::Directory);
+            self.lock().accesses.entry(path.clone()).or_insert(Access::Directory);
         } else {
             let access = Access::Present(entry.kind, entry.id.clone());
             self.lock().accesses.insert(path.clone(), access);
@@ -89,9 +80,7 @@ impl Recorder {
     }
 
     pub(super) fn listing(&self, path: &RepoPath, children: &[(String, TreeEntry)]) {
-        self.lock()
-            .accesses
-            .insert(path.clone(), Access::Listing(listing_digest(children)));
+        self.lock().accesses.insert(path.clone(), Access::Listing(listing_digest(children)));
     }
 
     pub(super) fn absent(&self, path: &RepoPath) {
@@ -102,27 +91,14 @@ impl Recorder {
     pub(super) fn count(&self, path: &RepoPath, bytes: usize, limits: &FileLimits) -> Result<(), FilesError> {
         let mut state = self.lock();
         state.files += 1;
-        state.bytes = state
-            .bytes
-            .saturating_add(u64::try_from(bytes).unwrap_or(u64::MAX));
+        state.bytes = state.bytes.saturating_add(u64::try_from(bytes).unwrap_or(u64::MAX));
         if state.files > limits.files {
             let (what, limit) = ("the number of files read up to", limits.files.to_string());
-            return Err(FilesError::Limit {
-                what,
-                path: path.clone(),
-                limit,
-            });
+            return Err(FilesError::Limit { what, path: path.clone(), limit });
         }
         if state.bytes > limits.total_bytes {
-            let (what, limit) = (
-                "the size of all files read up to",
-                format!("{} bytes", limits.total_bytes),
-            );
-            return Err(FilesError::Limit {
-                what,
-                path: path.clone(),
-                limit,
-            });
+            let (what, limit) = ("the size of all files read up to", format!("{} bytes", limits.total_bytes));
+            return Err(FilesError::Limit { what, path: path.clone(), limit });
         }
         Ok(())
     }

@@ -113,12 +113,7 @@ impl Credentials {
     /// Tells apart whom the server has let in. Only ever compared within this process.
     pub(super) fn fingerprint(&self, url: &RepoUrl) -> u64 {
         let mut hasher = DefaultHasher::new();
-        let login = (
-            &self.username,
-            &self.password,
-            &self.bearer_token,
-            &self.ssh_private_key,
-        );
+        let login = (&self.username, &self.password, &self.bearer_token, &self.ssh_private_key);
         (login, &self.client_certificate, url.user_info()).hash(&mut hasher);
         hasher.finish()
     }
@@ -141,12 +136,7 @@ pub struct CredentialStore {
 
 impl fmt::Debug for CredentialStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let urls = |entries: &[Entry]| {
-            entries
-                .iter()
-                .map(|entry| entry.url.to_string())
-                .collect::<Vec<_>>()
-        };
+        let urls = |entries: &[Entry]| entries.iter().map(|entry| entry.url.to_string()).collect::<Vec<_>>();
         f.debug_struct("CredentialStore")
             .field("repositories", &urls(&self.repositories))
             .field("templates", &urls(&self.templates))
@@ -190,15 +180,10 @@ impl CredentialStore {
     pub fn lookup(&self, url: &RepoUrl, project: &str) -> Credentials {
         let same = |entry: &&Entry| entry.url.normalized() == url.normalized();
         let of = |wanted: Option<&str>| {
-            self.repositories
-                .iter()
-                .filter(same)
-                .find(|entry| entry.project.as_deref() == wanted)
+            self.repositories.iter().filter(same).find(|entry| entry.project.as_deref() == wanted)
         };
-        let mut credentials = of(Some(project))
-            .or_else(|| of(None))
-            .map(|entry| entry.credentials.clone())
-            .unwrap_or_default();
+        let mut credentials =
+            of(Some(project)).or_else(|| of(None)).map(|entry| entry.credentials.clone()).unwrap_or_default();
         if !credentials.has_any() {
             let templates = self.templates.iter().filter(|entry| url.is_within(&entry.url));
             if let Some(template) = templates.max_by_key(|entry| entry.url.path().len()) {
@@ -216,10 +201,8 @@ impl CredentialStore {
 
 /// The entry of a Secret; `None` when it is for another kind of repository than Git.
 fn read(secret: &CredentialSecret) -> Result<Option<Entry>, GitError> {
-    let fail = |problem: String| GitError::Settings {
-        repository: format!("Secret '{}'", secret.name),
-        problem,
-    };
+    let fail =
+        |problem: String| GitError::Settings { repository: format!("Secret '{}'", secret.name), problem };
     let text = |field: &str| -> Result<Option<String>, GitError> {
         let Some(value) = secret.data.get(field) else {
             return Ok(None);
@@ -277,16 +260,8 @@ fn read(secret: &CredentialSecret) -> Result<Option<Entry>, GitError> {
         origins: vec![secret.name.clone()],
         ..Credentials::default()
     };
-    let project = if secret.kind == SecretKind::Repository {
-        text("project")?
-    } else {
-        None
-    };
-    Ok(Some(Entry {
-        url,
-        project,
-        credentials,
-    }))
+    let project = if secret.kind == SecretKind::Repository { text("project")? } else { None };
+    Ok(Some(Entry { url, project, credentials }))
 }
 
 #[cfg(test)]

@@ -29,9 +29,7 @@ pub(super) fn list(step: &Arc<Step>, private: &Path) -> Result<References, GitEr
     if step.url.scheme() == Scheme::File {
         let (wanted, private) = (Path::new(step.url.path()).canonicalize(), private.canonicalize());
         if wanted.is_ok_and(|wanted| private.is_ok_and(|private| wanted.starts_with(private))) {
-            return Err(GitError::NotFound {
-                repository: step.repository(),
-            });
+            return Err(GitError::NotFound { repository: step.repository() });
         }
     }
     let list = || {
@@ -56,11 +54,7 @@ pub(super) struct Fetch<'a> {
 impl<'a> Fetch<'a> {
     /// A fetch from a server that advertises these references.
     pub(super) fn new(step: &'a Arc<Step>, references: &'a Arc<References>, shallow: bool) -> Self {
-        Self {
-            step,
-            references,
-            shallow,
-        }
+        Self { step, references, shallow }
     }
 
     /// Fetches what is wanted. A mirror that turns out to be damaged is replaced.
@@ -75,27 +69,18 @@ impl<'a> Fetch<'a> {
     }
 
     fn disk(&self, error: io::Error) -> GitError {
-        GitError::Mirror {
-            repository: self.step.repository(),
-            source: Box::new(error),
-        }
+        GitError::Mirror { repository: self.step.repository(), source: Box::new(error) }
     }
 
     /// Fetches with as little as the server allows: the reference that leads to the commit, else the commit by its id, else
     /// everything.
     fn attempt(&self, mirror: &Mirror, wanted: &Wanted) -> Result<(), GitError> {
-        mirror
-            .generation()
-            .map_err(|error| self.disk(error))?
-            .retire_if_fragmented();
+        mirror.generation().map_err(|error| self.disk(error))?.retire_if_fragmented();
         let generation = mirror.generation().map_err(|error| self.disk(error))?;
         let repository =
             Repository::open_bare(generation.path()).map_err(|error| self.step.classify(error))?;
         if let Wanted::Commit(commit) = wanted {
-            let by_name = self
-                .references
-                .name_of(commit)
-                .filter(|name| Reference::is_valid_name(name));
+            let by_name = self.references.name_of(commit).filter(|name| Reference::is_valid_name(name));
             for source in by_name.into_iter().chain([commit.as_str()]) {
                 let result = self.fetch(&repository, &[refspec(source)], self.shallow);
                 // Objects arrive before references are written, so the commit may be there in spite of an error.
@@ -115,8 +100,7 @@ impl<'a> Fetch<'a> {
         if generation.is_complete(self.references) {
             return Ok(());
         }
-        self.make_room(&repository)
-            .map_err(|error| self.step.classify(error))?;
+        self.make_room(&repository).map_err(|error| self.step.classify(error))?;
         let everything = ["heads", "tags"].map(|kind| format!("+refs/{kind}/*:refs/skiff/all/{kind}/*"));
         self.fetch(&repository, &everything, false)?;
         generation.set_complete(self.references);
@@ -137,19 +121,14 @@ impl<'a> Fetch<'a> {
         let mut remote = repository
             .remote_anonymous(&self.step.url.for_libgit2())
             .map_err(|error| self.step.classify(error))?;
-        remote
-            .fetch(refspecs, Some(&mut options), None)
-            .map_err(|error| self.step.classify(error))
+        remote.fetch(refspecs, Some(&mut options), None).map_err(|error| self.step.classify(error))
     }
 
     /// Removes references of which the server has no more, because `a` and `a/b` cannot both be names.
     fn make_room(&self, repository: &Repository) -> Result<(), git2::Error> {
         for reference in repository.references_glob("refs/skiff/all/*")? {
             let mut reference = reference?;
-            let name = reference
-                .name()?
-                .strip_prefix("refs/skiff/all/")
-                .map(|name| format!("refs/{name}"));
+            let name = reference.name()?.strip_prefix("refs/skiff/all/").map(|name| format!("refs/{name}"));
             if !name.is_some_and(|name| self.references.refs.contains_key(&name)) {
                 reference.delete()?;
             }
@@ -160,11 +139,7 @@ impl<'a> Fetch<'a> {
 
 /// From a reference or a commit to a reference of the mirror that never collides with another.
 fn refspec(source: &str) -> String {
-    let hash: String = Sha256::digest(source)
-        .iter()
-        .take(16)
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
+    let hash: String = Sha256::digest(source).iter().take(16).map(|byte| format!("{byte:02x}")).collect();
     format!("+{source}:refs/skiff/one/{hash}")
 }
 
@@ -176,12 +151,7 @@ fn has(repository: &Repository, commit: &CommitId) -> bool {
 /// Whether a server or libgit2 says that it cannot fetch in this way, rather than that it cannot fetch. A refusal that comes
 /// where libgit2 waits for something else is an unexpected packet to it.
 fn asks_too_much(problem: &str) -> bool {
-    [
-        "shallow",
-        "specific object",
-        "not our ref",
-        "unexpected packet type",
-    ]
-    .iter()
-    .any(|sign| problem.contains(sign))
+    ["shallow", "specific object", "not our ref", "unexpected packet type"]
+        .iter()
+        .any(|sign| problem.contains(sign))
 }

@@ -41,11 +41,7 @@ pub(super) fn transport(remote: &Remote<'_>) -> Result<Transport, git2::Error> {
         Step::current().ok_or_else(|| git2::Error::from_str("no network step is running on this thread"))?;
     let base =
         Url::parse(&step.url.for_libgit2()).map_err(|error| git2::Error::from_str(&error.to_string()))?;
-    let session = Session {
-        step,
-        base: Mutex::new(base),
-        idle: Mutex::new(None),
-    };
+    let session = Session { step, base: Mutex::new(base), idle: Mutex::new(None) };
     Transport::smart(remote, true, HttpTransport(Arc::new(session)))
 }
 
@@ -131,22 +127,15 @@ impl io::Read for Exchange {
             })?;
             let Some(frame) = frame else { return Ok(0) };
             self.chunk = frame.into_data().unwrap_or_default();
-            self.received = self
-                .received
-                .saturating_add(u64::try_from(self.chunk.len()).unwrap_or(u64::MAX));
+            self.received = self.received.saturating_add(u64::try_from(self.chunk.len()).unwrap_or(u64::MAX));
             let step = &session.step;
-            let limit = if self.method == Method::GET {
-                MAX_REFERENCES_BYTES
-            } else {
-                step.max_bytes
-            };
+            let limit = if self.method == Method::GET { MAX_REFERENCES_BYTES } else { step.max_bytes };
             if self.received > limit {
                 return Err(io::Error::other(step.fail(step.over_limit())));
             }
         }
         let length = self.chunk.len().min(buffer.len());
-        self.chunk
-            .copy_to_slice(buffer.get_mut(..length).unwrap_or_default());
+        self.chunk.copy_to_slice(buffer.get_mut(..length).unwrap_or_default());
         Ok(length)
     }
 }
@@ -154,11 +143,7 @@ impl io::Read for Exchange {
 impl Session {
     /// Runs a future on the step's time, and keeps its error for [`Step::classify`].
     fn wait<T>(&self, future: impl Future<Output = Result<T, GitError>>) -> io::Result<T> {
-        let result = self
-            .step
-            .runtime
-            .block_on(self.step.within(future))
-            .and_then(|result| result);
+        let result = self.step.runtime.block_on(self.step.within(future)).and_then(|result| result);
         result.map_err(|error| io::Error::other(self.step.fail(error)))
     }
 
@@ -190,9 +175,9 @@ impl Session {
                     "the server answers 403 Forbidden; the credentials lack the right to read the repository"
                         .to_owned(),
             },
-            StatusCode::NOT_FOUND | StatusCode::GONE => GitError::NotFound {
-                repository: self.step.repository(),
-            },
+            StatusCode::NOT_FOUND | StatusCode::GONE => {
+                GitError::NotFound { repository: self.step.repository() }
+            }
             StatusCode::PROXY_AUTHENTICATION_REQUIRED => connection::proxy_refused(&self.step),
             status => self.step.failed(&format!("the server answers {status}")),
         }
@@ -203,16 +188,9 @@ impl Session {
         method: &Method,
         response: Response<Incoming>,
     ) -> Result<Response<Incoming>, GitError> {
-        let kind = if method == Method::GET {
-            "advertisement"
-        } else {
-            "result"
-        };
+        let kind = if method == Method::GET { "advertisement" } else { "result" };
         let expected = format!("application/x-git-upload-pack-{kind}");
-        let found = response
-            .headers()
-            .get(header::CONTENT_TYPE)
-            .and_then(|value| value.to_str().ok());
+        let found = response.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
         if found.is_some_and(|found| found.split(';').next() == Some(&expected)) {
             return Ok(response);
         }
@@ -227,18 +205,13 @@ impl Session {
         let (target, accept) = if method == Method::GET {
             (format!("{path}/info/refs?service=git-upload-pack"), "*/*")
         } else {
-            (
-                format!("{path}/git-upload-pack"),
-                "application/x-git-upload-pack-result",
-            )
+            (format!("{path}/git-upload-pack"), "application/x-git-upload-pack-result")
         };
         let mut outgoing = Outgoing::new(method, &target, body);
         outgoing.set(header::ACCEPT, HeaderValue::from_static(accept));
         if method == Method::POST {
-            outgoing.set(
-                header::CONTENT_TYPE,
-                HeaderValue::from_static("application/x-git-upload-pack-request"),
-            );
+            outgoing
+                .set(header::CONTENT_TYPE, HeaderValue::from_static("application/x-git-upload-pack-request"));
         }
         if let Some(authorization) = self.authorization()? {
             outgoing.set(header::AUTHORIZATION, authorization);
@@ -269,13 +242,8 @@ impl Session {
             if user.is_none() && password.is_none() {
                 return Ok(None);
             }
-            let password = password
-                .map(|password| password.reveal().as_str())
-                .unwrap_or_default();
-            format!(
-                "Basic {}",
-                STANDARD.encode(format!("{}:{password}", user.unwrap_or("git")))
-            )
+            let password = password.map(|password| password.reveal().as_str()).unwrap_or_default();
+            format!("Basic {}", STANDARD.encode(format!("{}:{password}", user.unwrap_or("git"))))
         };
         let mut value = HeaderValue::from_str(&text).map_err(|_| GitError::Settings {
             repository: self.step.repository(),
@@ -288,10 +256,7 @@ impl Session {
     /// The repository's new base after a redirect: on the same scheme, host and port, or from a scheme's own port of `http` to
     /// that of `https` on the same host.
     fn redirected(&self, base: &Url, response: &Response<Incoming>) -> Result<Url, GitError> {
-        let location = response
-            .headers()
-            .get(header::LOCATION)
-            .and_then(|value| value.to_str().ok());
+        let location = response.headers().get(header::LOCATION).and_then(|value| value.to_str().ok());
         let to = location.and_then(|location| base.join(location).ok());
         let Some(mut to) = to else {
             return Err(self.step.failed("the server redirects to nowhere"));
@@ -307,10 +272,7 @@ impl Session {
         if !same_origin && !upgrade {
             to.set_query(None);
             let location: String = to.as_str().chars().take(200).collect();
-            return Err(GitError::Redirect {
-                repository: self.step.repository(),
-                location,
-            });
+            return Err(GitError::Redirect { repository: self.step.repository(), location });
         }
         let Some(path) = to.path().strip_suffix("/info/refs").map(ToOwned::to_owned) else {
             return Err(self

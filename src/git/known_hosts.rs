@@ -45,19 +45,13 @@ impl fmt::Debug for KnownHosts {
 impl KnownHosts {
     /// Reads the text. Lines that make no sense trust nobody, as OpenSSH has it.
     pub fn parse(text: &str) -> Self {
-        Self {
-            lines: text.lines().filter_map(parse_line).collect(),
-        }
+        Self { lines: text.lines().filter_map(parse_line).collect() }
     }
 
     /// What these lines say about a key that `host` shows at `port`.
     pub(super) fn check(&self, host: &str, port: u16, key: &[u8]) -> Trust {
         let host = host.trim_matches(['[', ']']).to_ascii_lowercase();
-        let name = if port == 22 {
-            host
-        } else {
-            format!("[{host}]:{port}")
-        };
+        let name = if port == 22 { host } else { format!("[{host}]:{port}") };
         let mut trust = Trust::Unknown;
         for line in self.lines.iter().filter(|line| line.is_for(&name)) {
             match (line.revoked, line.key == key) {
@@ -74,14 +68,7 @@ impl KnownHosts {
     pub(super) fn for_key_preference(&self) -> String {
         let trusted = self.lines.iter().filter(|line| !line.revoked);
         trusted
-            .map(|line| {
-                format!(
-                    "{} {} {}\n",
-                    line.names,
-                    line.key_type,
-                    STANDARD.encode(&line.key)
-                )
-            })
+            .map(|line| format!("{} {} {}\n", line.names, line.key_type, STANDARD.encode(&line.key)))
             .collect()
     }
 }
@@ -96,12 +83,7 @@ fn parse_line(line: &str) -> Option<Line> {
     };
     let key_type = fields.next()?.to_owned();
     let key = STANDARD.decode(fields.next()?).ok()?;
-    Some(Line {
-        revoked,
-        names: names.to_owned(),
-        key_type,
-        key,
-    })
+    Some(Line { revoked, names: names.to_owned(), key_type, key })
 }
 
 impl Line {
@@ -169,11 +151,7 @@ mod tests {
     fn hashed(name: &str) -> String {
         let mut mac = Hmac::<Sha1>::new_from_slice(b"salt").unwrap();
         mac.update(name.as_bytes());
-        format!(
-            "|1|{}|{}",
-            STANDARD.encode("salt"),
-            STANDARD.encode(mac.finalize().into_bytes())
-        )
+        format!("|1|{}|{}", STANDARD.encode("salt"), STANDARD.encode(mac.finalize().into_bytes()))
     }
 
     #[test]
@@ -189,34 +167,15 @@ mod tests {
             ("*.example.com", "git.example.com", 22, Trust::Known),
             ("*.example.com", "example.com", 22, Trust::Unknown),
             ("git?.example.com", "git1.example.com", 22, Trust::Known),
-            (
-                "*.example.com,!git.example.com",
-                "git.example.com",
-                22,
-                Trust::Unknown,
-            ),
-            (
-                "!git.example.com,*.example.com",
-                "git.example.com",
-                22,
-                Trust::Unknown,
-            ),
-            (
-                "!git.example.com,*.example.com",
-                "www.example.com",
-                22,
-                Trust::Known,
-            ),
+            ("*.example.com,!git.example.com", "git.example.com", 22, Trust::Unknown),
+            ("!git.example.com,*.example.com", "git.example.com", 22, Trust::Unknown),
+            ("!git.example.com,*.example.com", "www.example.com", 22, Trust::Known),
             ("[127.0.0.1]:*", "127.0.0.1", 2201, Trust::Known),
             ("::1", "[::1]", 22, Trust::Known),
         ];
         for (names, host, port, expected) in table {
             let hosts = KnownHosts::parse(&line(names, KEY));
-            assert_eq!(
-                hosts.check(host, port, KEY),
-                expected,
-                "{names} for {host}:{port}"
-            );
+            assert_eq!(hosts.check(host, port, KEY), expected, "{names} for {host}:{port}");
         }
     }
 

@@ -34,12 +34,7 @@ static WRITTEN_KNOWN_HOSTS: Mutex<Option<Arc<KnownHosts>>> = Mutex::new(None);
 pub(super) fn prepare() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
-        let levels = [
-            ConfigLevel::ProgramData,
-            ConfigLevel::System,
-            ConfigLevel::XDG,
-            ConfigLevel::Global,
-        ];
+        let levels = [ConfigLevel::ProgramData, ConfigLevel::System, ConfigLevel::XDG, ConfigLevel::Global];
         // SAFETY: libgit2 asks that these options are not changed while other threads use it. Whoever uses it in this
         // process calls `prepare` first, and `Once` lets nobody pass before the settings are made.
         let results = unsafe {

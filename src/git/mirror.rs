@@ -44,10 +44,7 @@ pub(super) struct Generation {
 
 impl Mirror {
     pub(super) fn new(directory: PathBuf) -> Self {
-        Self {
-            directory,
-            current: Mutex::new(None),
-        }
+        Self { directory, current: Mutex::new(None) }
     }
 
     /// The directory to read from and fetch into. Blocks on the disk.
@@ -161,18 +158,8 @@ impl Generation {
 
     /// Retires the generation if it holds too many pack files.
     pub(super) fn retire_if_fragmented(&self) {
-        let packs = fs::read_dir(self.path.join("objects/pack"))
-            .into_iter()
-            .flatten()
-            .flatten();
-        if packs
-            .filter(|entry| {
-                entry
-                    .path()
-                    .extension()
-                    .is_some_and(|extension| extension == "pack")
-            })
-            .count()
+        let packs = fs::read_dir(self.path.join("objects/pack")).into_iter().flatten().flatten();
+        if packs.filter(|entry| entry.path().extension().is_some_and(|extension| extension == "pack")).count()
             > MAX_PACKS
         {
             self.retire();
@@ -185,9 +172,7 @@ impl Generation {
             return Ok(Some(tree));
         }
         let root = self.with(|repository| {
-            let root = repository
-                .find_object(commit.oid()?, None)
-                .and_then(|object| object.peel_to_tree());
+            let root = repository.find_object(commit.oid()?, None).and_then(|object| object.peel_to_tree());
             match root {
                 Ok(tree) => Ok(Some(tree.id())),
                 Err(error) if error.code() == ErrorCode::NotFound => Ok(None),
@@ -234,10 +219,8 @@ fn remove_leftovers(directory: &Path) -> io::Result<()> {
 /// Whether an error says that the objects on disk are not what they should be.
 pub(super) fn is_damage(error: &git2::Error) -> bool {
     use ErrorClass::{Config, Object, Odb, Reference, Repository, Tree, Zlib};
-    matches!(
-        error.class(),
-        Config | Object | Odb | Reference | Repository | Tree | Zlib
-    ) && !matches!(error.code(), ErrorCode::NotFound | ErrorCode::Ambiguous)
+    matches!(error.class(), Config | Object | Odb | Reference | Repository | Tree | Zlib)
+        && !matches!(error.code(), ErrorCode::NotFound | ErrorCode::Ambiguous)
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

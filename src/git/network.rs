@@ -135,10 +135,7 @@ impl Step {
             )
         });
         if let Some(problem) = problem {
-            return Err(GitError::Settings {
-                repository: self.repository(),
-                problem,
-            });
+            return Err(GitError::Settings { repository: self.repository(), problem });
         }
         if self.url.scheme() == Scheme::Ssh {
             libgit2::prefer_keys_of(&self.credentials.known_hosts);
@@ -166,11 +163,7 @@ impl Step {
     fn stopped(&self) -> GitError {
         let (repository, step) = (self.repository(), self.name.to_owned());
         if Instant::now() >= self.deadline {
-            GitError::Timeout {
-                repository,
-                step,
-                limit: self.limit,
-            }
+            GitError::Timeout { repository, step, limit: self.limit }
         } else {
             GitError::Cancelled { repository, step }
         }
@@ -192,10 +185,7 @@ impl Step {
     /// Keeps an error for [`Step::classify`], and gives one that libgit2 can carry.
     pub(super) fn fail(&self, error: GitError) -> git2::Error {
         let text = error.to_string();
-        self.failure
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get_or_insert(error);
+        self.failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
         git2::Error::new(ErrorCode::User, ErrorClass::Callback, text)
     }
 
@@ -215,14 +205,12 @@ impl Step {
                 GitError::NotFound { repository }
             }
             (ErrorCode::Auth, _) => self.refused(),
-            (ErrorCode::Certificate, _) => GitError::HostKey {
-                repository,
-                problem: error.message().to_owned(),
-            },
-            (_, ErrorClass::Os | ErrorClass::Filesystem | ErrorClass::NoMemory) => GitError::Mirror {
-                repository,
-                source: Box::new(error),
-            },
+            (ErrorCode::Certificate, _) => {
+                GitError::HostKey { repository, problem: error.message().to_owned() }
+            }
+            (_, ErrorClass::Os | ErrorClass::Filesystem | ErrorClass::NoMemory) => {
+                GitError::Mirror { repository, source: Box::new(error) }
+            }
             (_, ErrorClass::Ssh) if error.message().contains("failed to authenticate") => {
                 let problem = format!(
                     "{}; set the field sshPrivateKey to a private key in PEM or OpenSSH format without passphrase",
@@ -233,10 +221,7 @@ impl Step {
             _ if self.url.scheme() == Scheme::Ssh && is_not_found(error.message()) => {
                 GitError::NotFound { repository }
             }
-            _ if is_damage(&error) => GitError::Mirror {
-                repository,
-                source: Box::new(error),
-            },
+            _ if is_damage(&error) => GitError::Mirror { repository, source: Box::new(error) },
             _ => self.failed(error.message()),
         }
     }
@@ -255,10 +240,7 @@ impl Step {
         } else {
             format!("the server refused the credentials of Secret '{origins}'; correct them")
         };
-        GitError::Authentication {
-            repository: self.repository(),
-            problem,
-        }
+        GitError::Authentication { repository: self.repository(), problem }
     }
 
     /// Callbacks for libgit2: they log in over SSH, check host keys, and stop the transfer when its time is over.
@@ -286,14 +268,9 @@ impl Step {
     }
 
     pub(super) fn over_limit(&self) -> GitError {
-        let limit = format!(
-            "more than {} bytes to receive; see the agent's limit for one fetch",
-            self.max_bytes
-        );
-        GitError::Limit {
-            repository: self.repository(),
-            limit,
-        }
+        let limit =
+            format!("more than {} bytes to receive; see the agent's limit for one fetch", self.max_bytes);
+        GitError::Limit { repository: self.repository(), limit }
     }
 
     fn log_in(&self, allowed: CredentialType, tried: &Cell<bool>) -> Result<Cred, git2::Error> {
@@ -319,10 +296,7 @@ impl Step {
                 let problem = "the server accepts SSH keys and there is none for it; add a Secret with label \
                                argocd.argoproj.io/secret-type=repository for this URL with the field sshPrivateKey"
                     .to_owned();
-                Err(self.fail(GitError::Authentication {
-                    repository: self.repository(),
-                    problem,
-                }))
+                Err(self.fail(GitError::Authentication { repository: self.repository(), problem }))
             }
         }
     }
@@ -345,20 +319,13 @@ impl Step {
                  `ssh-keyscan -p {port} {host}` to ConfigMap argocd-ssh-known-hosts-cm"
             ),
         };
-        Err(self.fail(GitError::HostKey {
-            repository: self.repository(),
-            problem,
-        }))
+        Err(self.fail(GitError::HostKey { repository: self.repository(), problem }))
     }
 }
 
 /// Whether this is how SSH servers (OpenSSH with Git; GitHub; GitLab) say that there is no such repository.
 fn is_not_found(message: &str) -> bool {
-    [
-        "does not appear to be a git repository",
-        "Repository not found",
-        "could not be found",
-    ]
-    .iter()
-    .any(|sign| message.contains(sign))
+    ["does not appear to be a git repository", "Repository not found", "could not be found"]
+        .iter()
+        .any(|sign| message.contains(sign))
 }

@@ -70,24 +70,18 @@ impl References {
 
     /// The names of the tags without `refs/tags/`.
     pub fn tags(&self) -> impl Iterator<Item = &str> {
-        self.refs
-            .keys()
-            .filter_map(|name| name.strip_prefix("refs/tags/"))
+        self.refs.keys().filter_map(|name| name.strip_prefix("refs/tags/"))
     }
 
     /// The names of the branches without `refs/heads/`.
     pub fn branches(&self) -> impl Iterator<Item = &str> {
-        self.refs
-            .keys()
-            .filter_map(|name| name.strip_prefix("refs/heads/"))
+        self.refs.keys().filter_map(|name| name.strip_prefix("refs/heads/"))
     }
 
     /// The tags that lead to a commit.
     pub fn tags_of(&self, commit: &CommitId) -> Vec<&str> {
         let at_commit = self.refs.iter().filter(|(_, id)| *id == commit);
-        at_commit
-            .filter_map(|(name, _)| name.strip_prefix("refs/tags/"))
-            .collect()
+        at_commit.filter_map(|(name, _)| name.strip_prefix("refs/tags/")).collect()
     }
 
     /// Whether the server has any commit at all.
@@ -101,16 +95,12 @@ impl References {
             self.head = Some(id);
             self.head_target = symref_target.map(ToOwned::to_owned);
         } else {
-            self.refs
-                .insert(name.strip_suffix("^{}").unwrap_or(name).to_owned(), id);
+            self.refs.insert(name.strip_suffix("^{}").unwrap_or(name).to_owned(), id);
         }
     }
 
     /// The name of a reference that leads to a commit, branches first.
     pub(super) fn name_of(&self, commit: &CommitId) -> Option<&str> {
-        self.refs
-            .iter()
-            .find(|(_, id)| *id == commit)
-            .map(|(name, _)| name.as_str())
+        self.refs.iter().find(|(_, id)| *id == commit).map(|(name, _)| name.as_str())
     }
 }

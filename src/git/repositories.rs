@@ -110,15 +110,7 @@ impl Repositories {
         libgit2::set_home(&options.cache_directory);
         let fetches = Arc::new(Semaphore::new(options.fetches.max(1)));
         let (entries, hosts) = (Mutex::default(), Mutex::default());
-        Self {
-            shared: Arc::new(Shared {
-                options,
-                observer,
-                entries,
-                hosts,
-                fetches,
-            }),
-        }
+        Self { shared: Arc::new(Shared { options, observer, entries, hosts, fetches }) }
     }
 
     /// Asks the server for its references. Callers at the same time share one request.
@@ -152,9 +144,7 @@ impl Repositories {
         let place = self.place_at_host(&step).await?;
         let began = Instant::now();
         let private = options.cache_directory.clone();
-        let result = Arc::clone(&step)
-            .run((turn, place), move |step| fetch::list(step, &private))
-            .await;
+        let result = Arc::clone(&step).run((turn, place), move |step| fetch::list(step, &private)).await;
         self.observe(url, Request::LsRemote, began, result.is_ok());
         let mut listings = lock(&entry.listings);
         match result {
@@ -192,10 +182,7 @@ impl Repositories {
         known: &Arc<References>,
         cancel: &CancellationToken,
     ) -> Result<CommitId, GitError> {
-        let fail = |source| GitError::Revision {
-            repository: url.to_string(),
-            source,
-        };
+        let fail = |source| GitError::Revision { repository: url.to_string(), source };
         let digits = match revision.resolve(known).map_err(fail)? {
             Resolution::Commit(commit) => return Ok(commit),
             Resolution::Abbreviated(digits) => digits,
@@ -203,14 +190,11 @@ impl Repositories {
         // First in what the mirror has, then in all that the server has.
         for complete in [false, true] {
             if complete {
-                self.fetch(url, credentials, Wanted::Everything, known, cancel)
-                    .await?;
+                self.fetch(url, credentials, Wanted::Everything, known, cancel).await?;
             }
             let wanted = digits.clone();
             let found = self
-                .read(url, move |generation| {
-                    generation.with(|repository| expand(repository, &wanted))
-                })
+                .read(url, move |generation| generation.with(|repository| expand(repository, &wanted)))
                 .await?;
             match found {
                 Expanded::One(commit) => return Ok(commit),
@@ -233,9 +217,7 @@ impl Repositories {
         cancel: &CancellationToken,
     ) -> Result<Arc<GitTree>, GitError> {
         // Without a listing these credentials have not shown yet that they may read what the mirror holds.
-        let listed = lock(&self.entry(url).listings)
-            .get(&credentials.fingerprint(url))
-            .cloned();
+        let listed = lock(&self.entry(url).listings).get(&credentials.fingerprint(url)).cloned();
         let known = match listed {
             Some((_, references)) => references,
             None => self.references(url, credentials, cancel).await?,
@@ -243,14 +225,11 @@ impl Repositories {
         if let Some(tree) = self.local_tree(url, commit).await? {
             return Ok(tree);
         }
-        self.fetch(url, credentials, Wanted::Commit(commit.clone()), &known, cancel)
-            .await?;
+        self.fetch(url, credentials, Wanted::Commit(commit.clone()), &known, cancel).await?;
         let tree = self.local_tree(url, commit).await?;
         tree.ok_or_else(|| GitError::Revision {
             repository: url.to_string(),
-            source: RevisionError::Unknown {
-                revision: commit.to_string(),
-            },
+            source: RevisionError::Unknown { revision: commit.to_string() },
         })
     }
 
@@ -266,16 +245,9 @@ impl Repositories {
         cancel: &CancellationToken,
     ) -> Result<CommitMetadata, GitError> {
         self.commit_tree(url, credentials, commit, cancel).await?;
-        let known = lock(&self.entry(url).listings)
-            .get(&credentials.fingerprint(url))
-            .cloned();
-        let tags = known.map(|(_, references)| {
-            references
-                .tags_of(commit)
-                .into_iter()
-                .map(ToOwned::to_owned)
-                .collect()
-        });
+        let known = lock(&self.entry(url).listings).get(&credentials.fingerprint(url)).cloned();
+        let tags = known
+            .map(|(_, references)| references.tags_of(commit).into_iter().map(ToOwned::to_owned).collect());
         let id = commit.clone();
         let read = move |generation: &Arc<Generation>| {
             generation.with(|repository| {
@@ -316,10 +288,8 @@ impl Repositories {
         let repository = url.to_string();
         let mirror = |source| GitError::Mirror { repository, source };
         let result = spawn_blocking(move || {
-            let generation = entry
-                .mirror
-                .generation()
-                .map_err(Box::<dyn std::error::Error + Send + Sync>::from)?;
+            let generation =
+                entry.mirror.generation().map_err(Box::<dyn std::error::Error + Send + Sync>::from)?;
             read(&generation).map_err(Box::from)
         });
         match result.await {
@@ -346,8 +316,7 @@ impl Repositories {
         let done = match &wanted {
             Wanted::Commit(commit) => self.local_tree(url, commit).await?.is_some(),
             Wanted::Everything => {
-                self.read(url, move |generation| Ok(generation.is_complete(&references)))
-                    .await?
+                self.read(url, move |generation| Ok(generation.is_complete(&references))).await?
             }
         };
         if done {
@@ -355,16 +324,12 @@ impl Repositories {
         }
         let place = self.place_at_host(&step).await?;
         // Held by the caller, not the thread: a server that hangs keeps its host's places, not everybody's.
-        let _fetch = step
-            .within(Arc::clone(&self.shared.fetches).acquire_owned())
-            .await?;
+        let _fetch = step.within(Arc::clone(&self.shared.fetches).acquire_owned()).await?;
         let began = Instant::now();
         let shallow = options.shallow && url.scheme() != Scheme::File;
         let (references, into) = (Arc::clone(known), Arc::clone(&entry));
         let result = Arc::clone(&step)
-            .run((turn, place), move |step| {
-                Fetch::new(step, &references, shallow).run(&into.mirror, &wanted)
-            })
+            .run((turn, place), move |step| Fetch::new(step, &references, shallow).run(&into.mirror, &wanted))
             .await;
         self.observe(url, Request::Fetch, began, result.is_ok());
         result.map(drop)

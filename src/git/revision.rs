@@ -86,16 +86,10 @@ impl RevisionSpec {
             } else {
                 continue;
             };
-            return Err(RevisionError::Invalid {
-                revision: part.chars().take(80).collect(),
-                problem,
-            });
+            return Err(RevisionError::Invalid { revision: part.chars().take(80).collect(), problem });
         }
         let text = if text.is_empty() { "HEAD" } else { text };
-        Ok(Self {
-            text: text.to_owned(),
-            tag_prefix: tag_prefix.map(ToOwned::to_owned),
-        })
+        Ok(Self { text: text.to_owned(), tag_prefix: tag_prefix.map(ToOwned::to_owned) })
     }
 
     /// The text, `HEAD` where it was empty.
@@ -129,10 +123,7 @@ impl RevisionSpec {
             return self.abbreviated(references);
         }
         if Version::parse(&revision).is_none() && Constraint::parse(&revision).is_some() {
-            return Err(RevisionError::NoTagInRange {
-                revision,
-                tags: references.tags().count(),
-            });
+            return Err(RevisionError::NoTagInRange { revision, tags: references.tags().count() });
         }
         Err(RevisionError::Unknown { revision })
     }
@@ -141,10 +132,7 @@ impl RevisionSpec {
     fn version_tag(&self, references: &References) -> Option<String> {
         let prefix = self.tag_prefix.as_deref().unwrap_or_default();
         if Version::parse(&self.text).is_some() {
-            return self
-                .tag_prefix
-                .as_ref()
-                .map(|prefix| format!("{prefix}{}", self.text));
+            return self.tag_prefix.as_ref().map(|prefix| format!("{prefix}{}", self.text));
         }
         let constraint = Constraint::parse(&self.text)?;
         let mut highest: Option<(Version, &str)> = None;
@@ -161,11 +149,8 @@ impl RevisionSpec {
 
     fn abbreviated(&self, references: &References) -> Result<Resolution, RevisionError> {
         let digits = self.text.to_ascii_lowercase();
-        let mut matches: Vec<&CommitId> = references
-            .refs
-            .values()
-            .filter(|commit| commit.as_str().starts_with(&digits))
-            .collect();
+        let mut matches: Vec<&CommitId> =
+            references.refs.values().filter(|commit| commit.as_str().starts_with(&digits)).collect();
         matches.sort();
         matches.dedup();
         match matches.as_slice() {

@@ -29,19 +29,14 @@ impl Pattern {
         let (numbers, pre_release) = split_at(text, '-');
         for suffix in [build, pre_release].into_iter().flatten() {
             let valid = |part: &str| {
-                !part.is_empty()
-                    && part
-                        .bytes()
-                        .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+                !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
             };
             if !suffix.split('.').all(valid) {
                 return None;
             }
         }
-        let mut version = Version {
-            numbers: [0; 3],
-            pre_release: pre_release.unwrap_or_default().to_owned(),
-        };
+        let mut version =
+            Version { numbers: [0; 3], pre_release: pre_release.unwrap_or_default().to_owned() };
         let mut given = 0;
         let mut wildcard = false;
         let mut parts = numbers.split('.');
@@ -84,14 +79,12 @@ impl Version {
 
 impl Ord for Version {
     fn cmp(&self, other: &Self) -> Ordering {
-        self.numbers
-            .cmp(&other.numbers)
-            .then_with(|| match (self.is_pre_release(), other.is_pre_release()) {
-                (false, false) => Ordering::Equal,
-                (false, true) => Ordering::Greater,
-                (true, false) => Ordering::Less,
-                (true, true) => compare_pre_releases(&self.pre_release, &other.pre_release),
-            })
+        self.numbers.cmp(&other.numbers).then_with(|| match (self.is_pre_release(), other.is_pre_release()) {
+            (false, false) => Ordering::Equal,
+            (false, true) => Ordering::Greater,
+            (true, false) => Ordering::Less,
+            (true, true) => compare_pre_releases(&self.pre_release, &other.pre_release),
+        })
     }
 }
 
@@ -158,19 +151,12 @@ struct Condition {
 impl Condition {
     fn new(operator: Operator, text: &str) -> Option<Self> {
         let Pattern { version, given } = Pattern::parse(text)?;
-        Some(Self {
-            operator,
-            version,
-            given,
-        })
+        Some(Self { operator, version, given })
     }
 
     fn allows(&self, version: &Version) -> bool {
-        let given_order = version
-            .numbers
-            .iter()
-            .take(self.given)
-            .cmp(self.version.numbers.iter().take(self.given));
+        let given_order =
+            version.numbers.iter().take(self.given).cmp(self.version.numbers.iter().take(self.given));
         let complete = self.given == 3;
         match self.operator {
             Operator::Same if complete => version == &self.version,
@@ -178,11 +164,7 @@ impl Condition {
                 // `~1.2.3` leaves the patch number free, `~1.2` and `~1` what they do not give.
                 let fixed = self.given.min(2);
                 version >= &self.version
-                    && version
-                        .numbers
-                        .iter()
-                        .take(fixed)
-                        .eq(self.version.numbers.iter().take(fixed))
+                    && version.numbers.iter().take(fixed).eq(self.version.numbers.iter().take(fixed))
             }
             Operator::Not if complete => version != &self.version,
             Operator::Not => given_order.is_ne(),
@@ -194,20 +176,11 @@ impl Condition {
             Operator::LessOrEqual => given_order.is_le(),
             Operator::Caret => {
                 // Fixed is everything up to the first number that is not zero.
-                let zeros = self
-                    .version
-                    .numbers
-                    .iter()
-                    .take(self.given)
-                    .take_while(|number| **number == 0)
-                    .count();
+                let zeros =
+                    self.version.numbers.iter().take(self.given).take_while(|number| **number == 0).count();
                 let fixed = (zeros + 1).min(self.given);
                 version >= &self.version
-                    && version
-                        .numbers
-                        .iter()
-                        .take(fixed)
-                        .eq(self.version.numbers.iter().take(fixed))
+                    && version.numbers.iter().take(fixed).eq(self.version.numbers.iter().take(fixed))
             }
         }
     }
@@ -251,10 +224,8 @@ fn parse_group(text: &str) -> Option<Vec<Condition>> {
             .find_map(|(sign, operator)| rest.strip_prefix(sign).map(|after| (Some(*operator), after)))
             .unwrap_or((None, rest));
         let (version, after) = take_version(after.trim_start());
-        let upper = after
-            .trim_start()
-            .strip_prefix('-')
-            .filter(|upper| upper.starts_with(char::is_whitespace));
+        let upper =
+            after.trim_start().strip_prefix('-').filter(|upper| upper.starts_with(char::is_whitespace));
         if let (None, Some(upper)) = (operator, upper) {
             let (upper, after) = take_version(upper.trim_start());
             group.push(Condition::new(Operator::GreaterOrEqual, version)?);
@@ -275,9 +246,7 @@ fn parse_group(text: &str) -> Option<Vec<Condition>> {
 }
 
 fn take_version(text: &str) -> (&str, &str) {
-    let end = text
-        .find(|c: char| c.is_whitespace() || c == ',')
-        .unwrap_or(text.len());
+    let end = text.find(|c: char| c.is_whitespace() || c == ',').unwrap_or(text.len());
     text.split_at_checked(end).unwrap_or((text, ""))
 }
 
@@ -341,18 +310,7 @@ mod tests {
 
     #[test]
     fn names_of_branches_are_no_ranges() {
-        for text in [
-            "main",
-            "release-1.2",
-            "1.2.3.4",
-            "feature/1.x",
-            "x.y",
-            "^",
-            ">=",
-            "1.2,",
-            "v",
-            "1..2",
-        ] {
+        for text in ["main", "release-1.2", "1.2.3.4", "feature/1.x", "x.y", "^", ">=", "1.2,", "v", "1..2"] {
             assert!(Constraint::parse(text).is_none(), "{text}");
         }
     }

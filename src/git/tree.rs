@@ -25,20 +25,13 @@ struct Found {
 
 impl Found {
     fn entry(&self) -> TreeEntry {
-        TreeEntry {
-            kind: self.kind,
-            id: self.id.to_string().into(),
-        }
+        TreeEntry { kind: self.kind, id: self.id.to_string().into() }
     }
 }
 
 impl GitTree {
     pub(super) fn new(generation: Arc<Generation>, commit: CommitId, root: Oid) -> Self {
-        Self {
-            generation,
-            commit,
-            root,
-        }
+        Self { generation, commit, root }
     }
 
     /// The commit whose files these are.
@@ -53,20 +46,11 @@ impl GitTree {
 
     fn find(&self, path: &RepoPath) -> Result<Option<Found>, FilesError> {
         if path.is_root() {
-            return Ok(Some(Found {
-                id: self.root,
-                kind: EntryKind::Directory,
-            }));
+            return Ok(Some(Found { id: self.root, kind: EntryKind::Directory }));
         }
         let found = self.generation.with(|repository| {
-            match repository
-                .find_tree(self.root)?
-                .get_path(Path::new(path.as_str()))
-            {
-                Ok(entry) => Ok(Some(Found {
-                    id: entry.id(),
-                    kind: kind(entry.filemode()),
-                })),
+            match repository.find_tree(self.root)?.get_path(Path::new(path.as_str())) {
+                Ok(entry) => Ok(Some(Found { id: entry.id(), kind: kind(entry.filemode()) })),
                 Err(error) if error.code() == ErrorCode::NotFound => Ok(None),
                 Err(error) => Err(error),
             }
@@ -101,11 +85,7 @@ fn wrong_kind(path: &RepoPath, found: EntryKind, expected: &'static str) -> File
         EntryKind::Symlink => "a symbolic link",
         EntryKind::Submodule => "a Git submodule, which Skiff does not follow",
     };
-    FilesError::WrongKind {
-        path: path.clone(),
-        found,
-        expected,
-    }
+    FilesError::WrongKind { path: path.clone(), found, expected }
 }
 
 impl Tree for GitTree {
@@ -114,19 +94,14 @@ impl Tree for GitTree {
     }
 
     fn children(&self, path: &RepoPath) -> Result<Vec<(String, TreeEntry)>, FilesError> {
-        let found = self
-            .find(path)?
-            .ok_or_else(|| FilesError::NotFound { path: path.clone() })?;
+        let found = self.find(path)?.ok_or_else(|| FilesError::NotFound { path: path.clone() })?;
         if found.kind != EntryKind::Directory {
             return Err(wrong_kind(path, found.kind, "a directory"));
         }
         let children = self.generation.with(|repository| {
             let tree = repository.find_tree(found.id)?;
             let child = |entry: git2::TreeEntry<'_>| {
-                let found = Found {
-                    id: entry.id(),
-                    kind: kind(entry.filemode()),
-                };
+                let found = Found { id: entry.id(), kind: kind(entry.filemode()) };
                 // A name that is not UTF-8 cannot be written in a path.
                 Some((entry.name().ok()?.to_owned(), found.entry()))
             };
@@ -138,9 +113,7 @@ impl Tree for GitTree {
     }
 
     fn content(&self, path: &RepoPath, limit: u64) -> Result<Bytes, FilesError> {
-        let found = self
-            .find(path)?
-            .ok_or_else(|| FilesError::NotFound { path: path.clone() })?;
+        let found = self.find(path)?.ok_or_else(|| FilesError::NotFound { path: path.clone() })?;
         if matches!(found.kind, EntryKind::Directory | EntryKind::Submodule) {
             return Err(wrong_kind(path, found.kind, "a file"));
         }
@@ -149,24 +122,14 @@ impl Tree for GitTree {
             if u64::try_from(size).is_ok_and(|size| size > limit) {
                 return Ok(None);
             }
-            Ok(Some(Bytes::copy_from_slice(
-                repository.find_blob(found.id)?.content(),
-            )))
+            Ok(Some(Bytes::copy_from_slice(repository.find_blob(found.id)?.content())))
         });
-        let content = content
-            .map_err(|error| self.storage(path, error))?
-            .ok_or_else(|| FilesError::Limit {
-                what: "file",
-                path: path.clone(),
-                limit: format!("{limit} bytes"),
-            })?;
+        let content = content.map_err(|error| self.storage(path, error))?.ok_or_else(|| {
+            FilesError::Limit { what: "file", path: path.clone(), limit: format!("{limit} bytes") }
+        })?;
         if content.starts_with(LFS_POINTER) {
             let found = "a Git LFS pointer (Git LFS is not supported: commit the file itself)";
-            return Err(FilesError::WrongKind {
-                path: path.clone(),
-                found,
-                expected: "a file",
-            });
+            return Err(FilesError::WrongKind { path: path.clone(), found, expected: "a file" });
         }
         Ok(content)
     }

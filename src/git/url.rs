@@ -90,10 +90,7 @@ impl RepoUrl {
         if text.is_empty() {
             return Err(fail("is empty"));
         }
-        if text
-            .chars()
-            .any(|c| c.is_control() || c.is_whitespace() || c == '\\')
-        {
+        if text.chars().any(|c| c.is_control() || c.is_whitespace() || c == '\\') {
             return Err(fail("holds spaces, backslashes or control characters"));
         }
         if text.starts_with('-') {
@@ -103,10 +100,7 @@ impl RepoUrl {
             Some((scheme, _)) => Self::from_url(scheme, text)?,
             None => Self::from_scp_like(text)?,
         };
-        for part in [Some(&parsed.host), parsed.user.as_ref(), Some(&parsed.path)]
-            .into_iter()
-            .flatten()
-        {
+        for part in [Some(&parsed.host), parsed.user.as_ref(), Some(&parsed.path)].into_iter().flatten() {
             if part.trim_start_matches('/').starts_with('-') {
                 return Err(fail("has a part that begins with '-'"));
             }
@@ -124,10 +118,7 @@ impl RepoUrl {
             _ => return Err(fail("has a scheme that Skiff does not read")),
         };
         // Looked at in the raw text, because `Url` resolves `..` away.
-        if percent_decoded(text)
-            .split('/')
-            .any(|component| component == "..")
-        {
+        if percent_decoded(text).split('/').any(|component| component == "..") {
             return Err(fail("holds '..'"));
         }
         let url = Url::parse(text).map_err(|_| fail("is not a valid URL"))?;
@@ -148,9 +139,7 @@ impl RepoUrl {
         }
         let port = url.port().unwrap_or_else(|| scheme.default_port());
         let user = Some(percent_decoded(url.username())).filter(|user| !user.is_empty());
-        let password = url
-            .password()
-            .map(|password| Masked::new(percent_decoded(password)));
+        let password = url.password().map(|password| Masked::new(percent_decoded(password)));
         if percent_decoded(url.path()).chars().any(char::is_control) {
             return Err(fail("holds spaces, backslashes or control characters"));
         }
@@ -159,14 +148,7 @@ impl RepoUrl {
         } else {
             url.path().to_owned()
         };
-        Ok(Self {
-            scheme,
-            host,
-            port,
-            path,
-            user,
-            password,
-        })
+        Ok(Self { scheme, host, port, path, user, password })
     }
 
     fn from_scp_like(text: &str) -> Result<Self, UrlError> {
@@ -260,10 +242,7 @@ impl RepoUrl {
         let components = |url: &Self| -> Vec<String> {
             let path = url.path.to_lowercase();
             let path = path.strip_suffix(".git").unwrap_or(&path);
-            path.split('/')
-                .filter(|component| !component.is_empty())
-                .map(ToOwned::to_owned)
-                .collect()
+            path.split('/').filter(|component| !component.is_empty()).map(ToOwned::to_owned).collect()
         };
         components(self).starts_with(&components(prefix))
     }
@@ -273,28 +252,11 @@ impl RepoUrl {
     pub(super) fn mirror_name(&self) -> String {
         let path = match self.scheme {
             Scheme::File => self.path.as_str(),
-            _ => self
-                .path
-                .trim_matches('/')
-                .strip_suffix(".git")
-                .unwrap_or(self.path.trim_matches('/')),
+            _ => self.path.trim_matches('/').strip_suffix(".git").unwrap_or(self.path.trim_matches('/')),
         };
-        let user = self
-            .user
-            .as_deref()
-            .filter(|_| self.scheme == Scheme::Ssh)
-            .unwrap_or_default();
-        let key = format!(
-            "{}://{user}@{}:{}/{path}",
-            self.scheme.name(),
-            self.host,
-            self.port
-        );
-        Sha256::digest(key)
-            .iter()
-            .take(16)
-            .map(|byte| format!("{byte:02x}"))
-            .collect()
+        let user = self.user.as_deref().filter(|_| self.scheme == Scheme::Ssh).unwrap_or_default();
+        let key = format!("{}://{user}@{}:{}/{path}", self.scheme.name(), self.host, self.port);
+        Sha256::digest(key).iter().take(16).map(|byte| format!("{byte:02x}")).collect()
     }
 
     /// The URL for libgit2: built from the parts that were checked, without user information but for SSH's user name.
@@ -361,11 +323,7 @@ pub(super) fn percent_decoded(text: &str) -> String {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.bytes();
     while let Some(byte) = rest.next() {
-        let digit = |offset: usize| {
-            rest.clone()
-                .nth(offset)
-                .and_then(|digit| char::from(digit).to_digit(16))
-        };
+        let digit = |offset: usize| rest.clone().nth(offset).and_then(|digit| char::from(digit).to_digit(16));
         let decoded = match (byte, digit(0), digit(1)) {
             (b'%', Some(high), Some(low)) => u8::try_from(high * 16 + low).ok(),
             _ => None,
@@ -381,13 +339,7 @@ pub(super) fn percent_decoded(text: &str) -> String {
 fn percent_encoded(text: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/-._~+@".contains(&byte);
     text.bytes()
-        .map(|byte| {
-            if plain(byte) {
-                char::from(byte).to_string()
-            } else {
-                format!("%{byte:02X}")
-            }
-        })
+        .map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") })
         .collect()
 }
 

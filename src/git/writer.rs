@@ -24,11 +24,7 @@ pub struct Author {
 impl Author {
     /// An author who commits now.
     pub fn new(name: &str, email: &str) -> Self {
-        Self {
-            name: name.to_owned(),
-            email: email.to_owned(),
-            seconds: None,
-        }
+        Self { name: name.to_owned(), email: email.to_owned(), seconds: None }
     }
 }
 
@@ -50,11 +46,7 @@ pub enum Change {
 pub fn init(directory: &Path, bare: bool) -> Result<(), GitError> {
     libgit2::prepare();
     let mut options = RepositoryInitOptions::new();
-    options
-        .bare(bare)
-        .mkpath(true)
-        .external_template(false)
-        .initial_head("main");
+    options.bare(bare).mkpath(true).external_template(false).initial_head("main");
     Repository::init_opts(directory, &options).map_err(|error| failed(directory, error))?;
     Ok(())
 }
@@ -118,9 +110,7 @@ pub fn revert(
         let reverted = repository.find_commit(commit.oid()?)?;
         let mut index = repository.revert_commit(&reverted, &tip, 0, None)?;
         if index.has_conflicts() {
-            return Err(git2::Error::from_str(
-                "later commits changed the same lines: revert those first",
-            ));
+            return Err(git2::Error::from_str("later commits changed the same lines: revert those first"));
         }
         let tree = index.write_tree_to(&repository)?;
         let summary = String::from_utf8_lossy(reverted.summary_bytes().unwrap_or_default()).into_owned();
@@ -154,12 +144,7 @@ fn record(
     let parents: Vec<_> = parent.into_iter().collect();
     let tree = repository.find_tree(tree)?;
     let checked_out = !repository.is_bare()
-        && repository
-            .find_reference("HEAD")?
-            .symbolic_target()
-            .ok()
-            .flatten()
-            == Some(name.as_str());
+        && repository.find_reference("HEAD")?.symbolic_target().ok().flatten() == Some(name.as_str());
     // Before the branch moves: what the working tree is compared with is the old commit.
     if checked_out {
         repository.checkout_tree(tree.as_object(), Some(CheckoutBuilder::new().safe()))?;
@@ -169,8 +154,5 @@ fn record(
 }
 
 fn failed(directory: &Path, error: git2::Error) -> GitError {
-    GitError::Commit {
-        repository: directory.display().to_string(),
-        source: error,
-    }
+    GitError::Commit { repository: directory.display().to_string(), source: error }
 }

@@ -16,10 +16,7 @@ pub(super) fn horizontal_pod_autoscaler(object: &Object) -> Judgement {
     match object.api_version() {
         "autoscaling/v2" => Ok(judge(&conditions(object)?)),
         "autoscaling/v1" => {
-            let Some(text) = object
-                .annotation(CONDITIONS_ANNOTATION)
-                .filter(|text| !text.is_empty())
-            else {
+            let Some(text) = object.annotation(CONDITIONS_ANNOTATION).filter(|text| !text.is_empty()) else {
                 return Ok(judge(&[]));
             };
             let parsed: Vec<Value> = serde_json::from_str(text).map_err(|_| HealthError::WrongType {

@@ -55,10 +55,7 @@ pub(super) fn cron_job(object: &Object) -> Judgement {
 
 /// Whether one RFC 3339 time lies before another. Texts that are no times are compared as such.
 fn is_before(first: &str, second: &str) -> bool {
-    match (
-        first.parse::<jiff::Timestamp>(),
-        second.parse::<jiff::Timestamp>(),
-    ) {
+    match (first.parse::<jiff::Timestamp>(), second.parse::<jiff::Timestamp>()) {
         (Ok(first), Ok(second)) => first < second,
         _ => first < second,
     }

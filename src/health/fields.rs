@@ -11,21 +11,14 @@ fn at<'a>(value: &'a Value, path: &str) -> Option<&'a Value> {
 }
 
 fn wrong(object: &Object, field: impl Into<String>, expected: &'static str) -> HealthError {
-    HealthError::WrongType {
-        object: object.key().to_string(),
-        field: field.into(),
-        expected,
-    }
+    HealthError::WrongType { object: object.key().to_string(), field: field.into(), expected }
 }
 
 /// A whole number, if the field is there.
 pub(super) fn integer(object: &Object, path: &str) -> Result<Option<i64>, HealthError> {
     match at(object.value(), path) {
         None => Ok(None),
-        Some(value) => value
-            .as_i64()
-            .map(Some)
-            .ok_or_else(|| wrong(object, path, "a whole number")),
+        Some(value) => value.as_i64().map(Some).ok_or_else(|| wrong(object, path, "a whole number")),
     }
 }
 
@@ -46,9 +39,7 @@ pub(super) fn text<'a>(object: &'a Object, path: &str) -> Result<&'a str, Health
 pub(super) fn flag(object: &Object, path: &str) -> Result<bool, HealthError> {
     match at(object.value(), path) {
         None => Ok(false),
-        Some(value) => value
-            .as_bool()
-            .ok_or_else(|| wrong(object, path, "true or false")),
+        Some(value) => value.as_bool().ok_or_else(|| wrong(object, path, "true or false")),
     }
 }
 
@@ -61,10 +52,7 @@ pub(super) fn has(object: &Object, path: &str) -> bool {
 pub(super) fn list<'a>(object: &'a Object, path: &str) -> Result<&'a [Value], HealthError> {
     match at(object.value(), path) {
         None => Ok(&[]),
-        Some(value) => value
-            .as_array()
-            .map(Vec::as_slice)
-            .ok_or_else(|| wrong(object, path, "a list")),
+        Some(value) => value.as_array().map(Vec::as_slice).ok_or_else(|| wrong(object, path, "a list")),
     }
 }
 
@@ -80,12 +68,7 @@ pub(super) struct Condition<'a> {
 impl<'a> Condition<'a> {
     pub(super) fn of(value: &'a Value) -> Self {
         let text = |name| value.get(name).and_then(Value::as_str).unwrap_or_default();
-        Self {
-            kind: text("type"),
-            status: text("status"),
-            reason: text("reason"),
-            message: text("message"),
-        }
+        Self { kind: text("type"), status: text("status"), reason: text("reason"), message: text("message") }
     }
 
     pub(super) fn is_true(&self) -> bool {

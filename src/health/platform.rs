@@ -19,11 +19,7 @@ pub(super) fn persistent_volume_claim(object: &Object) -> Judgement {
 
 pub(super) fn service(object: &Object) -> Judgement {
     require_version(object, "v1")?;
-    if text(object, "spec.type")? == "LoadBalancer" {
-        has_address(object)
-    } else {
-        Ok(healthy(""))
-    }
+    if text(object, "spec.type")? == "LoadBalancer" { has_address(object) } else { Ok(healthy("")) }
 }
 
 pub(super) fn ingress(object: &Object) -> Judgement {
@@ -36,17 +32,11 @@ fn has_address(object: &Object) -> Judgement {
 }
 
 pub(super) fn api_service(object: &Object) -> Judgement {
-    let available = conditions(object)?
-        .into_iter()
-        .find(|condition| condition.kind == "Available");
+    let available = conditions(object)?.into_iter().find(|condition| condition.kind == "Available");
     Ok(match available {
         Some(condition) => {
             let message = format!("{}: {}", condition.reason, condition.message);
-            if condition.is_true() {
-                healthy(message)
-            } else {
-                progressing(message)
-            }
+            if condition.is_true() { healthy(message) } else { progressing(message) }
         }
         None => progressing("Waiting to be processed"),
     })
@@ -59,22 +49,13 @@ pub(super) fn custom_resource_definition(object: &Object) -> Judgement {
         return Ok(progressing("Status conditions not found"));
     }
     if let Some(condition) = find("Terminating").filter(|condition| condition.is_true()) {
-        return Ok(progressing(format!(
-            "CRD is being terminated: {}",
-            condition.message
-        )));
+        return Ok(progressing(format!("CRD is being terminated: {}", condition.message)));
     }
     if let Some(condition) = find("NamesAccepted").filter(|condition| condition.is_false()) {
-        return Ok(degraded(format!(
-            "CRD names have not been accepted: {}",
-            condition.message
-        )));
+        return Ok(degraded(format!("CRD names have not been accepted: {}", condition.message)));
     }
     if let Some(condition) = find("NonStructuralSchema").filter(|condition| condition.is_true()) {
-        return Ok(degraded(format!(
-            "Schema violations found: {}",
-            condition.message
-        )));
+        return Ok(degraded(format!("Schema violations found: {}", condition.message)));
     }
     let Some(established) = find("Established") else {
         return Ok(degraded("CRD is not established"));
@@ -93,9 +74,8 @@ pub(super) fn pod_disruption_budget(object: &Object) -> Judgement {
     if conditions.is_empty() {
         return Ok(progressing("Waiting for status"));
     }
-    let failed = conditions
-        .iter()
-        .find(|condition| condition.is_false() && condition.reason != "InsufficientPods");
+    let failed =
+        conditions.iter().find(|condition| condition.is_false() && condition.reason != "InsufficientPods");
     Ok(match failed {
         Some(condition) => degraded(format!("{}: {}", condition.reason, condition.message)),
         None => healthy("PodDisruptionBudget is healthy"),

@@ -17,10 +17,9 @@ fn is_hook(object: &Object) -> bool {
 pub(super) fn pod(object: &Object) -> Judgement {
     require_version(object, "v1")?;
     let policy = text(object, "spec.restartPolicy")?;
-    let as_always = object
-        .annotation(names::ANNOTATION_IGNORE_RESTART_POLICY)
-        .is_some_and(|value| value == "true")
-        && !is_hook(object);
+    let as_always =
+        object.annotation(names::ANNOTATION_IGNORE_RESTART_POLICY).is_some_and(|value| value == "true")
+            && !is_hook(object);
     let always = policy == "Always" || as_always;
     let containers = list(object, "status.containerStatuses")?;
     if always {
@@ -36,18 +35,11 @@ pub(super) fn pod(object: &Object) -> Judgement {
         "Failed" if !message.is_empty() => degraded(message),
         "Failed" => {
             let initial = list(object, "status.initContainerStatuses")?;
-            degraded(
-                initial
-                    .iter()
-                    .chain(containers)
-                    .find_map(failure_message)
-                    .unwrap_or_default(),
-            )
+            degraded(initial.iter().chain(containers).find_map(failure_message).unwrap_or_default())
         }
         "Running" if always => {
-            let ready = conditions(object)?
-                .iter()
-                .any(|condition| condition.kind == "Ready" && condition.is_true());
+            let ready =
+                conditions(object)?.iter().any(|condition| condition.kind == "Ready" && condition.is_true());
             if ready {
                 healthy(message)
             } else if containers
@@ -85,10 +77,7 @@ fn failure_message(container: &Value) -> Option<String> {
     if text("reason") == "OOMKilled" {
         return Some("OOMKilled".to_owned());
     }
-    let code = terminated
-        .get("exitCode")
-        .and_then(Value::as_i64)
-        .filter(|code| *code != 0)?;
+    let code = terminated.get("exitCode").and_then(Value::as_i64).filter(|code| *code != 0)?;
     let name = container.get("name").and_then(Value::as_str).unwrap_or_default();
     Some(format!("container {name:?} failed with exit code {code}"))
 }

@@ -40,10 +40,7 @@ pub fn roll_up<'a>(
         let ignored = live.annotation(names::ANNOTATION_IGNORE_HEALTHCHECK) == Some("true")
             || application == Some(part.key)
             || (is_application
-                && matches!(
-                    health.status,
-                    HealthStatusCode::Missing | HealthStatusCode::Unknown
-                ));
+                && matches!(health.status, HealthStatusCode::Missing | HealthStatusCode::Unknown));
         if ignored || health.status < worst {
             continue;
         }
@@ -60,16 +57,8 @@ pub fn roll_up<'a>(
         return HealthStatus::new(worst, "");
     }
     culprits.sort();
-    let names: Vec<String> = culprits
-        .iter()
-        .take(NAMED_CULPRITS)
-        .map(ToString::to_string)
-        .collect();
+    let names: Vec<String> = culprits.iter().take(NAMED_CULPRITS).map(ToString::to_string).collect();
     let more = culprits.len().saturating_sub(NAMED_CULPRITS);
-    let rest = if more > 0 {
-        format!(" and {more} more")
-    } else {
-        String::new()
-    };
+    let rest = if more > 0 { format!(" and {more} more") } else { String::new() };
     HealthStatus::new(worst, format!("Caused by {}{rest}", names.join(", ")))
 }

@@ -7,21 +7,14 @@ use serde_json::{Value, json};
 use super::*;
 use crate::object::ObjectKey;
 
-const CASES: &str = concat!(
-    env!("CARGO_MANIFEST_DIR"),
-    "/../shared/conformance/health/cases.jsonl"
-);
+const CASES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/conformance/health/cases.jsonl");
 
 fn object(api_version: &str, kind: &str, mut rest: Value) -> Object {
     let fields = rest.as_object_mut().unwrap();
     fields.insert("apiVersion".to_owned(), api_version.into());
     fields.insert("kind".to_owned(), kind.into());
     let metadata = fields.entry("metadata").or_insert(json!({}));
-    metadata
-        .as_object_mut()
-        .unwrap()
-        .entry("name")
-        .or_insert("a".into());
+    metadata.as_object_mut().unwrap().entry("name").or_insert("a".into());
     Object::from_value(rest).unwrap()
 }
 
@@ -68,11 +61,7 @@ fn the_conformance_cases_of_built_in_kinds() {
         checked += 1;
         let mut value = case["object"].clone();
         if value.pointer("/metadata/name").is_none() && value.pointer("/metadata/generateName").is_none() {
-            let metadata = value
-                .as_object_mut()
-                .unwrap()
-                .entry("metadata")
-                .or_insert(json!({}));
+            let metadata = value.as_object_mut().unwrap().entry("metadata").or_insert(json!({}));
             metadata["name"] = "unnamed".into();
         }
         let object = Object::from_value(value).unwrap();
@@ -81,10 +70,7 @@ fn the_conformance_cases_of_built_in_kinds() {
             Err(_) => Some("Unknown"),
         };
         if found != case["status"].as_str() {
-            failures.push(format!(
-                "{}: expected {}, found {found:?}",
-                case["name"], case["status"]
-            ));
+            failures.push(format!("{}: expected {}, found {found:?}", case["name"], case["status"]));
         }
     }
     println!(
@@ -129,10 +115,7 @@ fn deployment() {
     let at = |spec: Value, status: Value| json!({ "metadata": { "generation": 2 }, "spec": spec, "status": status });
     let observed = |more: Value| {
         let mut status = json!({ "observedGeneration": 2 });
-        status
-            .as_object_mut()
-            .unwrap()
-            .extend(more.as_object().unwrap().clone());
+        status.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         status
     };
     let exceeded = json!({ "conditions": [{ "type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded" }] });
@@ -140,34 +123,20 @@ fn deployment() {
         "apps/v1",
         "Deployment",
         &[
-            (
-                at(json!({ "paused": true }), json!({})),
-                Suspended,
-                "Deployment is paused",
-            ),
+            (at(json!({ "paused": true }), json!({})), Suspended, "Deployment is paused"),
             (
                 at(json!({}), json!({ "observedGeneration": 1 })),
                 Progressing,
                 "Waiting for rollout to finish: observed deployment generation less than desired generation",
             ),
+            (at(json!({}), observed(exceeded)), Degraded, "Deployment \"a\" exceeded its progress deadline"),
             (
-                at(json!({}), observed(exceeded)),
-                Degraded,
-                "Deployment \"a\" exceeded its progress deadline",
-            ),
-            (
-                at(
-                    json!({ "replicas": 3 }),
-                    observed(json!({ "updatedReplicas": 1 })),
-                ),
+                at(json!({ "replicas": 3 }), observed(json!({ "updatedReplicas": 1 }))),
                 Progressing,
                 "Waiting for rollout to finish: 1 out of 3 new replicas have been updated...",
             ),
             (
-                at(
-                    json!({ "replicas": 3 }),
-                    observed(json!({ "updatedReplicas": 3, "replicas": 5 })),
-                ),
+                at(json!({ "replicas": 3 }), observed(json!({ "updatedReplicas": 3, "replicas": 5 }))),
                 Progressing,
                 "Waiting for rollout to finish: 2 old replicas are pending termination...",
             ),
@@ -200,37 +169,24 @@ fn stateful_set() {
         "apps/v1",
         "StatefulSet",
         &[
-            (
-                at(json!({}), json!({})),
-                Progressing,
-                "Waiting for statefulset spec update to be observed...",
-            ),
+            (at(json!({}), json!({})), Progressing, "Waiting for statefulset spec update to be observed..."),
             (
                 at(json!({}), json!({ "observedGeneration": 1 })),
                 Progressing,
                 "Waiting for statefulset spec update to be observed...",
             ),
             (
-                at(
-                    json!({ "replicas": 3 }),
-                    json!({ "observedGeneration": 2, "readyReplicas": 1 }),
-                ),
+                at(json!({ "replicas": 3 }), json!({ "observedGeneration": 2, "readyReplicas": 1 })),
                 Progressing,
                 "Waiting for 2 pods to be ready...",
             ),
             (
-                at(
-                    rolling(1),
-                    json!({ "observedGeneration": 2, "readyReplicas": 3, "updatedReplicas": 1 }),
-                ),
+                at(rolling(1), json!({ "observedGeneration": 2, "readyReplicas": 3, "updatedReplicas": 1 })),
                 Progressing,
                 "Waiting for partitioned roll out to finish: 1 out of 2 new pods have been updated...",
             ),
             (
-                at(
-                    rolling(1),
-                    json!({ "observedGeneration": 2, "readyReplicas": 3, "updatedReplicas": 2 }),
-                ),
+                at(rolling(1), json!({ "observedGeneration": 2, "readyReplicas": 3, "updatedReplicas": 2 })),
                 Healthy,
                 "partitioned roll out complete: 2 new pods have been updated...",
             ),
@@ -326,18 +282,12 @@ fn daemon_set_and_replica_set() {
                 "quota",
             ),
             (
-                at(
-                    json!({ "replicas": 2 }),
-                    json!({ "observedGeneration": 2, "availableReplicas": 1 }),
-                ),
+                at(json!({ "replicas": 2 }), json!({ "observedGeneration": 2, "availableReplicas": 1 })),
                 Progressing,
                 "Waiting for rollout to finish: 1 out of 2 new replicas are available...",
             ),
             (
-                at(
-                    json!({ "replicas": 2 }),
-                    json!({ "observedGeneration": 2, "availableReplicas": 2 }),
-                ),
+                at(json!({ "replicas": 2 }), json!({ "observedGeneration": 2, "availableReplicas": 2 })),
                 Healthy,
                 "",
             ),
@@ -362,33 +312,13 @@ fn pod() {
         &[
             (at("Always", waiting("ErrImagePull")), Degraded, "m1, m2"),
             (at("Always", waiting("CrashLoopBackOff")), Degraded, "m1, m2"),
-            (
-                at("Always", waiting("CreateContainerConfigError")),
-                Degraded,
-                "m1, m2",
-            ),
+            (at("Always", waiting("CreateContainerConfigError")), Degraded, "m1, m2"),
             (at("Always", waiting("ContainerCreating")), Progressing, ""),
             (at("Never", waiting("ImagePullBackOff")), Progressing, ""),
-            (
-                at("Always", json!({ "phase": "Succeeded", "message": "done" })),
-                Healthy,
-                "done",
-            ),
-            (
-                at("Never", json!({ "phase": "Failed", "message": "evicted" })),
-                Degraded,
-                "evicted",
-            ),
-            (
-                at("Never", failed(json!({ "message": "boom", "exitCode": 1 }))),
-                Degraded,
-                "boom",
-            ),
-            (
-                at("Never", failed(json!({ "reason": "OOMKilled", "exitCode": 137 }))),
-                Degraded,
-                "OOMKilled",
-            ),
+            (at("Always", json!({ "phase": "Succeeded", "message": "done" })), Healthy, "done"),
+            (at("Never", json!({ "phase": "Failed", "message": "evicted" })), Degraded, "evicted"),
+            (at("Never", failed(json!({ "message": "boom", "exitCode": 1 }))), Degraded, "boom"),
+            (at("Never", failed(json!({ "reason": "OOMKilled", "exitCode": 137 }))), Degraded, "OOMKilled"),
             (
                 at("Never", failed(json!({ "exitCode": 7 }))),
                 Degraded,
@@ -406,11 +336,7 @@ fn pod() {
     annotated["metadata"] = json!({ "annotations": { "argocd.argoproj.io/ignore-restart-policy": "true" } });
     assert_eq!(judged("v1", "Pod", annotated.clone()).0, Healthy);
     annotated["metadata"]["annotations"]["argocd.argoproj.io/hook"] = "PreSync".into();
-    assert_eq!(
-        judged("v1", "Pod", annotated).0,
-        Progressing,
-        "a hook keeps its own policy"
-    );
+    assert_eq!(judged("v1", "Pod", annotated).0, Progressing, "a hook keeps its own policy");
 }
 
 #[test]
@@ -424,11 +350,7 @@ fn job_and_cron_job() {
             (at(json!([])), Progressing, ""),
             (at(json!([condition("Failed", "True")])), Degraded, "Failed"),
             (at(json!([condition("Complete", "True")])), Healthy, "Complete"),
-            (
-                at(json!([condition("Suspended", "True")])),
-                Suspended,
-                "Suspended",
-            ),
+            (at(json!([condition("Suspended", "True")])), Suspended, "Suspended"),
             (at(json!([condition("Suspended", "False")])), Healthy, "Suspended"),
         ],
     );
@@ -439,18 +361,9 @@ fn job_and_cron_job() {
         (json!({ "spec": {} }), Progressing),
         (status(json!({})), Healthy),
         (status(json!({ "lastScheduleTime": early })), Healthy),
-        (
-            status(json!({ "lastScheduleTime": late, "lastSuccessfulTime": early, "active": [{}] })),
-            Healthy,
-        ),
-        (
-            status(json!({ "lastScheduleTime": late, "lastSuccessfulTime": early })),
-            Degraded,
-        ),
-        (
-            status(json!({ "lastScheduleTime": early, "lastSuccessfulTime": late })),
-            Healthy,
-        ),
+        (status(json!({ "lastScheduleTime": late, "lastSuccessfulTime": early, "active": [{}] })), Healthy),
+        (status(json!({ "lastScheduleTime": late, "lastSuccessfulTime": early })), Degraded),
+        (status(json!({ "lastScheduleTime": early, "lastSuccessfulTime": late })), Healthy),
     ] {
         assert_eq!(judged("batch/v1", "CronJob", rest.clone()).0, expected, "{rest}");
     }
@@ -462,19 +375,10 @@ fn job_and_cron_job() {
 
 #[test]
 fn claims_services_and_ingresses() {
-    for (phase, expected) in [
-        ("Lost", Degraded),
-        ("Pending", Progressing),
-        ("Bound", Healthy),
-        ("", Unknown),
-    ] {
+    for (phase, expected) in [("Lost", Degraded), ("Pending", Progressing), ("Bound", Healthy), ("", Unknown)]
+    {
         assert_eq!(
-            judged(
-                "v1",
-                "PersistentVolumeClaim",
-                json!({ "status": { "phase": phase } })
-            )
-            .0,
+            judged("v1", "PersistentVolumeClaim", json!({ "status": { "phase": phase } })).0,
             expected
         );
     }
@@ -485,21 +389,13 @@ fn claims_services_and_ingresses() {
         ("LoadBalancer", addressed.clone(), Healthy),
     ] {
         assert_eq!(
-            judged(
-                "v1",
-                "Service",
-                json!({ "spec": { "type": kind }, "status": status })
-            )
-            .0,
+            judged("v1", "Service", json!({ "spec": { "type": kind }, "status": status })).0,
             expected
         );
     }
     for api_version in ["networking.k8s.io/v1", "extensions/v1beta1"] {
         assert_eq!(judged(api_version, "Ingress", json!({})).0, Progressing);
-        assert_eq!(
-            judged(api_version, "Ingress", json!({ "status": addressed })).0,
-            Healthy
-        );
+        assert_eq!(judged(api_version, "Ingress", json!({ "status": addressed })).0, Healthy);
     }
 }
 
@@ -510,10 +406,7 @@ fn horizontal_pod_autoscaler() {
     let broken = json!({ "type": "ScalingActive", "status": "False", "reason": "FailedGetResourceMetric", "message": "no metrics" });
     let v2 = |conditions: Value| json!({ "status": { "conditions": conditions } });
     let v1 = |conditions: Value| json!({ "metadata": { "annotations": { "autoscaling.alpha.kubernetes.io/conditions": conditions.to_string() } } });
-    for (version, of) in [
-        ("autoscaling/v2", &v2 as &dyn Fn(Value) -> Value),
-        ("autoscaling/v1", &v1),
-    ] {
+    for (version, of) in [("autoscaling/v2", &v2 as &dyn Fn(Value) -> Value), ("autoscaling/v1", &v1)] {
         assert_eq!(
             judged(version, "HorizontalPodAutoscaler", of(json!([able]))),
             (Healthy, "able".to_owned())
@@ -527,12 +420,7 @@ fn horizontal_pod_autoscaler() {
             (Progressing, "Waiting to Autoscale".to_owned())
         );
     }
-    let error = assess(&object(
-        "autoscaling/v2beta1",
-        "HorizontalPodAutoscaler",
-        json!({}),
-    ))
-    .unwrap_err();
+    let error = assess(&object("autoscaling/v2beta1", "HorizontalPodAutoscaler", json!({}))).unwrap_err();
     assert!(error.to_string().contains("unsupported"), "{error}");
 }
 
@@ -542,27 +430,15 @@ fn api_services_definitions_budgets_and_workflows() {
     let condition = |kind: &str, status: &str, reason: &str| json!({ "type": kind, "status": status, "reason": reason, "message": "m" });
     let rows = |api_version: &str, kind: &str, rows: &[(Value, HealthStatusCode)]| {
         for (conditions, expected) in rows {
-            assert_eq!(
-                judged(api_version, kind, of(conditions.clone())).0,
-                *expected,
-                "{kind} {conditions}"
-            );
+            assert_eq!(judged(api_version, kind, of(conditions.clone())).0, *expected, "{kind} {conditions}");
         }
     };
     check(
         "apiregistration.k8s.io/v1",
         "APIService",
         &[
-            (
-                of(json!([condition("Available", "True", "Passed")])),
-                Healthy,
-                "Passed: m",
-            ),
-            (
-                of(json!([condition("Available", "False", "Down")])),
-                Progressing,
-                "Down: m",
-            ),
+            (of(json!([condition("Available", "True", "Passed")])), Healthy, "Passed: m"),
+            (of(json!([condition("Available", "False", "Down")])), Progressing, "Down: m"),
             (of(json!([])), Progressing, "Waiting to be processed"),
         ],
     );
@@ -572,23 +448,11 @@ fn api_services_definitions_budgets_and_workflows() {
         "CustomResourceDefinition",
         &[
             (json!([]), Progressing),
-            (
-                json!([established, condition("Terminating", "True", "")]),
-                Progressing,
-            ),
-            (
-                json!([established, condition("NamesAccepted", "False", "")]),
-                Degraded,
-            ),
-            (
-                json!([established, condition("NonStructuralSchema", "True", "")]),
-                Degraded,
-            ),
+            (json!([established, condition("Terminating", "True", "")]), Progressing),
+            (json!([established, condition("NamesAccepted", "False", "")]), Degraded),
+            (json!([established, condition("NonStructuralSchema", "True", "")]), Degraded),
             (json!([established]), Healthy),
-            (
-                json!([condition("Established", "False", "Installing")]),
-                Progressing,
-            ),
+            (json!([condition("Established", "False", "Installing")]), Progressing),
             (json!([condition("Established", "False", "Other")]), Degraded),
             (json!([condition("NamesAccepted", "True", "")]), Degraded),
         ],
@@ -598,18 +462,9 @@ fn api_services_definitions_budgets_and_workflows() {
         "PodDisruptionBudget",
         &[
             (json!([]), Progressing),
-            (
-                json!([condition("DisruptionAllowed", "False", "SyncFailed")]),
-                Degraded,
-            ),
-            (
-                json!([condition("DisruptionAllowed", "False", "InsufficientPods")]),
-                Healthy,
-            ),
-            (
-                json!([condition("DisruptionAllowed", "True", "SufficientPods")]),
-                Healthy,
-            ),
+            (json!([condition("DisruptionAllowed", "False", "SyncFailed")]), Degraded),
+            (json!([condition("DisruptionAllowed", "False", "InsufficientPods")]), Healthy),
+            (json!([condition("DisruptionAllowed", "True", "SufficientPods")]), Healthy),
         ],
     );
     for (phase, expected) in [
@@ -622,12 +477,7 @@ fn api_services_definitions_budgets_and_workflows() {
         ("Other", Unknown),
     ] {
         assert_eq!(
-            judged(
-                "argoproj.io/v1alpha1",
-                "Workflow",
-                json!({ "status": { "phase": phase } })
-            )
-            .0,
+            judged("argoproj.io/v1alpha1", "Workflow", json!({ "status": { "phase": phase } })).0,
             expected
         );
     }
@@ -635,12 +485,8 @@ fn api_services_definitions_budgets_and_workflows() {
 
 #[test]
 fn a_field_of_the_wrong_type_is_named_and_its_value_is_not() {
-    let error = assess(&object(
-        "apps/v1",
-        "Deployment",
-        json!({ "spec": { "replicas": "canary" } }),
-    ))
-    .unwrap_err();
+    let error =
+        assess(&object("apps/v1", "Deployment", json!({ "spec": { "replicas": "canary" } }))).unwrap_err();
     let text = error.to_string();
     assert!(
         text.contains("spec.replicas") && text.contains("apps/Deployment:/a") && !text.contains("canary"),
@@ -669,27 +515,18 @@ fn rolled(parts: &[(&str, Option<Object>, Option<HealthStatusCode>)]) -> (Health
     let keys: Vec<ObjectKey> = parts
         .iter()
         .map(|(name, ..)| {
-            let kind = if name.starts_with("app") {
-                ("argoproj.io", "Application")
-            } else {
-                ("apps", "Deployment")
-            };
+            let kind =
+                if name.starts_with("app") { ("argoproj.io", "Application") } else { ("apps", "Deployment") };
             ObjectKey::new(kind.0, kind.1, "n", *name)
         })
         .collect();
-    let healths: Vec<Option<HealthStatus>> = parts
-        .iter()
-        .map(|(.., code)| code.map(|code| HealthStatus::new(code, "")))
-        .collect();
-    let parts = parts
-        .iter()
-        .zip(&keys)
-        .zip(&healths)
-        .map(|(((_, live, _), key), health)| Part {
-            key,
-            live: live.as_ref(),
-            health: health.as_ref(),
-        });
+    let healths: Vec<Option<HealthStatus>> =
+        parts.iter().map(|(.., code)| code.map(|code| HealthStatus::new(code, ""))).collect();
+    let parts = parts.iter().zip(&keys).zip(&healths).map(|(((_, live, _), key), health)| Part {
+        key,
+        live: live.as_ref(),
+        health: health.as_ref(),
+    });
     let itself = ObjectKey::new("argoproj.io", "Application", "n", "app-itself");
     let health = roll_up(parts, Some(&itself));
     (health.status, health.message)
@@ -699,10 +536,7 @@ fn rolled(parts: &[(&str, Option<Object>, Option<HealthStatusCode>)]) -> (Health
 fn an_application_is_as_healthy_as_its_worst_object() {
     let live = || Some(object("v1", "ConfigMap", json!({})));
     assert_eq!(rolled(&[]), (Healthy, String::new()));
-    assert_eq!(
-        rolled(&[("a", live(), None), ("b", live(), Some(Healthy))]),
-        (Healthy, String::new())
-    );
+    assert_eq!(rolled(&[("a", live(), None), ("b", live(), Some(Healthy))]), (Healthy, String::new()));
     assert_eq!(
         rolled(&[
             ("a", live(), Some(Progressing)),
@@ -711,9 +545,7 @@ fn an_application_is_as_healthy_as_its_worst_object() {
         ]),
         (Degraded, "Caused by apps/Deployment:n/b".to_owned())
     );
-    let five: Vec<_> = ["e", "d", "c", "b", "a"]
-        .map(|name| (name, live(), Some(Progressing)))
-        .into();
+    let five: Vec<_> = ["e", "d", "c", "b", "a"].map(|name| (name, live(), Some(Progressing))).into();
     assert_eq!(
         rolled(&five),
         (
@@ -726,14 +558,8 @@ fn an_application_is_as_healthy_as_its_worst_object() {
 #[test]
 fn what_is_missing_does_not_worsen_an_application_unless_nothing_is_there() {
     let live = || Some(object("v1", "ConfigMap", json!({})));
-    assert_eq!(
-        rolled(&[("a", None, Some(Missing)), ("b", live(), None)]).0,
-        Healthy
-    );
-    assert_eq!(
-        rolled(&[("a", None, Some(Missing)), ("b", None, Some(Missing))]).0,
-        Missing
-    );
+    assert_eq!(rolled(&[("a", None, Some(Missing)), ("b", live(), None)]).0, Healthy);
+    assert_eq!(rolled(&[("a", None, Some(Missing)), ("b", None, Some(Missing))]).0, Missing);
 }
 
 #[test]
@@ -746,11 +572,7 @@ fn some_objects_do_not_count() {
     let live = || Some(object("v1", "ConfigMap", json!({})));
     assert_eq!(rolled(&[("a", Some(ignored), Some(Degraded))]).0, Healthy);
     assert_eq!(
-        rolled(&[
-            ("app-child", live(), Some(Missing)),
-            ("app-other", live(), Some(Unknown))
-        ])
-        .0,
+        rolled(&[("app-child", live(), Some(Missing)), ("app-other", live(), Some(Unknown))]).0,
         Healthy
     );
     assert_eq!(rolled(&[("app-child", live(), Some(Degraded))]).0, Degraded);

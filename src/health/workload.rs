@@ -21,14 +21,9 @@ pub(super) fn deployment(object: &Object) -> Judgement {
             "Waiting for rollout to finish: observed deployment generation less than desired generation",
         ));
     }
-    let progress = conditions(object)?
-        .into_iter()
-        .find(|condition| condition.kind == "Progressing");
+    let progress = conditions(object)?.into_iter().find(|condition| condition.kind == "Progressing");
     if progress.is_some_and(|condition| condition.reason == "ProgressDeadlineExceeded") {
-        return Ok(degraded(format!(
-            "Deployment {:?} exceeded its progress deadline",
-            object.name()
-        )));
+        return Ok(degraded(format!("Deployment {:?} exceeded its progress deadline", object.name())));
     }
     let updated = count(object, "status.updatedReplicas")?;
     let replicas = count(object, "status.replicas")?;
@@ -55,9 +50,7 @@ pub(super) fn deployment(object: &Object) -> Judgement {
 pub(super) fn stateful_set(object: &Object) -> Judgement {
     require_version(object, "apps/v1")?;
     if count(object, "status.observedGeneration")? == 0 || !is_observed(object)? {
-        return Ok(progressing(
-            "Waiting for statefulset spec update to be observed...",
-        ));
+        return Ok(progressing("Waiting for statefulset spec update to be observed..."));
     }
     let wanted = integer(object, "spec.replicas")?;
     let ready = count(object, "status.readyReplicas")?;
@@ -92,9 +85,7 @@ pub(super) fn stateful_set(object: &Object) -> Judgement {
         )));
     }
     let pods = count(object, "status.currentReplicas")?;
-    Ok(healthy(format!(
-        "statefulset rolling update complete {pods} pods at revision {current}..."
-    )))
+    Ok(healthy(format!("statefulset rolling update complete {pods} pods at revision {current}...")))
 }
 
 pub(super) fn daemon_set(object: &Object) -> Judgement {
@@ -109,9 +100,7 @@ pub(super) fn daemon_set(object: &Object) -> Judgement {
     let wanted = count(object, "status.desiredNumberScheduled")?;
     let available = count(object, "status.numberAvailable")?;
     if text(object, "spec.updateStrategy.type")? == "OnDelete" {
-        return Ok(healthy(format!(
-            "daemon set {updated} out of {wanted} new pods have been updated"
-        )));
+        return Ok(healthy(format!("daemon set {updated} out of {wanted} new pods have been updated")));
     }
     if updated < wanted {
         return Ok(progressing(format!(
@@ -133,9 +122,7 @@ pub(super) fn replica_set(object: &Object) -> Judgement {
             "Waiting for rollout to finish: observed replica set generation less than desired generation",
         ));
     }
-    let failure = conditions(object)?
-        .into_iter()
-        .find(|condition| condition.kind == "ReplicaFailure");
+    let failure = conditions(object)?.into_iter().find(|condition| condition.kind == "ReplicaFailure");
     if let Some(failure) = failure.filter(super::fields::Condition::is_true) {
         return Ok(degraded(failure.message));
     }

@@ -29,26 +29,9 @@ pub struct QuantityError {
     text: String,
 }
 
-const DECIMAL: [(&str, i32); 10] = [
-    ("n", -9),
-    ("u", -6),
-    ("m", -3),
-    ("", 0),
-    ("k", 3),
-    ("M", 6),
-    ("G", 9),
-    ("T", 12),
-    ("P", 15),
-    ("E", 18),
-];
-const BINARY: [(&str, u32); 6] = [
-    ("Ki", 10),
-    ("Mi", 20),
-    ("Gi", 30),
-    ("Ti", 40),
-    ("Pi", 50),
-    ("Ei", 60),
-];
+const DECIMAL: [(&str, i32); 10] =
+    [("n", -9), ("u", -6), ("m", -3), ("", 0), ("k", 3), ("M", 6), ("G", 9), ("T", 12), ("P", 15), ("E", 18)];
+const BINARY: [(&str, u32); 6] = [("Ki", 10), ("Mi", 20), ("Gi", 30), ("Ti", 40), ("Pi", 50), ("Ei", 60)];
 /// Amounts are rounded up to this power of ten.
 const SMALLEST: i32 = -9;
 
@@ -56,9 +39,7 @@ impl FromStr for Quantity {
     type Err = QuantityError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        parse(text).ok_or_else(|| QuantityError {
-            text: text.chars().take(60).collect(),
-        })
+        parse(text).ok_or_else(|| QuantityError { text: text.chars().take(60).collect() })
     }
 }
 
@@ -68,9 +49,7 @@ fn parse(text: &str) -> Option<Quantity> {
         b'+' => (false, text.get(1..)?),
         _ => (false, text),
     };
-    let end = unsigned
-        .find(|c: char| !c.is_ascii_digit() && c != '.')
-        .unwrap_or(unsigned.len());
+    let end = unsigned.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(unsigned.len());
     let (number, suffix) = (unsigned.get(..end)?, unsigned.get(end..)?);
     let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
     if (whole.is_empty() && fraction.is_empty()) || fraction.contains('.') {
@@ -78,11 +57,7 @@ fn parse(text: &str) -> Option<Quantity> {
     }
     let digits = format!("{whole}{}", fraction.trim_end_matches('0'));
     let fraction_digits = i32::try_from(fraction.trim_end_matches('0').len()).ok()?;
-    let mut mantissa: i128 = if digits.is_empty() {
-        0
-    } else {
-        digits.parse().ok()?
-    };
+    let mut mantissa: i128 = if digits.is_empty() { 0 } else { digits.parse().ok()? };
     let (exponent, format) = if let Some((_, power)) = DECIMAL.iter().find(|(name, _)| *name == suffix) {
         (*power, Format::Decimal)
     } else if let Some((_, bits)) = BINARY.iter().find(|(name, _)| *name == suffix) {
@@ -106,16 +81,9 @@ fn round_up(mantissa: i128, exponent: i32) -> (i128, i32) {
     let Some(excess) = SMALLEST.checked_sub(exponent).filter(|excess| *excess > 0) else {
         return (mantissa, exponent);
     };
-    let divisor = u32::try_from(excess)
-        .ok()
-        .and_then(|power| 10i128.checked_pow(power));
+    let divisor = u32::try_from(excess).ok().and_then(|power| 10i128.checked_pow(power));
     let rounded = divisor.map_or(mantissa.signum(), |divisor| {
-        mantissa / divisor
-            + if mantissa % divisor == 0 {
-                0
-            } else {
-                mantissa.signum()
-            }
+        mantissa / divisor + if mantissa % divisor == 0 { 0 } else { mantissa.signum() }
     });
     (rounded, SMALLEST)
 }
@@ -128,11 +96,7 @@ fn normal((mut mantissa, mut exponent): (i128, i32), format: Format) -> Quantity
         mantissa /= 10;
         exponent = exponent.saturating_add(1);
     }
-    Quantity {
-        mantissa,
-        exponent,
-        format,
-    }
+    Quantity { mantissa, exponent, format }
 }
 
 impl Quantity {
@@ -146,9 +110,7 @@ impl Quantity {
     }
 
     fn binary(&self) -> Option<String> {
-        let scale = u32::try_from(self.exponent)
-            .ok()
-            .and_then(|power| 10i128.checked_pow(power))?;
+        let scale = u32::try_from(self.exponent).ok().and_then(|power| 10i128.checked_pow(power))?;
         let mut mantissa = self.mantissa.checked_mul(scale)?;
         if mantissa.unsigned_abs() < 1024 {
             return None;
@@ -173,10 +135,7 @@ impl Quantity {
         }
         exponent = exponent.saturating_sub(zeros);
         let zeros = "0".repeat(usize::try_from(zeros).unwrap_or_default().min(400));
-        let suffix = DECIMAL
-            .iter()
-            .find(|(_, power)| *power == exponent)
-            .map_or("", |(name, _)| name);
+        let suffix = DECIMAL.iter().find(|(_, power)| *power == exponent).map_or("", |(name, _)| name);
         match (as_exponent, exponent) {
             (_, 0) => format!("{}{zeros}", self.mantissa),
             (true, _) => format!("{}{zeros}e{exponent}", self.mantissa),
@@ -215,11 +174,7 @@ impl Ord for Quantity {
             let (left, right) = (self.scaled_to(other.exponent), other.scaled_to(self.exponent));
             left.cmp(&right)
         });
-        if self.mantissa < 0 {
-            magnitude.reverse()
-        } else {
-            magnitude
-        }
+        if self.mantissa < 0 { magnitude.reverse() } else { magnitude }
     }
 }
 
@@ -232,9 +187,7 @@ impl Quantity {
     /// The digits, lengthened where the exponent is above the other's. Only for amounts of equal magnitude, so it fits.
     fn scaled_to(&self, exponent: i32) -> u128 {
         let power = u32::try_from(self.exponent.saturating_sub(exponent)).unwrap_or(0);
-        self.mantissa
-            .unsigned_abs()
-            .saturating_mul(10u128.saturating_pow(power))
+        self.mantissa.unsigned_abs().saturating_mul(10u128.saturating_pow(power))
     }
 }
 
@@ -271,9 +224,8 @@ mod tests {
 
     #[test]
     fn amounts_are_ordered_by_value() {
-        let ordered = [
-            "-3Gi", "-1.5", "0", "1n", "100u", "999m", "1", "1023", "1Ki", "1M", "1Mi", "1e19", "1e100",
-        ];
+        let ordered =
+            ["-3Gi", "-1.5", "0", "1n", "100u", "999m", "1", "1023", "1Ki", "1M", "1Mi", "1e19", "1e100"];
         for pair in ordered.windows(2) {
             assert!(quantity(pair[0]) < quantity(pair[1]), "{pair:?}");
         }

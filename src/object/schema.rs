@@ -135,15 +135,8 @@ impl Table {
         let untyped = |list_items, element, atomic, deduced| Type {
             name: String::new(),
             scalar: Some(Scalar::Untyped),
-            list: Some(List {
-                items: list_items,
-                list_type: ListType::Atomic,
-            }),
-            map: Some(Mapping {
-                element: Some(element),
-                atomic,
-                ..Mapping::default()
-            }),
+            list: Some(List { items: list_items, list_type: ListType::Atomic }),
+            map: Some(Mapping { element: Some(element), atomic, ..Mapping::default() }),
             deduced,
         };
         Self {
@@ -179,10 +172,7 @@ static NO_TYPE: LazyLock<Type> = LazyLock::new(Type::default);
 impl TypeRef {
     /// The type of a value that no schema describes: lists are atomic, mappings are merged field by field.
     pub fn deduced() -> Self {
-        Self {
-            table: Arc::clone(&UNKNOWN),
-            index: DEDUCED,
-        }
+        Self { table: Arc::clone(&UNKNOWN), index: DEDUCED }
     }
 
     fn get(&self) -> &Type {
@@ -190,10 +180,7 @@ impl TypeRef {
     }
 
     fn at(&self, index: usize) -> Self {
-        Self {
-            table: Arc::clone(&self.table),
-            index,
-        }
+        Self { table: Arc::clone(&self.table), index }
     }
 
     /// The name of a built-in type, such as `PodSpec`; empty for types without a name.
@@ -227,10 +214,7 @@ impl TypeRef {
 
     /// Whether a mapping may have a field of this name.
     pub fn allows_field(&self, name: &str) -> bool {
-        self.get()
-            .map
-            .as_ref()
-            .is_some_and(|map| map.element.is_some() || map.field(name).is_some())
+        self.get().map.as_ref().is_some_and(|map| map.element.is_some() || map.field(name).is_some())
     }
 
     /// Whether this may be a mapping.
@@ -260,10 +244,7 @@ impl TypeRef {
 
     /// How a list is merged.
     pub fn list_type(&self) -> &ListType {
-        self.get()
-            .list
-            .as_ref()
-            .map_or(&ListType::Atomic, |list| &list.list_type)
+        self.get().list.as_ref().map_or(&ListType::Atomic, |list| &list.list_type)
     }
 
     /// Whether a mapping is replaced as a whole (a label selector, say).
@@ -276,10 +257,7 @@ impl TypeRef {
         let this = self.get();
         !this.deduced
             && (this.map.as_ref().is_some_and(|map| map.atomic)
-                || this
-                    .list
-                    .as_ref()
-                    .is_some_and(|list| list.list_type == ListType::Atomic))
+                || this.list.as_ref().is_some_and(|list| list.list_type == ListType::Atomic))
     }
 
     /// Whether no schema says anything about this value.

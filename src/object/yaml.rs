@@ -60,13 +60,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self {
-            bytes: 10 << 20,
-            depth: 256,
-            documents: 20_000,
-            nodes: 4_000_000,
-            alias_nodes: 400_000,
-        }
+        Self { bytes: 10 << 20, depth: 256, documents: 20_000, nodes: 4_000_000, alias_nodes: 400_000 }
     }
 }
 
@@ -92,12 +86,7 @@ impl Default for Options {
 impl Options {
     /// A schema and a policy with the default limits.
     pub fn new(schema: Schema, duplicate_keys: DuplicateKeys) -> Self {
-        Self {
-            schema,
-            duplicate_keys,
-            limits: Limits::default(),
-            keys_become_text: false,
-        }
+        Self { schema, duplicate_keys, limits: Limits::default(), keys_become_text: false }
     }
 }
 
@@ -177,9 +166,5 @@ pub fn to_string(value: &Value) -> String {
 
 /// Writes several values with `---` lines between them.
 pub fn documents_to_string<'a>(values: impl IntoIterator<Item = &'a Value>) -> String {
-    values
-        .into_iter()
-        .map(to_string)
-        .collect::<Vec<_>>()
-        .join("---\n")
+    values.into_iter().map(to_string).collect::<Vec<_>>().join("---\n")
 }

@@ -198,11 +198,7 @@ pub struct Admission {
 
 impl Admission {
     pub(super) fn new(project: Project, destination: Destination, source_permitted: bool) -> Self {
-        Self {
-            project,
-            destination,
-            source_permitted,
-        }
+        Self { project, destination, source_permitted }
     }
 
     /// The project that permits.
@@ -224,19 +220,12 @@ impl Admission {
         let key = write.key();
         if let Some(reason) = write.contradiction() {
             let project = self.project.name().to_owned();
-            return Err(Refusal::Malformed {
-                project,
-                object: key.to_string(),
-                reason,
-            });
+            return Err(Refusal::Malformed { project, object: key.to_string(), reason });
         }
         if write.carries_source() && !self.source_permitted {
-            return Err(Refusal::NoSource {
-                project: self.project.name().to_owned(),
-            });
+            return Err(Refusal::NoSource { project: self.project.name().to_owned() });
         }
-        self.project
-            .permits_resource(&key, write.scope(), &self.destination)?;
+        self.project.permits_resource(&key, write.scope(), &self.destination)?;
         Ok(Permitted {
             write,
             destination: self.destination.clone(),

@@ -191,17 +191,9 @@ impl Compiler<'_> {
             None => (false, text),
         };
         let pattern = normalize_url(pattern);
-        let dialect = if pattern == "*" {
-            Dialect::Plain
-        } else {
-            Dialect::Path
-        };
+        let dialect = if pattern == "*" { Dialect::Plain } else { Dialect::Path };
         let glob = self.glob(&pattern, dialect, field);
-        if denied {
-            Pattern::Deny(glob)
-        } else {
-            Pattern::Permit(glob)
-        }
+        if denied { Pattern::Deny(glob) } else { Pattern::Permit(glob) }
     }
 
     fn namespace(&mut self, text: &str, field: &str) -> Option<NamespacePattern> {
@@ -237,10 +229,7 @@ impl Project {
         spec: &AppProjectSpec,
         controller_namespace: &str,
     ) -> (Self, Vec<ProjectProblem>) {
-        let mut compiler = Compiler {
-            project: name,
-            problems: Vec::new(),
-        };
+        let mut compiler = Compiler { project: name, problems: Vec::new() };
         let sources = spec
             .source_repos
             .iter()
@@ -257,10 +246,7 @@ impl Project {
         for (index, item) in spec.destinations.iter().enumerate() {
             let field = format!("spec.destinations[{index}]");
             if item.server.is_empty() && item.name.is_empty() {
-                compiler.problems.push(ProjectProblem::NoCluster {
-                    project: name.to_owned(),
-                    field,
-                });
+                compiler.problems.push(ProjectProblem::NoCluster { project: name.to_owned(), field });
                 continue;
             }
             let denied = item.namespace.strip_prefix('!');
@@ -279,12 +265,7 @@ impl Project {
                 .iter()
                 .enumerate()
                 .map(|(index, item)| {
-                    compiler.kind(
-                        &item.group,
-                        &item.kind,
-                        &item.name,
-                        &format!("spec.{list}[{index}]"),
-                    )
+                    compiler.kind(&item.group, &item.kind, &item.name, &format!("spec.{list}[{index}]"))
                 })
                 .collect()
         };
@@ -316,12 +297,7 @@ impl Project {
             namespaced_permitted,
             namespaced_denied,
         };
-        (
-            Self {
-                rules: Arc::new(rules),
-            },
-            compiler.problems,
-        )
+        (Self { rules: Arc::new(rules) }, compiler.problems)
     }
 
     /// The project's name.
@@ -347,10 +323,7 @@ impl Project {
         if permitted {
             return Ok(());
         }
-        Err(Refusal::ApplicationNamespace {
-            project: self.owned_name(),
-            namespace: namespace.to_owned(),
-        })
+        Err(Refusal::ApplicationNamespace { project: self.owned_name(), namespace: namespace.to_owned() })
     }
 
     /// Whether a repository may be a source.
@@ -371,10 +344,7 @@ impl Project {
         if matched && !denied && !is_disguised(&normalized) {
             return Ok(());
         }
-        Err(Refusal::Source {
-            project: self.owned_name(),
-            repo_url: without_user(repo_url),
-        })
+        Err(Refusal::Source { project: self.owned_name(), repo_url: without_user(repo_url) })
     }
 
     /// Whether a cluster and a namespace in it may be a destination.
@@ -398,27 +368,18 @@ impl Project {
         let reason = if !destination.project.is_empty() && !own {
             format!("reserves it for project '{}'", destination.project)
         } else if self.rules.own_clusters_only && !own {
-            format!(
-                "must be '{}', for the project permits only clusters of its own",
-                self.rules.name
-            )
+            format!("must be '{}', for the project permits only clusters of its own", self.rules.name)
         } else {
             return Ok(());
         };
-        Err(Refusal::Cluster {
-            project: self.owned_name(),
-            server: destination.server.clone(),
-            reason,
-        })
+        Err(Refusal::Cluster { project: self.owned_name(), server: destination.server.clone(), reason })
     }
 
     fn reaches(&self, destination: &Destination, namespace: &str) -> bool {
         let mut reached = false;
         for rule in &self.rules.destinations {
             let opinion = |pattern: &Option<Pattern>, text: &str| {
-                pattern
-                    .as_ref()
-                    .map_or(Opinion::Silent, |pattern| pattern.opinion(text))
+                pattern.as_ref().map_or(Opinion::Silent, |pattern| pattern.opinion(text))
             };
             let server = opinion(&rule.server, &destination.server);
             let name = opinion(&rule.name, &destination.name);
@@ -458,9 +419,7 @@ impl Project {
         match scope {
             Scope::Cluster => {
                 if !any(&self.rules.cluster_permitted, false) {
-                    return Err(kind(
-                        "add its kind to the project's spec.clusterResourceWhitelist",
-                    ));
+                    return Err(kind("add its kind to the project's spec.clusterResourceWhitelist"));
                 }
                 if any(&self.rules.cluster_denied, true) {
                     return Err(kind("it is in the project's spec.clusterResourceBlacklist"));
@@ -468,15 +427,8 @@ impl Project {
                 Ok(())
             }
             Scope::Namespaced => {
-                if self
-                    .rules
-                    .namespaced_permitted
-                    .as_ref()
-                    .is_some_and(|rules| !any(rules, false))
-                {
-                    return Err(kind(
-                        "add its kind to the project's spec.namespaceResourceWhitelist",
-                    ));
+                if self.rules.namespaced_permitted.as_ref().is_some_and(|rules| !any(rules, false)) {
+                    return Err(kind("add its kind to the project's spec.namespaceResourceWhitelist"));
                 }
                 if any(&self.rules.namespaced_denied, true) {
                     return Err(kind("it is in the project's spec.namespaceResourceBlacklist"));
@@ -499,9 +451,7 @@ impl Project {
     /// When its namespace, one of its sources or its destination is not permitted, or when it names no source.
     pub fn admit(&self, claim: &Claim<'_>) -> Result<Admission, Refusal> {
         if claim.repo_urls.is_empty() {
-            return Err(Refusal::NoSource {
-                project: self.owned_name(),
-            });
+            return Err(Refusal::NoSource { project: self.owned_name() });
         }
         for repo_url in claim.repo_urls {
             self.permits_source(repo_url)?;
@@ -521,11 +471,7 @@ impl Project {
     fn admit_place(&self, claim: &Claim<'_>, source_permitted: bool) -> Result<Admission, Refusal> {
         self.permits_application_namespace(claim.application_namespace)?;
         self.permits_destination(claim.destination, claim.namespace)?;
-        Ok(Admission::new(
-            self.clone(),
-            claim.destination.clone(),
-            source_permitted,
-        ))
+        Ok(Admission::new(self.clone(), claim.destination.clone(), source_permitted))
     }
 }
 
@@ -556,9 +502,7 @@ fn without_user(url: &str) -> String {
     let Some((scheme, rest)) = url.split_once("://") else {
         return url.to_owned();
     };
-    let (authority, path) = rest
-        .split_once('/')
-        .map_or((rest, None), |(host, path)| (host, Some(path)));
+    let (authority, path) = rest.split_once('/').map_or((rest, None), |(host, path)| (host, Some(path)));
     let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
     match path {
         Some(path) => format!("{scheme}://{host}/{path}"),

@@ -12,12 +12,8 @@ const HELM: &str = "is not supported yet: Helm charts cannot be rendered; keep t
 
 /// The directory that `path` names.
 pub(super) fn root(files: &Files, source: &ApplicationSource) -> Result<RepoPath, RenderError> {
-    let unsupported = |place: &str, problem| {
-        Err(RenderError::Unsupported {
-            place: place.to_owned(),
-            problem,
-        })
-    };
+    let unsupported =
+        |place: &str, problem| Err(RenderError::Unsupported { place: place.to_owned(), problem });
     if !source.chart.is_empty() {
         return unsupported("spec.source.chart", HELM);
     }
@@ -54,9 +50,7 @@ pub(super) fn source_type(
     let explicit = explicit_types(source);
     if explicit.len() > 1 {
         let types: Vec<&str> = explicit.iter().map(|source_type| source_type.as_str()).collect();
-        return Err(RenderError::SeveralTypes {
-            types: types.join(", "),
-        });
+        return Err(RenderError::SeveralTypes { types: types.join(", ") });
     }
     let unsupported = |place: String, problem| Err(RenderError::Unsupported { place, problem });
     match explicit.first() {

@@ -53,9 +53,7 @@ fn may_enter(files: &Files, path: &RepoPath) -> Result<bool, RenderError> {
     let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
         return Ok(true);
     };
-    let expected = files
-        .real_path(&parent)?
-        .and_then(|parent| parent.join(name).ok());
+    let expected = files.real_path(&parent)?.and_then(|parent| parent.join(name).ok());
     Ok(name != ".git" && files.real_path(path)? == expected)
 }
 
@@ -70,9 +68,8 @@ impl Filter {
         let (Some(name), Some(relative)) = (path.file_name(), path.relative_to(root)) else {
             return false;
         };
-        let has_extension = name
-            .rsplit_once('.')
-            .is_some_and(|(_, extension)| EXTENSIONS.contains(&extension));
+        let has_extension =
+            name.rsplit_once('.').is_some_and(|(_, extension)| EXTENSIONS.contains(&extension));
         (has_extension || self.any_extension)
             && !is_parameters_file(name)
             && !self.exclude.as_ref().is_some_and(|glob| glob.matches(relative))
@@ -84,9 +81,7 @@ fn glob(field: &'static str, pattern: &str) -> Result<Option<Glob>, RenderError>
     if pattern.is_empty() {
         return Ok(None);
     }
-    Glob::new(pattern, Dialect::Plain)
-        .map(Some)
-        .map_err(|source| RenderError::Glob { field, source })
+    Glob::new(pattern, Dialect::Plain).map(Some).map_err(|source| RenderError::Glob { field, source })
 }
 
 fn file(
@@ -94,10 +89,7 @@ fn file(
     path: &RepoPath,
     warnings: &mut Vec<String>,
 ) -> Result<Vec<(Value, Origin)>, RenderError> {
-    let extension = path
-        .file_name()
-        .and_then(|name| name.rsplit_once('.'))
-        .map(|(_, extension)| extension);
+    let extension = path.file_name().and_then(|name| name.rsplit_once('.')).map(|(_, extension)| extension);
     if extension == Some("jsonnet") {
         return Err(RenderError::Unsupported {
             place: format!("'{path}' is a Jsonnet file, which"),
@@ -117,41 +109,21 @@ fn file(
                 && error.problem != YamlProblem::Limit
                 && is_unrelated(&lenient, error.documents_before) =>
         {
-            warnings.push(format!(
-                "'{path}' is left out, since it does not look like a manifest: {error}"
-            ));
+            warnings.push(format!("'{path}' is left out, since it does not look like a manifest: {error}"));
             return Ok(Vec::new());
         }
         Err(source) => {
-            return Err(RenderError::Yaml {
-                file: path.clone(),
-                source,
-            });
+            return Err(RenderError::Yaml { file: path.clone(), source });
         }
     };
     if is_json && documents.len() != 1 {
-        let problem = format!(
-            "a JSON file must hold one object, but this one holds {}",
-            documents.len()
-        );
-        return Err(RenderError::Document {
-            origin: Origin {
-                path: path.clone(),
-                line: 1,
-            },
-            problem,
-        });
+        let problem = format!("a JSON file must hold one object, but this one holds {}", documents.len());
+        return Err(RenderError::Document { origin: Origin { path: path.clone(), line: 1 }, problem });
     }
-    let some_manifest = is_json
-        || documents
-            .iter()
-            .any(|document| claims_to_be_an_object(&document.value));
+    let some_manifest = is_json || documents.iter().any(|document| claims_to_be_an_object(&document.value));
     let mut values = Vec::with_capacity(documents.len());
     for document in documents {
-        let origin = Origin {
-            path: path.clone(),
-            line: document.line,
-        };
+        let origin = Origin { path: path.clone(), line: document.line };
         for duplicate in &document.duplicate_keys {
             warnings.push(format!(
                 "'{path}', line {}: key '{}' was already given at line {}; the last one counts",
@@ -161,9 +133,7 @@ fn file(
         if some_manifest {
             values.push((document.value, origin));
         } else {
-            warnings.push(format!(
-                "{origin} is left out: it has neither apiVersion nor kind"
-            ));
+            warnings.push(format!("{origin} is left out: it has neither apiVersion nor kind"));
         }
     }
     Ok(values)
@@ -177,8 +147,5 @@ fn claims_to_be_an_object(value: &Value) -> bool {
 
 /// Whether a file that is no YAML may be left out: it has no readable document and lacks what every manifest has.
 fn is_unrelated(text: &str, documents_before: usize) -> bool {
-    documents_before == 0
-        && !["apiVersion:", "kind:", "metadata:"]
-            .iter()
-            .all(|field| text.contains(field))
+    documents_before == 0 && !["apiVersion:", "kind:", "metadata:"].iter().all(|field| text.contains(field))
 }

@@ -26,15 +26,9 @@ impl Environment {
             ("ARGOCD_APP_REVISION_SHORT_8", short(8)),
             ("ARGOCD_APP_SOURCE_REPO_URL", source.repo_url.clone()),
             ("ARGOCD_APP_SOURCE_PATH", source.path.clone()),
-            (
-                "ARGOCD_APP_SOURCE_TARGET_REVISION",
-                source.target_revision.clone(),
-            ),
+            ("ARGOCD_APP_SOURCE_TARGET_REVISION", source.target_revision.clone()),
         ];
-        Self {
-            variables,
-            used_revision: Cell::new(false),
-        }
+        Self { variables, used_revision: Cell::new(false) }
     }
 
     /// Whether a value was the commit's.
@@ -67,10 +61,7 @@ impl Environment {
         if name.starts_with(REVISION) {
             self.used_revision.set(true);
         }
-        self.variables
-            .iter()
-            .find(|(known, _)| *known == name)
-            .map_or("", |(_, value)| value)
+        self.variables.iter().find(|(known, _)| *known == name).map_or("", |(_, value)| value)
     }
 }
 
@@ -86,9 +77,7 @@ fn name(after: &str) -> (Option<&str>, &str) {
     }
     let end = match after.chars().next() {
         Some(c) if is_special(c) => c.len_utf8(),
-        _ => after
-            .find(|c: char| !c.is_ascii_alphanumeric() && c != '_')
-            .unwrap_or(after.len()),
+        _ => after.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(after.len()),
     };
     match after.split_at_checked(end) {
         Some((name, rest)) if !name.is_empty() => (Some(name), rest),
@@ -107,10 +96,7 @@ mod tests {
             revision: "0123456789abcdef".into(),
             ..RenderContext::default()
         };
-        let source = ApplicationSource {
-            path: "apps/orders".into(),
-            ..ApplicationSource::default()
-        };
+        let source = ApplicationSource { path: "apps/orders".into(), ..ApplicationSource::default() };
         let environment = Environment::new(&source, &context);
         for (text, expected) in [
             ("$ARGOCD_APP_NAME-x", "orders-x"),

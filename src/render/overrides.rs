@@ -42,13 +42,11 @@ fn written(files: &Files, root: &RepoPath) -> Result<Option<Map<String, Value>>,
         let Ok(documents) = yaml::parse(&text, &options) else {
             return Ok(None);
         };
-        return Ok(
-            match documents.into_iter().next().map(|document| document.value) {
-                Some(Value::Object(map)) => Some(map),
-                Some(_) => None,
-                None => Some(Map::new()),
-            },
-        );
+        return Ok(match documents.into_iter().next().map(|document| document.value) {
+            Some(Value::Object(map)) => Some(map),
+            Some(_) => None,
+            None => Some(Map::new()),
+        });
     }
     Ok(None)
 }
@@ -60,11 +58,9 @@ fn edit(
     spec: &ApplicationSourceKustomize,
     environment: &Environment,
 ) -> Result<(), RenderError> {
-    for (field, text) in [
-        ("namePrefix", &spec.name_prefix),
-        ("nameSuffix", &spec.name_suffix),
-        ("namespace", &spec.namespace),
-    ] {
+    for (field, text) in
+        [("namePrefix", &spec.name_prefix), ("nameSuffix", &spec.name_suffix), ("namespace", &spec.namespace)]
+    {
         if !text.is_empty() {
             *slot(kustomization, field) = Value::from(text.as_str());
         }
@@ -84,11 +80,8 @@ fn edit(
         let item = json!({ "name": replica.name, "count": count });
         edit_list(kustomization, "replicas", |replicas| set_by_name(replicas, item));
     }
-    let labels: Vec<(&String, String)> = spec
-        .common_labels
-        .iter()
-        .map(|(key, value)| (key, environment.substitute(value)))
-        .collect();
+    let labels: Vec<(&String, String)> =
+        spec.common_labels.iter().map(|(key, value)| (key, environment.substitute(value))).collect();
     if !labels.is_empty() {
         let (field, force) = ("commonLabels", spec.force_common_labels);
         let mut added = Ok(());
@@ -99,13 +92,7 @@ fn edit(
                 }
             });
         } else {
-            added = add(
-                slot(kustomization, field),
-                labels,
-                force,
-                field,
-                "forceCommonLabels",
-            );
+            added = add(slot(kustomization, field), labels, force, field, "forceCommonLabels");
         }
         added?;
     }
@@ -113,21 +100,13 @@ fn edit(
         .common_annotations
         .iter()
         .map(|(key, value)| {
-            let substituted = spec
-                .common_annotations_envsubst
-                .then(|| environment.substitute(value));
+            let substituted = spec.common_annotations_envsubst.then(|| environment.substitute(value));
             (key, substituted.unwrap_or_else(|| value.clone()))
         })
         .collect();
     if !annotations.is_empty() {
         let (field, force) = ("commonAnnotations", spec.force_common_annotations);
-        add(
-            slot(kustomization, field),
-            annotations,
-            force,
-            field,
-            "forceCommonAnnotations",
-        )?;
+        add(slot(kustomization, field), annotations, force, field, "forceCommonAnnotations")?;
     }
     if !spec.patches.is_empty() {
         edit_list(kustomization, "patches", |patches| {
@@ -158,13 +137,8 @@ fn is_component(files: &Files, root: &RepoPath, component: &str) -> Result<bool,
 
 /// The field as the file spells it: Kustomize does not mind the case.
 fn slot<'a>(kustomization: &'a mut Map<String, Value>, field: &str) -> &'a mut Value {
-    let key = kustomization
-        .keys()
-        .rfind(|key| key.eq_ignore_ascii_case(field))
-        .cloned();
-    kustomization
-        .entry(key.unwrap_or_else(|| field.to_owned()))
-        .or_insert(Value::Null)
+    let key = kustomization.keys().rfind(|key| key.eq_ignore_ascii_case(field)).cloned();
+    kustomization.entry(key.unwrap_or_else(|| field.to_owned())).or_insert(Value::Null)
 }
 
 /// Changes the field as a list. A value of another type becomes its first item, for the build to refuse.
@@ -227,10 +201,7 @@ fn labels_entry(labels: &mut Vec<Value>, include_templates: bool) -> Option<&mut
 
 /// Replaces the item of the same name, or adds it.
 fn set_by_name(items: &mut Vec<Value>, item: Value) {
-    match items
-        .iter_mut()
-        .find(|known| known.get("name") == item.get("name"))
-    {
+    match items.iter_mut().find(|known| known.get("name") == item.get("name")) {
         Some(known) => *known = item,
         None => items.push(item),
     }
@@ -238,10 +209,7 @@ fn set_by_name(items: &mut Vec<Value>, item: Value) {
 
 /// `*` stands for what the entry of the same name has.
 fn set_image(images: &mut Vec<Value>, mut image: Value) {
-    let known = images
-        .iter()
-        .find(|known| known.get("name") == image.get("name"))
-        .cloned();
+    let known = images.iter().find(|known| known.get("name") == image.get("name")).cloned();
     if let Some(fields) = image.as_object_mut() {
         for field in ["newName", "newTag", "digest"] {
             if fields.get(field).is_some_and(|value| value == "*") {
@@ -261,9 +229,7 @@ fn image(text: &str) -> Option<Value> {
         Some((old, new)) => (Some(old), new),
         None => (None, text),
     };
-    let (name, digest) = new
-        .split_once('@')
-        .map_or((new, None), |(name, digest)| (name, Some(digest)));
+    let (name, digest) = new.split_once('@').map_or((new, None), |(name, digest)| (name, Some(digest)));
     // A colon before a slash belongs to the registry's port.
     let (name, tag) = match name.rsplit_once(':') {
         Some((before, tag)) if !tag.contains('/') => (before, Some(tag)),

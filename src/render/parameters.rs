@@ -16,8 +16,7 @@ const PROTECTED: [&str; 4] = ["chart", "path", "repoURL", "targetRevision"];
 
 /// Whether a file has this purpose.
 pub(super) fn is_parameters_file(name: &str) -> bool {
-    name.strip_prefix(PREFIX)
-        .is_some_and(|rest| rest.starts_with(['.', '-']) && rest.ends_with(".yaml"))
+    name.strip_prefix(PREFIX).is_some_and(|rest| rest.starts_with(['.', '-']) && rest.ends_with(".yaml"))
 }
 
 /// The source with the files' overrides, merged as JSON merge patches.
@@ -38,20 +37,14 @@ pub(super) fn merged(
             continue;
         }
         let text = files.read(&file)?;
-        let documents =
-            yaml::parse(&text, &yaml::Options::default()).map_err(|source| RenderError::Yaml {
-                file: file.clone(),
-                source,
-            })?;
+        let documents = yaml::parse(&text, &yaml::Options::default())
+            .map_err(|source| RenderError::Yaml { file: file.clone(), source })?;
         let Some(patch) = documents.into_iter().next().map(|document| document.value) else {
             continue;
         };
         if !patch.is_object() {
             let problem = "the file must hold a mapping with fields of spec.source".to_owned();
-            return Err(RenderError::Document {
-                origin: Origin { path: file, line: 1 },
-                problem,
-            });
+            return Err(RenderError::Document { origin: Origin { path: file, line: 1 }, problem });
         }
         merged = apply(&merged, patch).map_err(|source| RenderError::Parameters { file, source })?;
     }

@@ -25,10 +25,7 @@ fn path(text: &str) -> RepoPath {
 /// A source as an Application would have it.
 fn source(spec: Value) -> ApplicationSource {
     let mut spec = spec;
-    spec.as_object_mut()
-        .unwrap()
-        .entry("repoURL")
-        .or_insert_with(|| json!("https://example.com/repo.git"));
+    spec.as_object_mut().unwrap().entry("repoURL").or_insert_with(|| json!("https://example.com/repo.git"));
     serde_json::from_value(spec).unwrap()
 }
 
@@ -43,11 +40,7 @@ fn context() -> RenderContext {
 }
 
 fn try_render(tree: MemoryTree, spec: Value) -> Result<Rendered, RenderError> {
-    render(
-        &Files::new(Arc::new(tree), FileLimits::default()),
-        &source(spec),
-        &context(),
-    )
+    render(&Files::new(Arc::new(tree), FileLimits::default()), &source(spec), &context())
 }
 
 fn rendered(files: &[(&str, &str)], spec: Value) -> Rendered {
@@ -63,11 +56,7 @@ fn refusal(tree: MemoryTree, spec: Value) -> String {
 }
 
 fn names(rendered: &Rendered) -> Vec<&str> {
-    rendered
-        .objects
-        .iter()
-        .map(|rendered| rendered.object.name())
-        .collect()
+    rendered.objects.iter().map(|rendered| rendered.object.name()).collect()
 }
 
 fn config_map(name: &str) -> String {

@@ -92,11 +92,7 @@ impl Classified for ApplyError {
 
 fn conflict_message(conflicts: &[Conflict]) -> String {
     if let [conflict] = conflicts {
-        return format!(
-            "Apply failed with 1 conflict: {}: {}",
-            conflict.message(),
-            conflict.field()
-        );
+        return format!("Apply failed with 1 conflict: {}: {}", conflict.message(), conflict.field());
     }
     let mut text = format!("Apply failed with {} conflicts: ", conflicts.len());
     let mut lines = Vec::new();
@@ -145,48 +141,33 @@ pub fn apply(
     operation: &Operation<'_>,
     force: bool,
 ) -> Result<Value, ApplyError> {
-    let version = applied
-        .get("apiVersion")
-        .and_then(Value::as_str)
-        .unwrap_or_default();
+    let version = applied.get("apiVersion").and_then(Value::as_str).unwrap_or_default();
     if version != operation.api_version {
         return Err(ApplyError::BadRequest(format!(
             "Incorrect version specified in apply patch. Specified patch version: {version}, expected: {}",
             operation.api_version
         )));
     }
-    if applied
-        .pointer("/metadata/managedFields")
-        .is_some_and(|fields| !fields.is_null())
-    {
-        return Err(ApplyError::BadRequest(
-            "metadata.managedFields must be nil".to_owned(),
-        ));
+    if applied.pointer("/metadata/managedFields").is_some_and(|fields| !fields.is_null()) {
+        return Err(ApplyError::BadRequest("metadata.managedFields must be nil".to_owned()));
     }
-    validate::validate(applied, schema).map_err(|errors| ApplyError::DoesNotFit {
-        object: identity(applied),
-        errors,
-    })?;
+    validate::validate(applied, schema)
+        .map_err(|errors| ApplyError::DoesNotFit { object: identity(applied), errors })?;
 
     let (base, mut managers) = match live {
         Some(live) => (without_managed_fields(live), Managers::of_object(live)),
         None => (defaults::zero_object(applied, schema), Managers::default()),
     };
     if managers.is_empty() && live.is_some() {
-        let before = Operation {
-            manager: "before-first-apply",
-            ..*operation
-        };
+        let before = Operation { manager: "before-first-apply", ..*operation };
         managers.record_update(&defaults::zero_object(&base, schema), &base, schema, &before);
     }
     let first = apply_once(&base, applied, schema, operation, managers.clone(), force);
     let (changed, managers) = match first {
         Err(conflicts) if operation.manager == "kubectl" => {
             let allowed = fields_of_last_applied(&base, schema, operation.api_version).unwrap_or_default();
-            let refused: Vec<_> = conflicts
-                .into_iter()
-                .filter(|conflict| !allowed.contains(&conflict.path))
-                .collect();
+            let refused: Vec<_> =
+                conflicts.into_iter().filter(|conflict| !allowed.contains(&conflict.path)).collect();
             if !refused.is_empty() {
                 return Err(ApplyError::Conflicts(refused));
             }
@@ -218,11 +199,7 @@ fn apply_once(
     let declared = FieldSet::of_value(applied, schema).recursive_difference(operation.reset);
     let last = managers.insert(
         manager.clone(),
-        Set {
-            fields: declared,
-            api_version: operation.api_version.to_owned(),
-            time: None,
-        },
+        Set { fields: declared, api_version: operation.api_version.to_owned(), time: None },
     );
     let last_time = last.as_ref().and_then(|last| last.time.clone());
     let new = match last {
@@ -232,14 +209,7 @@ fn apply_once(
     let comparison = Comparison::of(live, &new, schema).without(operation.reset);
     managers.take_over(&comparison, Some(&manager), force)?;
     let changed = compare_values(live, &new).is_ne();
-    managers.set_time(
-        &manager,
-        if changed {
-            Some(operation.now.to_owned())
-        } else {
-            last_time
-        },
-    );
+    managers.set_time(&manager, if changed { Some(operation.now.to_owned()) } else { last_time });
     managers.strip_metadata(&manager);
     Ok((changed.then_some(new), managers))
 }
@@ -253,11 +223,7 @@ fn prune(merged: &Value, managers: &Managers, last: &FieldSet, schema: &TypeRef)
     let pruned = remove(merged, &last, schema);
     let owned = named(&managers.all_fields());
     let pruned = remove(merged, &all.difference(&fields_of(&pruned).union(&owned)), schema);
-    remove(
-        merged,
-        &all.difference(&fields_of(&pruned)).intersection(&last),
-        schema,
-    )
+    remove(merged, &all.difference(&fields_of(&pruned)).intersection(&last), schema)
 }
 
 /// Records who owns what after a create, an update, or a patch other than apply. Returns the object to store.
@@ -305,11 +271,7 @@ fn keep_times(live: Option<&Value>, object: Value) -> Value {
         }
         object
     };
-    if compare_values(&timeless(live), &timeless(&object)).is_eq() {
-        live.clone()
-    } else {
-        object
-    }
+    if compare_values(&timeless(live), &timeless(&object)).is_eq() { live.clone() } else { object }
 }
 
 fn managed_fields_mut(object: &mut Value) -> Option<&mut Vec<Value>> {
@@ -332,36 +294,20 @@ fn set_managed_fields(object: &mut Value, entries: Option<Value>) {
     let (Some(object), Some(entries)) = (object.as_object_mut(), entries) else {
         return;
     };
-    let metadata = object
-        .entry("metadata")
-        .or_insert_with(|| Value::Object(Map::new()));
+    let metadata = object.entry("metadata").or_insert_with(|| Value::Object(Map::new()));
     if let Some(metadata) = metadata.as_object_mut() {
         metadata.insert("managedFields".to_owned(), entries);
     }
 }
 
 fn identity(object: &Value) -> String {
-    let text = |pointer: &str| {
-        object
-            .pointer(pointer)
-            .and_then(Value::as_str)
-            .unwrap_or_default()
-    };
+    let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
     let gvk = crate::object::Gvk::from_api_version(text("/apiVersion"), text("/kind"));
-    format!(
-        "{}/{}; {gvk}",
-        text("/metadata/namespace"),
-        text("/metadata/name")
-    )
+    format!("{}/{}; {gvk}", text("/metadata/namespace"), text("/metadata/name"))
 }
 
 fn last_applied(object: &Value) -> Option<&str> {
-    object
-        .get("metadata")?
-        .get("annotations")?
-        .get(LAST_APPLIED)?
-        .as_str()
-        .filter(|text| !text.is_empty())
+    object.get("metadata")?.get("annotations")?.get(LAST_APPLIED)?.as_str().filter(|text| !text.is_empty())
 }
 
 /// What `kubectl apply` without `--server-side` declared and nobody changed since: kubectl may take these fields over.
@@ -372,12 +318,7 @@ fn fields_of_last_applied(live: &Value, schema: &TypeRef, api_version: &str) -> 
     }
     let changes = Comparison::of(&last, live, schema);
     let fields = FieldSet::of_value(&last, schema);
-    Some(
-        fields
-            .difference(&changes.modified)
-            .difference(&changes.added)
-            .difference(&changes.removed),
-    )
+    Some(fields.difference(&changes.modified).difference(&changes.added).difference(&changes.removed))
 }
 
 fn refresh_last_applied(object: &mut Value, applied: &Value) {
@@ -385,18 +326,12 @@ fn refresh_last_applied(object: &mut Value, applied: &Value) {
         return;
     }
     let mut applied = applied.clone();
-    if let Some(annotations) = applied
-        .pointer_mut("/metadata/annotations")
-        .and_then(Value::as_object_mut)
-    {
+    if let Some(annotations) = applied.pointer_mut("/metadata/annotations").and_then(Value::as_object_mut) {
         annotations.shift_remove(LAST_APPLIED);
     }
     let mut text = super::defaults::sorted(&applied).to_string();
     text.push('\n');
-    if let Some(annotations) = object
-        .pointer_mut("/metadata/annotations")
-        .and_then(Value::as_object_mut)
-    {
+    if let Some(annotations) = object.pointer_mut("/metadata/annotations").and_then(Value::as_object_mut) {
         annotations.insert(LAST_APPLIED.to_owned(), Value::from(text));
     }
 }

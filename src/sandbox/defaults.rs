@@ -29,9 +29,7 @@ pub fn apply_defaults(object: &mut Value) {
 
 /// The paths of an object's fields that its built-in kind does not have, such as `spec.replica`.
 pub fn unknown_fields(object: &Value) -> Vec<String> {
-    type_of(object)
-        .map(|schema| encode::unknown_fields(object, &schema))
-        .unwrap_or_default()
+    type_of(object).map(|schema| encode::unknown_fields(object, &schema)).unwrap_or_default()
 }
 
 /// An object of the same kind in which nothing is set: what a new object is compared with to see who set what.
@@ -49,10 +47,8 @@ pub fn zero_object(object: &Value, schema: &TypeRef) -> Value {
 pub fn sorted(value: &Value) -> Value {
     match value {
         Value::Object(map) => {
-            let mut fields: Vec<(String, Value)> = map
-                .iter()
-                .map(|(name, value)| (name.clone(), sorted(value)))
-                .collect();
+            let mut fields: Vec<(String, Value)> =
+                map.iter().map(|(name, value)| (name.clone(), sorted(value))).collect();
             fields.sort_by(|a, b| a.0.cmp(&b.0));
             Value::Object(fields.into_iter().collect())
         }

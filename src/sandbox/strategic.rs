@@ -85,10 +85,7 @@ fn merge_maps(
     if depth > MAX_DEPTH {
         return Err(StrategicError::BadDocument);
     }
-    match patch
-        .get(DIRECTIVE)
-        .map(|directive| directive.as_str().unwrap_or_default())
-    {
+    match patch.get(DIRECTIVE).map(|directive| directive.as_str().unwrap_or_default()) {
         None => {}
         Some("delete") => return Ok(Fields::new()),
         Some("replace") => {
@@ -126,31 +123,16 @@ fn merge_maps(
             original.shift_remove(name);
             continue;
         }
-        let info = schema
-            .field_info(name)
-            .map(|field| field.patch.clone())
-            .unwrap_or_default();
+        let info = schema.field_info(name).map(|field| field.patch.clone()).unwrap_or_default();
         let field_type = schema.field(name);
         let merged = match (original.get_mut(name), value) {
             (Some(Value::Object(fields)), Value::Object(patch)) => {
                 let fields = std::mem::take(fields);
-                Some(Value::Object(merge_maps(
-                    fields,
-                    patch,
-                    &field_type,
-                    deeper(depth),
-                )?))
+                Some(Value::Object(merge_maps(fields, patch, &field_type, deeper(depth))?))
             }
             (Some(Value::Array(items)), Value::Array(patch)) => {
                 let items = std::mem::take(items);
-                Some(Value::Array(merge_lists(
-                    name,
-                    items,
-                    patch,
-                    &info,
-                    &field_type,
-                    depth,
-                )?))
+                Some(Value::Array(merge_lists(name, items, patch, &info, &field_type, depth)?))
             }
             (Some(Value::Object(_) | Value::Array(_)), _) | (_, Value::Object(_) | Value::Array(_)) => {
                 fresh(value)
@@ -195,19 +177,12 @@ fn merge_in_order(
     depth: usize,
 ) -> Result<(), StrategicError> {
     let order = order.as_array().ok_or(StrategicError::ElementOrder)?;
-    let info = schema
-        .field_info(field)
-        .map(|field| field.patch.clone())
-        .unwrap_or_default();
+    let info = schema.field_info(field).map(|field| field.patch.clone()).unwrap_or_default();
     let key = info.merge_key.as_deref();
     let before = original.get(field).and_then(Value::as_array).cloned();
     let patched = patch.and_then(Value::as_array);
     let known = |item: &Value| order.iter().any(|other| same_item(item, other, key));
-    if patched
-        .into_iter()
-        .flatten()
-        .any(|item| item.get(DIRECTIVE).is_none() && !known(item))
-    {
+    if patched.into_iter().flatten().any(|item| item.get(DIRECTIVE).is_none() && !known(item)) {
         return Err(StrategicError::ElementOrder);
     }
     let merged = match (&before, patched) {
@@ -244,18 +219,13 @@ fn merge_lists(
         }
         return Ok(arrange(merged, patch, &before, None));
     };
-    let no_key = |item: &Value| StrategicError::NoMergeKey {
-        field: format!("{field}: {item}"),
-        key: key.to_owned(),
-    };
+    let no_key =
+        |item: &Value| StrategicError::NoMergeKey { field: format!("{field}: {item}"), key: key.to_owned() };
     let mut merged = original;
     let mut plain = Vec::new();
     let mut replace = false;
     for item in patch {
-        match item
-            .get(DIRECTIVE)
-            .map(|directive| directive.as_str().unwrap_or_default())
-        {
+        match item.get(DIRECTIVE).map(|directive| directive.as_str().unwrap_or_default()) {
             None => plain.push(item),
             Some("replace") => replace = true,
             Some("delete") => {
@@ -302,9 +272,8 @@ fn arrange(
     key: Option<&str>,
 ) -> Vec<Value> {
     let place = |order: &[Value], item: &Value| order.iter().position(|other| same_item(item, other, key));
-    let (mut known, mut others): (Vec<Value>, Vec<Value>) = items
-        .into_iter()
-        .partition(|item| place(patch_order, item).is_some());
+    let (mut known, mut others): (Vec<Value>, Vec<Value>) =
+        items.into_iter().partition(|item| place(patch_order, item).is_some());
     known.sort_by_key(|item| place(patch_order, item));
     others.sort_by(|a, b| match (place(server_order, a), place(server_order, b)) {
         (Some(a), Some(b)) => a.cmp(&b),

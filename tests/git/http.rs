@@ -41,10 +41,7 @@ async fn only_the_newest_commit_is_fetched() {
     assert_eq!(shallow.trim(), upstream.git(&["rev-parse", "main"]));
     for number in 0..5 {
         upstream.commit("main", &[write("file", &number.to_string())]);
-        assert_eq!(
-            reader.read(&url, "main", "file").await.unwrap(),
-            number.to_string()
-        );
+        assert_eq!(reader.read(&url, "main", "file").await.unwrap(), number.to_string());
     }
     assert_eq!(reader.counter.count(Request::Fetch), 6);
 }
@@ -71,11 +68,7 @@ async fn commits_that_no_reference_leads_to_are_fetched_by_id_or_with_everything
         let server = HttpServer::start(&upstream, Behaviour::Serve).await;
         let (reader, url) = (Reader::new(), server.url());
         assert_eq!(reader.read(&url, "main", "file").await.unwrap(), "2");
-        assert_eq!(
-            reader.read(&url, &old, "file").await.unwrap(),
-            "one",
-            "allowed directly: {direct}"
-        );
+        assert_eq!(reader.read(&url, &old, "file").await.unwrap(), "one", "allowed directly: {direct}");
         assert_eq!(reader.mirror().join("shallow").exists(), direct == "true");
         assert_eq!(reader.counter.count(Request::Fetch), 2);
         let error = reader.read(&url, &"b".repeat(40), "file").await.unwrap_err();
@@ -95,10 +88,7 @@ async fn first_digits_of_an_old_commit_are_found_once_everything_is_there() {
     assert_eq!(reader.counter.count(Request::Fetch), 2);
     // As long as no reference moves, digits that lead nowhere cost no further fetch.
     for _ in 0..3 {
-        assert!(matches!(
-            reader.resolve(&url, "abcdef1").await,
-            Err(GitError::Revision { .. })
-        ));
+        assert!(matches!(reader.resolve(&url, "abcdef1").await, Err(GitError::Revision { .. })));
     }
     assert_eq!(reader.counter.count(Request::Fetch), 2);
 }
@@ -106,14 +96,10 @@ async fn first_digits_of_an_old_commit_are_found_once_everything_is_there() {
 #[tokio::test]
 async fn passwords_and_tokens_are_sent_with_listing_and_fetch() {
     let upstream = Upstream::new();
-    let bearer = Credentials {
-        bearer_token: Some(Masked::new("token".to_owned())),
-        ..Credentials::default()
-    };
-    let only_password = Credentials {
-        password: Some(Masked::new("right".to_owned())),
-        ..Credentials::default()
-    };
+    let bearer =
+        Credentials { bearer_token: Some(Masked::new("token".to_owned())), ..Credentials::default() };
+    let only_password =
+        Credentials { password: Some(Masked::new("right".to_owned())), ..Credentials::default() };
     for (required, credentials) in [
         (basic("user", "right"), password("user", "right")),
         ("Bearer token".to_owned(), bearer),
@@ -123,15 +109,8 @@ async fn passwords_and_tokens_are_sent_with_listing_and_fetch() {
         let reader = Reader::new().with_credentials(credentials);
         assert_eq!(reader.read(&server.url(), "main", "file").await.unwrap(), "one");
         let seen = server.seen();
-        assert!(
-            seen.iter().any(|request| request.method == Method::POST),
-            "{seen:?}"
-        );
-        assert!(
-            seen.iter()
-                .all(|request| request.authorization.as_deref() == Some(&required)),
-            "{seen:?}"
-        );
+        assert!(seen.iter().any(|request| request.method == Method::POST), "{seen:?}");
+        assert!(seen.iter().all(|request| request.authorization.as_deref() == Some(&required)), "{seen:?}");
     }
     let server = HttpServer::start(&upstream, Behaviour::basic("user", "p@ss")).await;
     let url = RepoUrl::parse(&format!("http://user:p%40ss@{}/repo", server.address)).unwrap();
@@ -145,19 +124,11 @@ async fn refused_credentials_are_tried_once_and_named_without_their_value() {
     let in_url = RepoUrl::parse(&format!("http://user:canary@{}/repo", server.address)).unwrap();
     for (url, credentials, remedy) in [
         (server.url(), password("user", "canary"), "Secret 'repo-secret'"),
-        (
-            server.url(),
-            Credentials::default(),
-            "argocd.argoproj.io/secret-type",
-        ),
+        (server.url(), Credentials::default(), "argocd.argoproj.io/secret-type"),
         (in_url, Credentials::default(), "in the URL"),
     ] {
         let before = server.seen().len();
-        let error = Reader::new()
-            .with_credentials(credentials)
-            .references(&url)
-            .await
-            .unwrap_err();
+        let error = Reader::new().with_credentials(credentials).references(&url).await.unwrap_err();
         assert!(matches!(error, GitError::Authentication { .. }), "{error:?}");
         assert_eq!(error.kind(), ErrorKind::Configuration);
         let shown = format!("{} {error:?}", chain(&error));
@@ -180,23 +151,14 @@ async fn answers_of_a_server_become_errors_of_the_right_kind() {
         let error = Reader::new().references(&server.url()).await.unwrap_err();
         assert_eq!(error.kind(), kind, "{status}: {error:?}");
     }
-    let closed = std::net::TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap();
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let gone = RepoUrl::parse(&format!("http://{closed}/repo")).unwrap();
     let error = Reader::new().references(&gone).await.unwrap_err();
     assert!(matches!(error, GitError::Network { .. }), "{error:?}");
-    assert!(
-        error.to_string().contains("cannot connect to 127.0.0.1"),
-        "{error}"
-    );
+    assert!(error.to_string().contains("cannot connect to 127.0.0.1"), "{error}");
     let server = HttpServer::start(&upstream, Behaviour::Status(200)).await;
     let error = Reader::new().references(&server.url()).await.unwrap_err();
-    assert!(
-        error.to_string().contains("does not answer as a Git server"),
-        "{error}"
-    );
+    assert!(error.to_string().contains("does not answer as a Git server"), "{error}");
 }
 
 #[tokio::test]
@@ -209,14 +171,7 @@ async fn a_redirect_on_the_same_host_and_port_is_followed_with_credentials() {
     let url = RepoUrl::parse(&format!("http://{proxy}/repo")).unwrap();
     let reader = Reader::new().with_credentials(password("user", "right"));
     assert_eq!(reader.read(&url, "main", "file").await.unwrap(), "one");
-    assert!(
-        server
-            .seen()
-            .iter()
-            .all(|request| request.target.starts_with("/moved/")),
-        "{:?}",
-        server.seen()
-    );
+    assert!(server.seen().iter().all(|request| request.target.starts_with("/moved/")), "{:?}", server.seen());
 }
 
 /// A front that redirects `/repo` to `/moved` on itself, and passes everything else on.
@@ -234,9 +189,7 @@ async fn redirecting_front(server: &HttpServer) -> std::net::SocketAddr {
         let target = request.uri().to_string().replacen("/repo", "/moved", 1);
         axum::response::Redirect::permanent(&target).into_response()
     };
-    let router = Router::new()
-        .route("/repo/{*rest}", any(redirect))
-        .fallback(pass_on);
+    let router = Router::new().route("/repo/{*rest}", any(redirect)).fallback(pass_on);
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move { axum::serve(listener, router).await });
@@ -283,11 +236,7 @@ async fn a_server_that_hangs_costs_a_timeout_and_delays_nobody_else() {
     let patient = tokio::spawn({
         let (repositories, url) = (reader.repositories.clone(), hanging.url());
         let cancel = reader.cancel.clone();
-        async move {
-            repositories
-                .references(&url, &Credentials::default(), &cancel)
-                .await
-        }
+        async move { repositories.references(&url, &Credentials::default(), &cancel).await }
     });
     while hanging.seen().is_empty() {
         tokio::task::yield_now().await;
@@ -317,20 +266,13 @@ async fn many_hanging_repositories_of_one_host_leave_room_for_other_hosts() {
         .map(|number| {
             let url = RepoUrl::parse(&format!("{}/repo{number}", hanging.base())).unwrap();
             let (repositories, cancel) = (reader.repositories.clone(), reader.cancel.clone());
-            tokio::spawn(async move {
-                repositories
-                    .references(&url, &Credentials::default(), &cancel)
-                    .await
-            })
+            tokio::spawn(async move { repositories.references(&url, &Credentials::default(), &cancel).await })
         })
         .collect();
     while hanging.seen().len() < 2 {
         tokio::task::yield_now().await;
     }
-    assert_eq!(
-        reader.read(&upstream.file_url(), "main", "file").await.unwrap(),
-        "one"
-    );
+    assert_eq!(reader.read(&upstream.file_url(), "main", "file").await.unwrap(), "one");
     assert_eq!(hanging.seen().len(), 2);
     reader.cancel.cancel();
     for call in calls {
@@ -372,15 +314,8 @@ async fn what_one_set_of_credentials_fetched_is_not_read_with_another() {
     let tree = reader.tree(&server.url(), &commit).await.unwrap();
     assert!(tree.entry(&path("file")).unwrap().is_some());
     let url = server.url();
-    for credentials in [
-        Credentials::default(),
-        password("user", "wrong"),
-        password("other", "right"),
-    ] {
-        let tree = reader
-            .repositories
-            .commit_tree(&url, &credentials, &commit, &reader.cancel)
-            .await;
+    for credentials in [Credentials::default(), password("user", "wrong"), password("other", "right")] {
+        let tree = reader.repositories.commit_tree(&url, &credentials, &commit, &reader.cancel).await;
         assert!(matches!(tree, Err(GitError::Authentication { .. })));
     }
 }
@@ -398,24 +333,12 @@ async fn a_proxy_is_used_except_for_the_hosts_on_the_list() {
     let reader = Reader::new().with_credentials(credentials.clone());
     assert_eq!(reader.read(&server.url(), "main", "file").await.unwrap(), "one");
     assert_eq!(proxy.seen().len(), server.seen().len());
-    assert!(
-        server
-            .seen()
-            .iter()
-            .all(|request| request.proxy_authorization.is_none())
-    );
+    assert!(server.seen().iter().all(|request| request.proxy_authorization.is_none()));
 
     let before = proxy.seen().len();
-    let direct = Credentials {
-        no_proxy: "example.com,127.0.0.1".to_owned(),
-        ..credentials
-    };
+    let direct = Credentials { no_proxy: "example.com,127.0.0.1".to_owned(), ..credentials };
     assert_eq!(
-        Reader::new()
-            .with_credentials(direct)
-            .read(&server.url(), "main", "file")
-            .await
-            .unwrap(),
+        Reader::new().with_credentials(direct).read(&server.url(), "main", "file").await.unwrap(),
         "one"
     );
     assert_eq!(proxy.seen().len(), before);
@@ -437,20 +360,9 @@ async fn a_proxy_is_used_except_for_the_hosts_on_the_list() {
 async fn ways_to_log_in_that_are_not_supported_say_so() {
     let upstream = Upstream::new();
     let server = HttpServer::start(&upstream, Behaviour::Serve).await;
-    let credentials = Credentials {
-        unsupported: vec!["githubAppPrivateKey".to_owned()],
-        ..Credentials::default()
-    };
-    let error = Reader::new()
-        .with_credentials(credentials)
-        .references(&server.url())
-        .await
-        .unwrap_err();
-    assert!(
-        error
-            .to_string()
-            .contains("'githubAppPrivateKey' is not supported"),
-        "{error}"
-    );
+    let credentials =
+        Credentials { unsupported: vec!["githubAppPrivateKey".to_owned()], ..Credentials::default() };
+    let error = Reader::new().with_credentials(credentials).references(&server.url()).await.unwrap_err();
+    assert!(error.to_string().contains("'githubAppPrivateKey' is not supported"), "{error}");
     assert!(server.seen().is_empty());
 }

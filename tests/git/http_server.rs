@@ -91,11 +91,7 @@ impl HttpServer {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let seen = Arc::new(Mutex::new(Vec::new()));
-        let service = Service {
-            root: root.to_owned(),
-            behaviour,
-            seen: Arc::clone(&seen),
-        };
+        let service = Service { root: root.to_owned(), behaviour, seen: Arc::clone(&seen) };
         let acceptor = tls.map(|tls| TlsAcceptor::from(Arc::new(tls)));
         let secure = acceptor.is_some();
         let task = tokio::spawn(async move {
@@ -114,12 +110,7 @@ impl HttpServer {
                 });
             }
         });
-        Self {
-            address,
-            secure,
-            seen,
-            task,
-        }
+        Self { address, secure, seen, task }
     }
 
     pub fn base(&self) -> String {
@@ -149,9 +140,7 @@ impl Service {
             let service = self.clone();
             async move { Ok::<_, std::convert::Infallible>(service.answer(request).await) }
         });
-        let _ = http1::Builder::new()
-            .serve_connection(TokioIo::new(stream), answer)
-            .await;
+        let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), answer).await;
     }
 
     async fn answer(
@@ -187,45 +176,21 @@ impl Service {
         }
         let (head, body) = request.into_parts();
         let body = body.collect().await.unwrap().to_bytes();
-        whole(
-            tokio::task::spawn_blocking(move || self.backend(&head, &body))
-                .await
-                .unwrap(),
-        )
+        whole(tokio::task::spawn_blocking(move || self.backend(&head, &body)).await.unwrap())
     }
 
     /// Runs `git http-backend` for one request.
     fn backend(&self, head: &http::request::Parts, body: &[u8]) -> Response<Full<Bytes>> {
-        let header = |name| {
-            head.headers
-                .get(name)
-                .and_then(|value| value.to_str().ok())
-                .unwrap_or_default()
-        };
+        let header = |name| head.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
         let mut command = Command::new("git");
-        command
-            .arg("http-backend")
-            .env_clear()
-            .env("PATH", std::env::var_os("PATH").unwrap_or_default());
-        command
-            .env("GIT_CONFIG_GLOBAL", "/dev/null")
-            .env("GIT_CONFIG_NOSYSTEM", "1");
-        command
-            .env("GIT_PROJECT_ROOT", &self.root)
-            .env("GIT_HTTP_EXPORT_ALL", "1");
-        command
-            .env("REQUEST_METHOD", head.method.as_str())
-            .env("PATH_INFO", head.uri.path());
+        command.arg("http-backend").env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
+        command.env("GIT_CONFIG_GLOBAL", "/dev/null").env("GIT_CONFIG_NOSYSTEM", "1");
+        command.env("GIT_PROJECT_ROOT", &self.root).env("GIT_HTTP_EXPORT_ALL", "1");
+        command.env("REQUEST_METHOD", head.method.as_str()).env("PATH_INFO", head.uri.path());
         command.env("QUERY_STRING", head.uri.query().unwrap_or_default());
-        command
-            .env("CONTENT_TYPE", header("content-type"))
-            .env("CONTENT_LENGTH", body.len().to_string());
-        let mut child = command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
+        command.env("CONTENT_TYPE", header("content-type")).env("CONTENT_LENGTH", body.len().to_string());
+        let mut child =
+            command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
         let mut stdin = child.stdin.take().unwrap();
         let body = body.to_vec();
         let writer = std::thread::spawn(move || {
@@ -233,10 +198,7 @@ impl Service {
         });
         let output = child.wait_with_output().unwrap().stdout;
         writer.join().unwrap();
-        let end = output
-            .windows(4)
-            .position(|window| window == b"\r\n\r\n")
-            .unwrap();
+        let end = output.windows(4).position(|window| window == b"\r\n\r\n").unwrap();
         let mut response = Response::builder();
         for line in std::str::from_utf8(&output[..end]).unwrap().lines() {
             let (name, value) = line.split_once(": ").unwrap();
@@ -265,12 +227,7 @@ impl hyper::body::Body for Stalled {
 }
 
 fn seen(request: &Request<Incoming>) -> Seen {
-    let text = |name| {
-        request
-            .headers()
-            .get(name)
-            .map(|value| value.to_str().unwrap().to_owned())
-    };
+    let text = |name| request.headers().get(name).map(|value| value.to_str().unwrap().to_owned());
     Seen {
         method: request.method().clone(),
         target: request.uri().to_string(),
@@ -284,15 +241,8 @@ fn empty(status: u16) -> Response<Full<Bytes>> {
 }
 
 fn redirect(base: &str, seen: &Seen) -> Response<Full<Bytes>> {
-    let location = format!(
-        "{base}{}",
-        seen.target.strip_prefix("/repo").unwrap_or(&seen.target)
-    );
-    Response::builder()
-        .status(301)
-        .header(header::LOCATION, location)
-        .body(Full::default())
-        .unwrap()
+    let location = format!("{base}{}", seen.target.strip_prefix("/repo").unwrap_or(&seen.target));
+    Response::builder().status(301).header(header::LOCATION, location).body(Full::default()).unwrap()
 }
 
 /// An HTTP proxy: `CONNECT` and absolute targets.
@@ -323,25 +273,16 @@ impl HttpProxy {
                     log.lock().unwrap().push(seen.clone());
                     let refused = required.is_some() && seen.proxy_authorization != required;
                     async move {
-                        let response = if refused {
-                            empty(407)
-                        } else {
-                            forward(request).await
-                        };
+                        let response = if refused { empty(407) } else { forward(request).await };
                         Ok::<_, std::convert::Infallible>(response)
                     }
                 });
-                let connection = http1::Builder::new()
-                    .serve_connection(TokioIo::new(stream), answer)
-                    .with_upgrades();
+                let connection =
+                    http1::Builder::new().serve_connection(TokioIo::new(stream), answer).with_upgrades();
                 tokio::spawn(connection);
             }
         });
-        Self {
-            address,
-            seen: log,
-            task,
-        }
+        Self { address, seen: log, task }
     }
 
     pub fn seen(&self) -> Vec<Seen> {
@@ -363,14 +304,9 @@ async fn forward(request: Request<Incoming>) -> Response<Full<Bytes>> {
     head.headers.remove(header::PROXY_AUTHORIZATION);
     head.uri = head.uri.path_and_query().unwrap().to_string().parse().unwrap();
     let body = Full::new(body.collect().await.unwrap().to_bytes());
-    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(upstream))
-        .await
-        .unwrap();
+    let (mut sender, connection) =
+        hyper::client::conn::http1::handshake(TokioIo::new(upstream)).await.unwrap();
     tokio::spawn(connection);
-    let (head, body) = sender
-        .send_request(Request::from_parts(head, body))
-        .await
-        .unwrap()
-        .into_parts();
+    let (head, body) = sender.send_request(Request::from_parts(head, body)).await.unwrap().into_parts();
     Response::from_parts(head, Full::new(body.collect().await.unwrap().to_bytes()))
 }

@@ -33,17 +33,10 @@ async fn each_form_of_revision_leads_to_its_commit() {
         (&first, "one"),
         (&first[..8], "one"),
     ] {
-        assert_eq!(
-            reader.read(&url, revision, "file").await.unwrap(),
-            content,
-            "{revision:?}"
-        );
+        assert_eq!(reader.read(&url, revision, "file").await.unwrap(), content, "{revision:?}");
     }
     let annotated = reader.resolve(&url, "v1.1.0").await.unwrap();
-    assert_eq!(
-        annotated.as_str(),
-        upstream.git(&["rev-parse", "v1.1.0^{commit}"])
-    );
+    assert_eq!(annotated.as_str(), upstream.git(&["rev-parse", "v1.1.0^{commit}"]));
     assert_ne!(annotated.as_str(), upstream.git(&["rev-parse", "v1.1.0"]));
 }
 
@@ -53,16 +46,9 @@ async fn what_does_not_exist_is_the_users_to_correct() {
     let (reader, url) = (Reader::new(), upstream.file_url());
     for revision in ["no-such-branch", "^9", "abcdef1", &"a".repeat(40)] {
         let error = reader.read(&url, revision, "file").await.unwrap_err();
-        assert!(
-            matches!(error, GitError::Revision { .. }),
-            "{revision}: {error:?}"
-        );
+        assert!(matches!(error, GitError::Revision { .. }), "{revision}: {error:?}");
         assert_eq!(error.kind(), ErrorKind::User);
-        assert!(
-            chain(&error).contains(&format!("'{revision}'")),
-            "{}",
-            chain(&error)
-        );
+        assert!(chain(&error).contains(&format!("'{revision}'")), "{}", chain(&error));
     }
     let nowhere = RepoUrl::parse("file:///no/such/repository").unwrap();
     let error = reader.references(&nowhere).await.unwrap_err();
@@ -74,11 +60,7 @@ async fn an_empty_repository_has_no_revision_until_the_first_commit() {
     let upstream = Upstream::empty();
     let (reader, url) = (Reader::new(), upstream.file_url());
     let error = reader.resolve(&url, "HEAD").await.unwrap_err();
-    assert!(
-        chain(&error).contains("the repository is empty"),
-        "{}",
-        chain(&error)
-    );
+    assert!(chain(&error).contains("the repository is empty"), "{}", chain(&error));
     upstream.commit("main", &[write("file", "first")]);
     assert_eq!(reader.read(&url, "HEAD", "file").await.unwrap(), "first");
 }
@@ -95,12 +77,7 @@ async fn a_force_pushed_branch_is_followed_and_the_old_commit_stays_readable() {
     upstream.git(&["reflog", "expire", "--expire=now", "--all"]);
     upstream.git(&["gc", "-q", "--prune=now"]);
     assert_eq!(reader.read(&url, "main", "file").await.unwrap(), "rewritten");
-    let content = reader
-        .tree(&url, &old)
-        .await
-        .unwrap()
-        .content(&path("file"), 100)
-        .unwrap();
+    let content = reader.tree(&url, &old).await.unwrap().content(&path("file"), 100).unwrap();
     assert_eq!(content, "one");
 }
 
@@ -113,15 +90,9 @@ async fn a_deleted_branch_is_unknown_and_one_below_its_name_is_read() {
     // Everything is fetched for a commit that no reference leads to.
     assert!(reader.resolve(&url, "abcdef1").await.is_err());
     upstream.git(&["branch", "-D", "a"]);
-    assert!(matches!(
-        reader.resolve(&url, "a").await,
-        Err(GitError::Revision { .. })
-    ));
+    assert!(matches!(reader.resolve(&url, "a").await, Err(GitError::Revision { .. })));
     upstream.commit("a/b", &[write("file", "below")]);
-    assert!(matches!(
-        reader.resolve(&url, "abcdef1").await,
-        Err(GitError::Revision { .. })
-    ));
+    assert!(matches!(reader.resolve(&url, "abcdef1").await, Err(GitError::Revision { .. })));
     assert_eq!(reader.read(&url, "a/b", "file").await.unwrap(), "below");
     assert_eq!(reader.resolve(&url, "main").await.unwrap(), main);
 }
@@ -166,48 +137,25 @@ async fn entries_are_what_git_says_and_links_are_not_followed() {
     for missing in ["nothing", "apps/b", "file/below", "vendor/below", "link/below"] {
         assert_eq!(kind(missing), None, "{missing}");
     }
-    let names: Vec<String> = tree
-        .children(&path(""))
-        .unwrap()
-        .into_iter()
-        .map(|(name, _)| name)
-        .collect();
+    let names: Vec<String> = tree.children(&path("")).unwrap().into_iter().map(|(name, _)| name).collect();
     assert_eq!(names, ["apps", "file", "link", "outside", "vendor"]);
-    let ids = [
-        upstream.git(&["rev-parse", "main:apps"]),
-        upstream.git(&["rev-parse", "main:file"]),
-    ];
+    let ids = [upstream.git(&["rev-parse", "main:apps"]), upstream.git(&["rev-parse", "main:file"])];
     assert_eq!(&*tree.entry(&path("apps")).unwrap().unwrap().id, ids[0]);
     assert_eq!(&*tree.entry(&path("file")).unwrap().unwrap().id, ids[1]);
-    assert!(matches!(
-        tree.content(&path("vendor"), 100),
-        Err(FilesError::WrongKind { .. })
-    ));
-    assert!(matches!(
-        tree.children(&path("file")),
-        Err(FilesError::WrongKind { .. })
-    ));
-    assert!(matches!(
-        tree.children(&path("nothing")),
-        Err(FilesError::NotFound { .. })
-    ));
+    assert!(matches!(tree.content(&path("vendor"), 100), Err(FilesError::WrongKind { .. })));
+    assert!(matches!(tree.children(&path("file")), Err(FilesError::WrongKind { .. })));
+    assert!(matches!(tree.children(&path("nothing")), Err(FilesError::NotFound { .. })));
 
     let files = Files::new(tree, FileLimits::default());
     assert_eq!(files.read(&path("link")).unwrap(), "a: 1");
-    assert!(matches!(
-        files.read(&path("outside")),
-        Err(FilesError::Link { .. })
-    ));
+    assert!(matches!(files.read(&path("outside")), Err(FilesError::Link { .. })));
 }
 
 #[tokio::test]
 async fn files_that_cannot_be_manifests_are_refused_with_the_reason() {
     let upstream = Upstream::new();
     let pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n";
-    upstream.commit(
-        "main",
-        &[write("big.yaml", pointer), write("long.yaml", &"x".repeat(2000))],
-    );
+    upstream.commit("main", &[write("big.yaml", pointer), write("long.yaml", &"x".repeat(2000))]);
     let (reader, url) = (Reader::new(), upstream.file_url());
     let commit = reader.resolve(&url, "main").await.unwrap();
     let tree = reader.tree(&url, &commit).await.unwrap();
@@ -227,15 +175,10 @@ async fn a_tree_of_twenty_thousand_files_is_read_no_further_than_asked() {
     for number in 0..20_000 {
         let content = format!("number: {number}\n");
         let directory = number / 100;
-        stream += &format!(
-            "M 644 inline d{directory}/f{number}.yaml\ndata {}\n{content}",
-            content.len()
-        );
+        stream += &format!("M 644 inline d{directory}/f{number}.yaml\ndata {}\n{content}", content.len());
     }
-    let import = git_command(&upstream.directory())
-        .args(["fast-import", "--quiet"])
-        .stdin(Stdio::piped())
-        .spawn();
+    let import =
+        git_command(&upstream.directory()).args(["fast-import", "--quiet"]).stdin(Stdio::piped()).spawn();
     let mut import = import.unwrap();
     import.stdin.take().unwrap().write_all(stream.as_bytes()).unwrap();
     assert!(import.wait().unwrap().success());
@@ -253,15 +196,11 @@ async fn a_tree_of_twenty_thousand_files_is_read_no_further_than_asked() {
     for object in ["main", "main^{tree}", "main:d7", "main:d7/f777.yaml"] {
         let id = upstream.git(&["rev-parse", object]);
         let kind = upstream.git(&["cat-file", "-t", &id]);
-        let content = git_command(&upstream.directory())
-            .args(["cat-file", &kind, &id])
-            .output()
-            .unwrap()
-            .stdout;
+        let content =
+            git_command(&upstream.directory()).args(["cat-file", &kind, &id]).output().unwrap().stdout;
         let mut store = git_command(&mirror);
-        let store = store
-            .args(["hash-object", "-w", "--literally", "-t", &kind, "--stdin"])
-            .stdin(Stdio::piped());
+        let store =
+            store.args(["hash-object", "-w", "--literally", "-t", &kind, "--stdin"]).stdin(Stdio::piped());
         let mut store = store.stdout(Stdio::null()).spawn().unwrap();
         store.stdin.take().unwrap().write_all(&content).unwrap();
         assert!(store.wait().unwrap().success());
@@ -272,8 +211,5 @@ async fn a_tree_of_twenty_thousand_files_is_read_no_further_than_asked() {
     assert_eq!(tree.children(&path("")).unwrap().len(), 200);
     assert_eq!(tree.children(&path("d7")).unwrap().len(), 100);
     assert!(tree.entry(&path("d7/f700.yaml")).unwrap().is_some());
-    assert!(
-        tree.children(&path("d8")).is_err(),
-        "the test has not taken the other directories away"
-    );
+    assert!(tree.children(&path("d8")).is_err(), "the test has not taken the other directories away");
 }

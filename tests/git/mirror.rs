@@ -11,12 +11,8 @@ use crate::http_server::{Behaviour, HttpServer};
 use crate::world::{Reader, Upstream, git_command, path, write};
 
 fn packs(mirror: &Path) -> Vec<std::path::PathBuf> {
-    let entries = fs::read_dir(mirror.join("objects/pack"))
-        .unwrap()
-        .map(|entry| entry.unwrap().path());
-    entries
-        .filter(|path| path.extension().is_some_and(|extension| extension == "pack"))
-        .collect()
+    let entries = fs::read_dir(mirror.join("objects/pack")).unwrap().map(|entry| entry.unwrap().path());
+    entries.filter(|path| path.extension().is_some_and(|extension| extension == "pack")).collect()
 }
 
 #[tokio::test]
@@ -26,13 +22,7 @@ async fn polls_without_news_do_not_fetch() {
     for _ in 0..5 {
         assert_eq!(reader.read(&url, "main", "file").await.unwrap(), "one");
     }
-    assert_eq!(
-        (
-            reader.counter.count(Request::LsRemote),
-            reader.counter.count(Request::Fetch)
-        ),
-        (5, 1)
-    );
+    assert_eq!((reader.counter.count(Request::LsRemote), reader.counter.count(Request::Fetch)), (5, 1));
     upstream.commit("main", &[write("file", "two")]);
     assert_eq!(reader.read(&url, "main", "file").await.unwrap(), "two");
     assert_eq!(reader.counter.count(Request::Fetch), 2);
@@ -44,9 +34,7 @@ async fn callers_at_the_same_time_share_requests() {
     let (open, gate) = watch::channel(false);
     let server = HttpServer::start(&upstream, Behaviour::Gate(gate)).await;
     let (reader, url) = (Reader::new(), server.url());
-    let mut callers: Vec<_> = (0..20)
-        .map(|_| Box::pin(reader.read(&url, "main", "file")))
-        .collect();
+    let mut callers: Vec<_> = (0..20).map(|_| Box::pin(reader.read(&url, "main", "file"))).collect();
     for caller in &mut callers {
         assert!(futures::poll!(caller).is_pending());
     }
@@ -95,11 +83,7 @@ async fn a_damaged_mirror_is_fetched_anew() {
             _ => fs::remove_dir_all(&mirror).unwrap(),
         }
         let restarted = Reader::with(Arc::clone(&cache), |_| {});
-        assert_eq!(
-            restarted.read(&url, "main", "file").await.unwrap(),
-            "one",
-            "{damage}"
-        );
+        assert_eq!(restarted.read(&url, "main", "file").await.unwrap(), "one", "{damage}");
         assert_eq!(restarted.counter.count(Request::Fetch), 1, "{damage}");
     }
 }
@@ -117,14 +101,7 @@ async fn damage_that_shows_while_reading_is_repaired_by_the_next_fetch() {
         fs::remove_file(&pack).unwrap();
         fs::remove_file(pack.with_extension("idx")).unwrap();
         let mut unpack = git_command(&mirror);
-        assert!(
-            unpack
-                .args(["unpack-objects", "-q"])
-                .stdin(objects)
-                .status()
-                .unwrap()
-                .success()
-        );
+        assert!(unpack.args(["unpack-objects", "-q"]).stdin(objects).status().unwrap().success());
     }
     drop((tree, reader.repositories));
     let id = upstream.git(&["rev-parse", "main:directory/file"]);
@@ -132,10 +109,7 @@ async fn damage_that_shows_while_reading_is_repaired_by_the_next_fetch() {
 
     let reader = Reader::with(reader.cache, |_| {});
     let tree = reader.tree(&url, &commit).await.unwrap();
-    assert!(matches!(
-        tree.content(&path("directory/file"), 100),
-        Err(FilesError::Storage { .. })
-    ));
+    assert!(matches!(tree.content(&path("directory/file"), 100), Err(FilesError::Storage { .. })));
     drop(tree);
     let tree = reader.tree(&url, &commit).await.unwrap();
     assert_eq!(tree.content(&path("directory/file"), 100).unwrap(), "below");
@@ -150,10 +124,7 @@ async fn a_mirror_in_many_pieces_is_replaced_while_old_trees_stay_readable() {
     let first_mirror = reader.mirror();
     for number in 0..103 {
         upstream.commit("main", &[write("file", &number.to_string())]);
-        assert_eq!(
-            reader.read(&url, "main", "file").await.unwrap(),
-            number.to_string()
-        );
+        assert_eq!(reader.read(&url, "main", "file").await.unwrap(), number.to_string());
     }
     assert_eq!(old.content(&path("file"), 100).unwrap(), "one");
     drop(old);
@@ -175,10 +146,7 @@ async fn metadata_of_a_commit_names_its_author_message_and_tags() {
     assert_eq!(metadata.author, "Test <test@example.com>");
     assert_eq!(metadata.message, "a commit");
     assert_eq!(metadata.tags, ["v1"]);
-    assert_eq!(
-        metadata.seconds.to_string(),
-        upstream.git(&["show", "-s", "--format=%at", "main"])
-    );
+    assert_eq!(metadata.seconds.to_string(), upstream.git(&["show", "-s", "--format=%at", "main"]));
 }
 
 #[tokio::test]
@@ -189,16 +157,10 @@ async fn locks_that_a_killed_process_left_behind_stop_nothing() {
     reader.read(&url, "main", "file").await.unwrap();
     let (cache, mirror) = (Arc::clone(&reader.cache), reader.mirror());
     drop(reader);
-    let references = fs::read_dir(mirror.join("refs/skiff/one"))
-        .unwrap()
-        .map(|entry| entry.unwrap().path());
-    let locks: Vec<_> = references
-        .map(|reference| reference.with_extension("lock"))
-        .collect();
-    let locks: Vec<_> = locks
-        .into_iter()
-        .chain(["shallow.lock", "packed-refs.lock"].map(|name| mirror.join(name)))
-        .collect();
+    let references = fs::read_dir(mirror.join("refs/skiff/one")).unwrap().map(|entry| entry.unwrap().path());
+    let locks: Vec<_> = references.map(|reference| reference.with_extension("lock")).collect();
+    let locks: Vec<_> =
+        locks.into_iter().chain(["shallow.lock", "packed-refs.lock"].map(|name| mirror.join(name))).collect();
     for lock in &locks {
         fs::write(lock, "").unwrap();
     }
@@ -208,10 +170,7 @@ async fn locks_that_a_killed_process_left_behind_stop_nothing() {
         assert_eq!(restarted.read(&url, "main", "file").await.unwrap(), content);
     }
     assert_eq!(restarted.mirror(), mirror);
-    assert!(
-        locks.len() > 2 && locks.iter().all(|lock| !lock.exists()),
-        "{locks:?}"
-    );
+    assert!(locks.len() > 2 && locks.iter().all(|lock| !lock.exists()), "{locks:?}");
 }
 
 #[tokio::test]

@@ -38,14 +38,7 @@ async fn a_repository_is_read_with_a_key_from_a_known_host() {
     assert!(reader.mirror().join("shallow").exists());
     // A key whose last line break was lost on its way through a form is still a key.
     let trimmed = credentials(server.client_key().trim().to_owned(), &known);
-    assert_eq!(
-        Reader::new()
-            .with_credentials(trimmed)
-            .read(&url, "main", "file")
-            .await
-            .unwrap(),
-        "two"
-    );
+    assert_eq!(Reader::new().with_credentials(trimmed).read(&url, "main", "file").await.unwrap(), "two");
 }
 
 #[tokio::test]
@@ -55,11 +48,7 @@ async fn a_host_that_is_not_known_gets_no_login() {
     let other = SshServer::start(&["ed25519"]);
     let known = server.known_host("ed25519");
     let other_key = other.known_host("ed25519");
-    let changed = format!(
-        "{} {}",
-        known.split(' ').next().unwrap(),
-        other_key.split_once(' ').unwrap().1
-    );
+    let changed = format!("{} {}", known.split(' ').next().unwrap(), other_key.split_once(' ').unwrap().1);
     let revoked = format!("{known}\n@revoked {known}");
     let url = server.url(&upstream);
     for (known_hosts, reason) in [
@@ -75,18 +64,8 @@ async fn a_host_that_is_not_known_gets_no_login() {
         assert!(error.to_string().contains(reason), "{error}");
     }
     assert!(!server.log().contains("Accepted"), "{}", server.log());
-    let insecure = Credentials {
-        insecure: true,
-        ..credentials(server.client_key(), "")
-    };
-    assert_eq!(
-        Reader::new()
-            .with_credentials(insecure)
-            .read(&url, "main", "file")
-            .await
-            .unwrap(),
-        "one"
-    );
+    let insecure = Credentials { insecure: true, ..credentials(server.client_key(), "") };
+    assert_eq!(Reader::new().with_credentials(insecure).read(&url, "main", "file").await.unwrap(), "one");
 }
 
 #[tokio::test]
@@ -99,15 +78,8 @@ async fn a_key_that_the_server_does_not_accept_is_tried_once() {
     assert!(matches!(error, GitError::Authentication { .. }), "{error:?}");
     assert!(error.to_string().contains("Secret 'repo-secret'"), "{error}");
 
-    let none = Credentials {
-        ssh_private_key: None,
-        ..credentials(String::new(), &known)
-    };
-    let error = Reader::new()
-        .with_credentials(none)
-        .references(&url)
-        .await
-        .unwrap_err();
+    let none = Credentials { ssh_private_key: None, ..credentials(String::new(), &known) };
+    let error = Reader::new().with_credentials(none).references(&url).await.unwrap_err();
     assert!(error.to_string().contains("sshPrivateKey"), "{error}");
 
     let rubbish = Reader::new().with_credentials(credentials("canary".to_owned(), &known));
@@ -136,10 +108,6 @@ async fn a_host_with_several_keys_is_asked_for_one_that_is_known() {
     for kind in kinds {
         let known = credentials(server.client_key(), &server.known_host(kind));
         let reader = Reader::new().with_credentials(known);
-        assert_eq!(
-            reader.read(&server.url(&upstream), "main", "file").await.unwrap(),
-            "one",
-            "{kind}"
-        );
+        assert_eq!(reader.read(&server.url(&upstream), "main", "file").await.unwrap(), "one", "{kind}");
     }
 }

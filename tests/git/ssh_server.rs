@@ -33,12 +33,8 @@ impl Drop for SshServer {
 fn make_key(directory: &Path, name: &str, kind: &str) -> PathBuf {
     let path = directory.join(name);
     let mut command = Command::new("ssh-keygen");
-    command
-        .args(["-q", "-N", "", "-C", "test", "-t", kind, "-f"])
-        .arg(&path);
-    let status = command
-        .status()
-        .expect("`ssh-keygen` runs; install the package openssh-client");
+    command.args(["-q", "-N", "", "-C", "test", "-t", kind, "-f"]).arg(&path);
+    let status = command.status().expect("`ssh-keygen` runs; install the package openssh-client");
     assert!(status.success());
     path
 }
@@ -46,10 +42,7 @@ fn make_key(directory: &Path, name: &str, kind: &str) -> PathBuf {
 impl SshServer {
     /// A server with these kinds of host key, which lets in whoever has [`SshServer::client_key`].
     pub fn start(host_key_kinds: &[&str]) -> Self {
-        assert!(
-            Path::new(SSHD).exists(),
-            "{SSHD} is missing; install the package openssh-server"
-        );
+        assert!(Path::new(SSHD).exists(), "{SSHD} is missing; install the package openssh-server");
         // Where sshd gives up its privileges; the package's service makes it at boot.
         let _ = fs::create_dir_all("/run/sshd");
         let directory = TempDir::new().unwrap();
@@ -68,32 +61,16 @@ impl SshServer {
         fs::write(path.join("config"), config).unwrap();
         // Another process may take the port in between, so a server that does not come up gets another one.
         for _ in 0..5 {
-            let port = TcpListener::bind("127.0.0.1:0")
-                .unwrap()
-                .local_addr()
-                .unwrap()
-                .port();
+            let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
             let mut command = Command::new(SSHD);
-            command
-                .arg("-D")
-                .arg("-f")
-                .arg(path.join("config"))
-                .args(["-p", &port.to_string()]);
+            command.arg("-D").arg("-f").arg(path.join("config")).args(["-p", &port.to_string()]);
             command.arg("-E").arg(path.join("log"));
-            let mut child = command
-                .stdin(Stdio::null())
-                .stdout(Stdio::null())
-                .stderr(Stdio::null())
-                .spawn()
-                .unwrap();
+            let mut child =
+                command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
             let deadline = Instant::now() + Duration::from_secs(10);
             while Instant::now() < deadline && child.try_wait().unwrap().is_none() {
                 if TcpStream::connect(("127.0.0.1", port)).is_ok() {
-                    return Self {
-                        directory,
-                        port,
-                        child,
-                    };
+                    return Self { directory, port, child };
                 }
                 std::thread::yield_now();
             }
@@ -122,11 +99,7 @@ impl SshServer {
 
     /// The line of `known_hosts` for one of the host keys.
     pub fn known_host(&self, kind: &str) -> String {
-        format!(
-            "[127.0.0.1]:{} {}",
-            self.port,
-            self.read(&format!("host_{kind}.pub"))
-        )
+        format!("[127.0.0.1]:{} {}", self.port, self.read(&format!("host_{kind}.pub")))
     }
 
     pub fn log(&self) -> String {
@@ -137,12 +110,6 @@ impl SshServer {
         let user = Command::new("id").arg("-un").output().unwrap().stdout;
         let user = String::from_utf8(user).unwrap();
         let path = upstream.directory();
-        RepoUrl::parse(&format!(
-            "ssh://{}@127.0.0.1:{}{}",
-            user.trim(),
-            self.port,
-            path.display()
-        ))
-        .unwrap()
+        RepoUrl::parse(&format!("ssh://{}@127.0.0.1:{}{}", user.trim(), self.port, path.display())).unwrap()
     }
 }

@@ -30,19 +30,13 @@ impl Authority {
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let key = KeyPair::generate().unwrap();
         let certificate = params.self_signed(&key).unwrap();
-        Self {
-            certificate,
-            issuer: Issuer::new(params, key),
-        }
+        Self { certificate, issuer: Issuer::new(params, key) }
     }
 
     fn issue(&self, name: &str) -> Issued {
         let key = KeyPair::generate().unwrap();
         let params = CertificateParams::new(vec![name.to_owned()]).unwrap();
-        Issued {
-            certificate: params.signed_by(&key, &self.issuer).unwrap(),
-            key,
-        }
+        Issued { certificate: params.signed_by(&key, &self.issuer).unwrap(), key }
     }
 }
 
@@ -57,10 +51,7 @@ impl Issued {
         let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let key = KeyPair::generate().unwrap();
-        Self {
-            certificate: params.self_signed(&key).unwrap(),
-            key,
-        }
+        Self { certificate: params.self_signed(&key).unwrap(), key }
     }
 
     fn server(&self, clients: Option<&Authority>) -> ServerConfig {
@@ -83,17 +74,11 @@ impl Issued {
 }
 
 fn trusting(certificate: &Certificate) -> Credentials {
-    Credentials {
-        certificate_authorities: Some(certificate.pem().into()),
-        ..Credentials::default()
-    }
+    Credentials { certificate_authorities: Some(certificate.pem().into()), ..Credentials::default() }
 }
 
 async fn read(server: &HttpServer, credentials: Credentials) -> Result<String, GitError> {
-    Reader::new()
-        .with_credentials(credentials)
-        .read(&server.url(), "main", "file")
-        .await
+    Reader::new().with_credentials(credentials).read(&server.url(), "main", "file").await
 }
 
 #[track_caller]
@@ -101,12 +86,7 @@ fn assert_certificate(result: Result<String, GitError>) {
     let error = result.unwrap_err();
     assert!(matches!(error, GitError::Certificate { .. }), "{error:?}");
     assert_eq!(error.kind(), ErrorKind::Configuration);
-    assert!(
-        error
-            .to_string()
-            .contains("argocd-tls-certs-cm under the key '127.0.0.1'"),
-        "{error}"
-    );
+    assert!(error.to_string().contains("argocd-tls-certs-cm under the key '127.0.0.1'"), "{error}");
 }
 
 #[tokio::test]
@@ -126,38 +106,24 @@ async fn a_server_is_trusted_through_its_certificate_authority_alone() {
         "credentials went to a server that is not trusted: {:?}",
         server.seen()
     );
-    assert_eq!(
-        read(&server, login(trusting(&authority.certificate)))
-            .await
-            .unwrap(),
-        "one"
-    );
-    let insecure = Credentials {
-        insecure: true,
-        ..Credentials::default()
-    };
+    assert_eq!(read(&server, login(trusting(&authority.certificate))).await.unwrap(), "one");
+    let insecure = Credentials { insecure: true, ..Credentials::default() };
     assert_eq!(read(&server, login(insecure)).await.unwrap(), "one");
 }
 
 #[tokio::test]
 async fn a_certificate_for_another_host_is_refused() {
     let (upstream, authority) = (Upstream::new(), Authority::new());
-    let server = HttpServer::start_secure(
-        &upstream,
-        Behaviour::Serve,
-        authority.issue("other.example").server(None),
-    )
-    .await;
+    let server =
+        HttpServer::start_secure(&upstream, Behaviour::Serve, authority.issue("other.example").server(None))
+            .await;
     assert_certificate(read(&server, trusting(&authority.certificate)).await);
 }
 
 #[tokio::test]
 async fn a_self_signed_certificate_can_be_trusted_itself() {
     let upstream = Upstream::new();
-    let (own, other) = (
-        Issued::self_signed("127.0.0.1"),
-        Issued::self_signed("other.example"),
-    );
+    let (own, other) = (Issued::self_signed("127.0.0.1"), Issued::self_signed("other.example"));
     let server = HttpServer::start_secure(&upstream, Behaviour::Serve, own.server(None)).await;
     assert_eq!(read(&server, trusting(&own.certificate)).await.unwrap(), "one");
     let elsewhere = HttpServer::start_secure(&upstream, Behaviour::Serve, other.server(None)).await;
@@ -175,10 +141,8 @@ async fn a_client_certificate_is_shown_to_a_server_that_wants_one() {
         certificate: Masked::new(client.certificate.pem()),
         key: Masked::new(client.key.serialize_pem()),
     };
-    let credentials = Credentials {
-        client_certificate: Some(certificate),
-        ..trusting(&authority.certificate)
-    };
+    let credentials =
+        Credentials { client_certificate: Some(certificate), ..trusting(&authority.certificate) };
     assert_eq!(read(&server, credentials).await.unwrap(), "one");
     assert!(read(&server, trusting(&authority.certificate)).await.is_err());
 }
@@ -197,50 +161,27 @@ async fn tls_goes_through_a_proxy_end_to_end() {
     };
     assert_eq!(read(&server, credentials.clone()).await.unwrap(), "one");
     assert!(
-        proxy
-            .seen()
-            .iter()
-            .all(|request| request.method == "CONNECT" && request.authorization.is_none())
+        proxy.seen().iter().all(|request| request.method == "CONNECT" && request.authorization.is_none())
     );
     assert!(!proxy.seen().is_empty());
-    let wrong = Credentials {
-        proxy: Some(Masked::new(format!("http://proxy:no@{}", proxy.address))),
-        ..credentials
-    };
-    assert!(matches!(
-        read(&server, wrong).await,
-        Err(GitError::Authentication { .. })
-    ));
+    let wrong =
+        Credentials { proxy: Some(Masked::new(format!("http://proxy:no@{}", proxy.address))), ..credentials };
+    assert!(matches!(read(&server, wrong).await, Err(GitError::Authentication { .. })));
 }
 
 #[tokio::test]
 async fn settings_that_are_no_certificates_are_named() {
     let (upstream, authority) = (Upstream::new(), Authority::new());
-    let server = HttpServer::start_secure(
-        &upstream,
-        Behaviour::Serve,
-        authority.issue("127.0.0.1").server(None),
-    )
-    .await;
-    let rubbish = Credentials {
-        certificate_authorities: Some("rubbish".into()),
-        ..Credentials::default()
-    };
+    let server =
+        HttpServer::start_secure(&upstream, Behaviour::Serve, authority.issue("127.0.0.1").server(None))
+            .await;
+    let rubbish = Credentials { certificate_authorities: Some("rubbish".into()), ..Credentials::default() };
     let error = read(&server, rubbish).await.unwrap_err();
-    assert!(
-        error
-            .to_string()
-            .contains("argocd-tls-certs-cm holds no valid PEM"),
-        "{error}"
-    );
-    let certificate = ClientCertificate {
-        certificate: Masked::new("canary".into()),
-        key: Masked::new("canary".into()),
-    };
-    let credentials = Credentials {
-        client_certificate: Some(certificate),
-        ..trusting(&authority.certificate)
-    };
+    assert!(error.to_string().contains("argocd-tls-certs-cm holds no valid PEM"), "{error}");
+    let certificate =
+        ClientCertificate { certificate: Masked::new("canary".into()), key: Masked::new("canary".into()) };
+    let credentials =
+        Credentials { client_certificate: Some(certificate), ..trusting(&authority.certificate) };
     let error = read(&server, credentials).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Configuration);
     assert!(

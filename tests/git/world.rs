@@ -19,10 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 /// Runs `git` away from the configuration of whoever runs the tests, and returns what it prints.
 pub fn git(directory: &Path, arguments: &[&str]) -> String {
-    let output = git_command(directory)
-        .args(arguments)
-        .stdin(Stdio::null())
-        .output();
+    let output = git_command(directory).args(arguments).stdin(Stdio::null()).output();
     let output = output.expect("`git` runs; install the package git");
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "git {arguments:?}: {stderr}");
@@ -31,14 +28,9 @@ pub fn git(directory: &Path, arguments: &[&str]) -> String {
 
 pub fn git_command(directory: &Path) -> Command {
     let mut command = Command::new("git");
-    command
-        .current_dir(directory)
-        .env("GIT_CONFIG_GLOBAL", "/dev/null")
-        .env("GIT_CONFIG_NOSYSTEM", "1");
+    command.current_dir(directory).env("GIT_CONFIG_GLOBAL", "/dev/null").env("GIT_CONFIG_NOSYSTEM", "1");
     for role in ["AUTHOR", "COMMITTER"] {
-        command
-            .env(format!("GIT_{role}_NAME"), "Test")
-            .env(format!("GIT_{role}_EMAIL"), "test@example.com");
+        command.env(format!("GIT_{role}_NAME"), "Test").env(format!("GIT_{role}_EMAIL"), "test@example.com");
     }
     command
 }
@@ -97,12 +89,7 @@ pub struct Counter(Mutex<Vec<(Request, bool)>>);
 
 impl Counter {
     pub fn count(&self, request: Request) -> usize {
-        self.0
-            .lock()
-            .unwrap()
-            .iter()
-            .filter(|(kind, _)| *kind == request)
-            .count()
+        self.0.lock().unwrap().iter().filter(|(kind, _)| *kind == request).count()
     }
 }
 
@@ -146,23 +133,17 @@ impl Reader {
     }
 
     pub async fn references(&self, url: &RepoUrl) -> Result<Arc<References>, GitError> {
-        self.repositories
-            .references(url, &self.credentials, &self.cancel)
-            .await
+        self.repositories.references(url, &self.credentials, &self.cancel).await
     }
 
     pub async fn resolve(&self, url: &RepoUrl, revision: &str) -> Result<CommitId, GitError> {
         let references = self.references(url).await?;
         let revision = RevisionSpec::parse(revision, None).unwrap();
-        self.repositories
-            .resolve(url, &self.credentials, &revision, &references, &self.cancel)
-            .await
+        self.repositories.resolve(url, &self.credentials, &revision, &references, &self.cancel).await
     }
 
     pub async fn tree(&self, url: &RepoUrl, commit: &CommitId) -> Result<Arc<GitTree>, GitError> {
-        self.repositories
-            .commit_tree(url, &self.credentials, commit, &self.cancel)
-            .await
+        self.repositories.commit_tree(url, &self.credentials, commit, &self.cancel).await
     }
 
     /// The content of a file at a revision, the whole way from the listing.
@@ -176,15 +157,10 @@ impl Reader {
     /// The directory of the only mirror.
     pub fn mirror(&self) -> PathBuf {
         let directories = |directory: &Path| -> Vec<PathBuf> {
-            std::fs::read_dir(directory)
-                .unwrap()
-                .map(|entry| entry.unwrap().path())
-                .collect()
+            std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()).collect()
         };
-        let mirrors: Vec<_> = directories(self.cache.path())
-            .into_iter()
-            .filter(|path| !path.ends_with("home"))
-            .collect();
+        let mirrors: Vec<_> =
+            directories(self.cache.path()).into_iter().filter(|path| !path.ends_with("home")).collect();
         assert_eq!(mirrors.len(), 1, "{mirrors:?}");
         let generations = directories(&mirrors[0]);
         assert_eq!(generations.len(), 1, "{generations:?}");

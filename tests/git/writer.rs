@@ -7,21 +7,12 @@ use crate::world::{Upstream, author, git, path, write};
 fn changes_make_a_commit_that_git_finds_sound() {
     let upstream = Upstream::new();
     let link = Change::Link(path("apps/link"), "../file".to_owned());
-    let commit = upstream.commit(
-        "main",
-        &[write("apps/a.yaml", "a"), link, Change::Remove(path("file"))],
-    );
+    let commit = upstream.commit("main", &[write("apps/a.yaml", "a"), link, Change::Remove(path("file"))]);
     upstream.git(&["fsck", "--strict"]);
     assert_eq!(upstream.git(&["rev-parse", "main"]), commit.as_str());
-    assert_eq!(
-        upstream.git(&["ls-tree", "-r", "--name-only", "main"]),
-        "apps/a.yaml\napps/link"
-    );
+    assert_eq!(upstream.git(&["ls-tree", "-r", "--name-only", "main"]), "apps/a.yaml\napps/link");
     assert_eq!(upstream.git(&["cat-file", "-p", "main:apps/link"]), "../file");
-    assert_eq!(
-        upstream.git(&["log", "--format=%an %s", "main"]),
-        "Test a commit\nTest a commit"
-    );
+    assert_eq!(upstream.git(&["log", "--format=%an %s", "main"]), "Test a commit\nTest a commit");
 }
 
 #[test]
@@ -33,9 +24,7 @@ fn a_revert_undoes_its_commit_and_nothing_else() {
     assert_eq!(upstream.git(&["show", "main:file"]), "one");
     assert_eq!(upstream.git(&["show", "main:other"]), "later");
     assert!(
-        upstream
-            .git(&["show", "-s", "--format=%B", "main"])
-            .contains(&format!("This reverts commit {bad}."))
+        upstream.git(&["show", "-s", "--format=%B", "main"]).contains(&format!("This reverts commit {bad}."))
     );
 }
 
@@ -59,9 +48,6 @@ fn a_working_tree_follows_its_branch() {
     commit("main", &[write("file", "one"), write("gone", "x")]);
     commit("main", &[write("file", "two"), Change::Remove(path("gone"))]);
     commit("other", &[write("file", "other")]);
-    assert_eq!(
-        std::fs::read_to_string(directory.path().join("file")).unwrap(),
-        "two"
-    );
+    assert_eq!(std::fs::read_to_string(directory.path().join("file")).unwrap(), "two");
     assert_eq!(git(directory.path(), &["status", "--porcelain"]), "");
 }

@@ -22,10 +22,7 @@ fn a_changed_a_missing_and_an_added_value_are_told_apart() {
     assert_differs(
         desired,
         live,
-        &[
-            "spec.replicas differs",
-            "spec.minReadySeconds is missing in the cluster",
-        ],
+        &["spec.replicas differs", "spec.minReadySeconds is missing in the cluster"],
     );
 }
 
@@ -76,24 +73,11 @@ fn quantities_are_compared_by_value() {
             json!([{ "name": "a", "resources": { "requests": { "cpu": cpu, "memory": memory } } }]),
         )
     };
-    assert_same(
-        resources(json!("1000m"), json!("1024Mi")),
-        resources(json!("1"), json!("1Gi")),
-    );
-    assert_same(
-        resources(json!(1), json!(1024)),
-        resources(json!("1"), json!("1Ki")),
-    );
-    assert_same(
-        resources(json!(0.5), json!("1e3")),
-        resources(json!("500m"), json!("1k")),
-    );
+    assert_same(resources(json!("1000m"), json!("1024Mi")), resources(json!("1"), json!("1Gi")));
+    assert_same(resources(json!(1), json!(1024)), resources(json!("1"), json!("1Ki")));
+    assert_same(resources(json!(0.5), json!("1e3")), resources(json!("500m"), json!("1k")));
     let path = "spec.template.spec.containers[name=a].resources.requests.cpu differs";
-    assert_differs(
-        resources(json!("1000m"), json!("1Gi")),
-        resources(json!("1001m"), json!("1Gi")),
-        &[path],
-    );
+    assert_differs(resources(json!("1000m"), json!("1Gi")), resources(json!("1001m"), json!("1Gi")), &[path]);
 }
 
 #[test]
@@ -115,11 +99,7 @@ fn resources_of_unknown_kinds_are_quantities_and_other_texts_are_not() {
 
 #[test]
 fn a_number_and_the_same_number_as_text_differ() {
-    assert_differs(
-        config_map(json!({ "a": "1" })),
-        config_map(json!({ "a": 1 })),
-        &["data.a differs"],
-    );
+    assert_differs(config_map(json!({ "a": "1" })), config_map(json!({ "a": 1 })), &["data.a differs"]);
     let port = |port: Value| {
         json!({ "apiVersion": "v1", "kind": "Service", "metadata": { "name": "a" },
         "spec": { "ports": [{ "port": 80, "targetPort": port }] } })
@@ -140,11 +120,7 @@ fn items_of_keyed_lists_are_found_by_key() {
         { "name": "app", "image": "a:1", "imagePullPolicy": "Always",
           "env": [{ "name": "A", "value": "0" }, { "name": "B", "value": "1" }] },
     ]));
-    assert_differs(
-        desired,
-        live,
-        &["spec.template.spec.containers[name=app].image differs"],
-    );
+    assert_differs(desired, live, &["spec.template.spec.containers[name=app].image differs"]);
 }
 
 #[test]
@@ -164,11 +140,7 @@ fn a_missing_key_has_the_default_of_the_schema() {
 #[test]
 fn another_order_of_a_keyed_list_is_not_certain_to_be_the_same() {
     let two = |first: &str, second: &str| with_containers(json!([{ "name": first }, { "name": second }]));
-    assert_differs(
-        two("a", "b"),
-        two("b", "a"),
-        &["spec.template.spec.containers differs"],
-    );
+    assert_differs(two("a", "b"), two("b", "a"), &["spec.template.spec.containers differs"]);
 }
 
 #[test]
@@ -190,16 +162,8 @@ fn a_list_that_is_declared_as_a_whole_is_compared_as_a_whole() {
         json!({ "apiGroups": [""], "resources": ["pods"], "verbs": ["get"], "resourceNames": ["x"] });
     assert_same(role(json!([rule])), role(json!([rule])));
     assert_differs(role(json!([rule])), role(json!([rule, rule])), &["rules differs"]);
-    assert_differs(
-        role(json!([rule])),
-        role(json!([wider])),
-        &["rules[0].verbs differs"],
-    );
-    assert_differs(
-        role(json!([rule])),
-        role(json!([narrower])),
-        &["rules[0].resourceNames is not declared"],
-    );
+    assert_differs(role(json!([rule])), role(json!([wider])), &["rules[0].verbs differs"]);
+    assert_differs(role(json!([rule])), role(json!([narrower])), &["rules[0].resourceNames is not declared"]);
 }
 
 #[test]
@@ -254,12 +218,7 @@ fn a_removed_field_is_drift() {
     let live = config_map(json!({ "kept": "1", "removed": "2", "by-hand": "3" }));
     let ours = json!({ "f:data": { "f:kept": {}, "f:removed": {} } });
     let live = held(live, MANAGER, "Apply", ours);
-    let live = held(
-        live,
-        "kubectl-edit",
-        "Update",
-        json!({ "f:data": { "f:by-hand": {} } }),
-    );
+    let live = held(live, "kubectl-edit", "Update", json!({ "f:data": { "f:by-hand": {} } }));
     assert_differs(desired, live, &["data.removed is not declared"]);
 }
 
@@ -296,15 +255,9 @@ fn a_removed_item_is_told_from_its_neighbour_by_the_default_of_a_key() {
         "k:{\"port\":53,\"protocol\":\"UDP\"}": { ".": {}, "f:port": {}, "f:protocol": {} },
     } } });
     let live = held(live, MANAGER, "Apply", ours);
-    assert_same(
-        service(json!([{ "port": 53 }, { "port": 53, "protocol": "UDP" }])),
-        live.clone(),
-    );
+    assert_same(service(json!([{ "port": 53 }, { "port": 53, "protocol": "UDP" }])), live.clone());
     let found = compared(&service(json!([{ "port": 53 }])), &live, &no_rules());
-    assert!(
-        found.iter().all(|path| path.contains("protocol=UDP")) && !found.is_empty(),
-        "{found:?}"
-    );
+    assert!(found.iter().all(|path| path.contains("protocol=UDP")) && !found.is_empty(), "{found:?}");
 }
 
 #[test]
@@ -312,10 +265,7 @@ fn what_others_hold_or_what_was_held_by_update_is_not_removed() {
     let desired = config_map(json!({ "a": "1" }));
     let live = config_map(json!({ "a": "1", "b": "2" }));
     let fields = json!({ "f:data": { "f:a": {}, "f:b": {} } });
-    assert_same(
-        desired.clone(),
-        held(live.clone(), "another", "Apply", fields.clone()),
-    );
+    assert_same(desired.clone(), held(live.clone(), "another", "Apply", fields.clone()));
     assert_same(desired, held(live, MANAGER, "Update", fields));
 }
 
@@ -324,25 +274,13 @@ fn a_held_field_that_is_gone_already_is_not_drift() {
     let fields = json!({ "f:data": { "f:a": {}, "f:b": {} }, "f:status": { "f:x": {} } });
     let mut live = config_map(json!({ "a": "1" }));
     live["status"] = json!({ "x": 1 });
-    assert_same(
-        config_map(json!({ "a": "1" })),
-        held(live, MANAGER, "Apply", fields),
-    );
+    assert_same(config_map(json!({ "a": "1" })), held(live, MANAGER, "Apply", fields));
 }
 
 #[test]
 fn unreadable_managed_fields_are_not_certain_to_be_the_same() {
-    let live = held(
-        config_map(json!({ "a": "1" })),
-        MANAGER,
-        "Apply",
-        json!({ "f:data": 7 }),
-    );
-    assert_differs(
-        config_map(json!({ "a": "1" })),
-        live,
-        &["metadata.managedFields differs"],
-    );
+    let live = held(config_map(json!({ "a": "1" })), MANAGER, "Apply", json!({ "f:data": 7 }));
+    assert_differs(config_map(json!({ "a": "1" })), live, &["metadata.managedFields differs"]);
 }
 
 #[test]
@@ -374,18 +312,8 @@ fn the_status_is_left_out_unless_the_options_say_otherwise() {
         "status": { "x": status } })
     };
     let with = |ignore_status| {
-        let options = CompareOptions {
-            ignore_status,
-            ignore_aggregated_roles: false,
-        };
-        Rules::compile(
-            &[],
-            &SystemRules {
-                ignore_differences: Vec::new(),
-                options,
-            },
-        )
-        .0
+        let options = CompareOptions { ignore_status, ignore_aggregated_roles: false };
+        Rules::compile(&[], &SystemRules { ignore_differences: Vec::new(), options }).0
     };
     let definition = "CustomResourceDefinition";
     for (kind, ignore, same) in [
@@ -402,10 +330,7 @@ fn the_status_is_left_out_unless_the_options_say_otherwise() {
             "{kind} {ignore:?}"
         );
     }
-    assert_eq!(
-        IgnoreStatus::from_setting("crd"),
-        IgnoreStatus::CustomResourceDefinitions
-    );
+    assert_eq!(IgnoreStatus::from_setting("crd"), IgnoreStatus::CustomResourceDefinitions);
     assert_eq!(IgnoreStatus::from_setting("off"), IgnoreStatus::None);
     assert_eq!(IgnoreStatus::from_setting("whatever"), IgnoreStatus::All);
 }
@@ -419,36 +344,16 @@ fn the_rules_of_an_aggregated_role_are_the_clusters() {
     let filled = json!([{ "apiGroups": [""], "resources": ["pods"], "verbs": ["get"] }]);
     let other = json!([{ "apiGroups": [""], "resources": ["pods"], "verbs": ["list"] }]);
     assert_same(role(json!([])), role(filled.clone()));
-    assert_differs(
-        role(other.clone()),
-        role(filled.clone()),
-        &["rules[0].verbs[0] differs"],
-    );
-    let options = CompareOptions {
-        ignore_aggregated_roles: true,
-        ..CompareOptions::default()
-    };
-    let (rules, _) = Rules::compile(
-        &[],
-        &SystemRules {
-            ignore_differences: Vec::new(),
-            options,
-        },
-    );
-    assert_eq!(
-        compared(&role(other), &role(filled), &rules),
-        Vec::<String>::new()
-    );
+    assert_differs(role(other.clone()), role(filled.clone()), &["rules[0].verbs[0] differs"]);
+    let options = CompareOptions { ignore_aggregated_roles: true, ..CompareOptions::default() };
+    let (rules, _) = Rules::compile(&[], &SystemRules { ignore_differences: Vec::new(), options });
+    assert_eq!(compared(&role(other), &role(filled), &rules), Vec::<String>::new());
 }
 
 #[test]
 fn another_api_version_is_not_certain_to_be_the_same() {
     let hpa = |version: &str| json!({ "apiVersion": version, "kind": "HorizontalPodAutoscaler", "metadata": { "name": "a" } });
-    assert_differs(
-        hpa("autoscaling/v1"),
-        hpa("autoscaling/v2"),
-        &["apiVersion differs"],
-    );
+    assert_differs(hpa("autoscaling/v1"), hpa("autoscaling/v2"), &["apiVersion differs"]);
 }
 
 #[test]
@@ -462,8 +367,5 @@ fn deep_and_wide_values_end() {
     let custom = |spec: &Value| json!({ "apiVersion": "e.io/v1", "kind": "X", "metadata": { "name": "a" }, "spec": spec });
     assert_eq!(compared(&custom(&deep), &custom(&other), &no_rules()).len(), 1);
     let many = |offset: usize| -> Value { (0..1000).map(|n| (format!("k{n}"), json!(n + offset))).collect() };
-    assert_eq!(
-        compared(&custom(&many(0)), &custom(&many(1)), &no_rules()).len(),
-        MAX_DIFFERENCES
-    );
+    assert_eq!(compared(&custom(&many(0)), &custom(&many(1)), &no_rules()).len(), MAX_DIFFERENCES);
 }

@@ -6,9 +6,7 @@ use super::*;
 
 fn ignoring(rule: Value) -> Rules {
     let mut all = json!({ "group": "apps", "kind": "Deployment" });
-    all.as_object_mut()
-        .unwrap()
-        .extend(rule.as_object().unwrap().clone());
+    all.as_object_mut().unwrap().extend(rule.as_object().unwrap().clone());
     rules(json!([all]))
 }
 
@@ -19,21 +17,9 @@ fn differs(rules: &Rules, desired: Value, live: Value) -> bool {
 #[test]
 fn a_pointer_takes_a_field_out_of_both_sides() {
     let rules = ignoring(json!({ "jsonPointers": ["/spec/replicas"] }));
-    assert!(!differs(
-        &rules,
-        deployment(json!({ "replicas": 1 })),
-        deployment(json!({ "replicas": 9 }))
-    ));
-    assert!(!differs(
-        &rules,
-        deployment(json!({ "replicas": 1 })),
-        deployment(json!({}))
-    ));
-    assert!(differs(
-        &rules,
-        deployment(json!({ "paused": true })),
-        deployment(json!({ "replicas": 9 }))
-    ));
+    assert!(!differs(&rules, deployment(json!({ "replicas": 1 })), deployment(json!({ "replicas": 9 }))));
+    assert!(!differs(&rules, deployment(json!({ "replicas": 1 })), deployment(json!({}))));
+    assert!(differs(&rules, deployment(json!({ "paused": true })), deployment(json!({ "replicas": 9 }))));
 }
 
 #[test]
@@ -57,11 +43,7 @@ fn an_expression_takes_what_it_finds_out_of_both_sides() {
     }));
     let two = |image: &str| with_containers(json!([{ "name": "a" }, { "name": "injected", "image": image }]));
     assert!(!differs(&rules, two("a:1"), two("a:2")));
-    assert!(!differs(
-        &rules,
-        two("a:1"),
-        with_containers(json!([{ "name": "a" }]))
-    ));
+    assert!(!differs(&rules, two("a:1"), with_containers(json!([{ "name": "a" }]))));
 }
 
 #[test]
@@ -69,28 +51,10 @@ fn fields_of_a_trusted_manager_are_left_to_it() {
     let rules = ignoring(json!({ "managedFieldsManagers": ["hpa"] }));
     assert!(rules.trusted_managers().contains("hpa"));
     let live = deployment(json!({ "replicas": 9, "paused": true }));
-    let theirs = held(
-        live.clone(),
-        "hpa",
-        "Update",
-        json!({ "f:spec": { "f:replicas": {} } }),
-    );
-    assert!(!differs(
-        &rules,
-        deployment(json!({ "replicas": 1 })),
-        theirs.clone()
-    ));
-    assert!(differs(
-        &rules,
-        deployment(json!({ "replicas": 1, "paused": false })),
-        theirs
-    ));
-    let nobodys = held(
-        live,
-        "somebody",
-        "Update",
-        json!({ "f:spec": { "f:replicas": {} } }),
-    );
+    let theirs = held(live.clone(), "hpa", "Update", json!({ "f:spec": { "f:replicas": {} } }));
+    assert!(!differs(&rules, deployment(json!({ "replicas": 1 })), theirs.clone()));
+    assert!(differs(&rules, deployment(json!({ "replicas": 1, "paused": false })), theirs));
+    let nobodys = held(live, "somebody", "Update", json!({ "f:spec": { "f:replicas": {} } }));
     assert!(differs(&rules, deployment(json!({ "replicas": 1 })), nobodys));
 }
 
@@ -116,45 +80,25 @@ fn an_ignored_field_that_is_no_longer_declared_is_not_drift() {
     let live = deployment(json!({ "replicas": 9 }));
     let live = held(live, MANAGER, "Apply", json!({ "f:spec": { "f:replicas": {} } }));
     assert!(differs(&no_rules(), deployment(json!({})), live.clone()));
-    assert!(!differs(
-        &ignoring(json!({ "jsonPointers": ["/spec/replicas"] })),
-        deployment(json!({})),
-        live
-    ));
+    assert!(!differs(&ignoring(json!({ "jsonPointers": ["/spec/replicas"] })), deployment(json!({})), live));
 }
 
 #[test]
 fn a_rule_is_about_the_objects_that_it_names() {
-    let (one, two) = (
-        deployment(json!({ "replicas": 1 })),
-        deployment(json!({ "replicas": 2 })),
-    );
+    let (one, two) = (deployment(json!({ "replicas": 1 })), deployment(json!({ "replicas": 2 })));
     for (rule, applies) in [
         (json!({ "group": "apps", "kind": "Deployment" }), true),
         (json!({ "group": "a*", "kind": "Deploy*" }), true),
         (json!({ "group": "*", "kind": "*" }), true),
         (json!({ "group": "", "kind": "Deployment" }), false),
         (json!({ "group": "apps", "kind": "StatefulSet" }), false),
-        (
-            json!({ "group": "apps", "kind": "Deployment", "name": "a", "namespace": "n" }),
-            true,
-        ),
-        (
-            json!({ "group": "apps", "kind": "Deployment", "name": "b" }),
-            false,
-        ),
-        (
-            json!({ "group": "apps", "kind": "Deployment", "namespace": "m" }),
-            false,
-        ),
+        (json!({ "group": "apps", "kind": "Deployment", "name": "a", "namespace": "n" }), true),
+        (json!({ "group": "apps", "kind": "Deployment", "name": "b" }), false),
+        (json!({ "group": "apps", "kind": "Deployment", "namespace": "m" }), false),
     ] {
         let mut rule = rule;
         rule["jsonPointers"] = json!(["/spec/replicas"]);
-        assert_eq!(
-            !differs(&rules(json!([rule])), one.clone(), two.clone()),
-            applies,
-            "{rule}"
-        );
+        assert_eq!(!differs(&rules(json!([rule])), one.clone(), two.clone()), applies, "{rule}");
     }
 }
 
@@ -177,16 +121,8 @@ fn a_broken_rule_is_named_and_the_others_work() {
             "spec.ignoreDifferences[1].jqPathExpressions[1]",
         ]
     );
-    assert!(!differs(
-        &rules,
-        deployment(json!({ "replicas": 1 })),
-        deployment(json!({ "replicas": 2 }))
-    ));
-    assert!(differs(
-        &rules,
-        deployment(json!({ "paused": true })),
-        deployment(json!({ "paused": false }))
-    ));
+    assert!(!differs(&rules, deployment(json!({ "replicas": 1 })), deployment(json!({ "replicas": 2 }))));
+    assert!(differs(&rules, deployment(json!({ "paused": true })), deployment(json!({ "paused": false }))));
 }
 
 #[test]
@@ -198,19 +134,8 @@ fn every_input_of_the_rules_changes_their_fingerprint() {
     };
     let of =
         |application: &[ResourceIgnoreDifferences], system: Vec<ResourceIgnoreDifferences>, aggregated| {
-            let options = CompareOptions {
-                ignore_aggregated_roles: aggregated,
-                ..CompareOptions::default()
-            };
-            Rules::compile(
-                application,
-                &SystemRules {
-                    ignore_differences: system,
-                    options,
-                },
-            )
-            .0
-            .fingerprint()
+            let options = CompareOptions { ignore_aggregated_roles: aggregated, ..CompareOptions::default() };
+            Rules::compile(application, &SystemRules { ignore_differences: system, options }).0.fingerprint()
         };
     let all = [
         of(&[], Vec::new(), false),
@@ -220,14 +145,8 @@ fn every_input_of_the_rules_changes_their_fingerprint() {
         of(&[rule("/a"), rule("/b")], Vec::new(), false),
         of(&[rule("/b")], vec![rule("/a")], false),
     ];
-    assert_eq!(
-        all.iter().collect::<std::collections::BTreeSet<_>>().len(),
-        all.len()
-    );
-    assert_eq!(
-        of(&[rule("/a")], Vec::new(), false),
-        of(&[rule("/a")], Vec::new(), false)
-    );
+    assert_eq!(all.iter().collect::<std::collections::BTreeSet<_>>().len(), all.len());
+    assert_eq!(of(&[rule("/a")], Vec::new(), false), of(&[rule("/a")], Vec::new(), false));
 }
 
 #[test]

@@ -32,11 +32,8 @@ fn custom(spec: &Value) -> Value {
 fn as_served(value: &Value, in_list: bool) -> Value {
     match value {
         Value::Object(fields) => {
-            let mut served: Map<String, Value> = fields
-                .iter()
-                .rev()
-                .map(|(name, value)| (name.clone(), as_served(value, in_list)))
-                .collect();
+            let mut served: Map<String, Value> =
+                fields.iter().rev().map(|(name, value)| (name.clone(), as_served(value, in_list))).collect();
             if !in_list {
                 served.insert("defaulted".to_owned(), json!({ "by": "the server" }));
             }
@@ -51,19 +48,14 @@ fn as_served(value: &Value, in_list: bool) -> Value {
 /// The same value with its `index`-th scalar changed.
 fn with_one_change(value: &Value, index: &mut usize) -> Value {
     match value {
-        Value::Object(fields) => fields
-            .iter()
-            .map(|(name, value)| (name.clone(), with_one_change(value, index)))
-            .collect(),
+        Value::Object(fields) => {
+            fields.iter().map(|(name, value)| (name.clone(), with_one_change(value, index))).collect()
+        }
         Value::Array(items) => items.iter().map(|item| with_one_change(item, index)).collect(),
         scalar => {
             let changed = *index == 0;
             *index = index.wrapping_sub(1);
-            if changed {
-                Value::from("changed by hand")
-            } else {
-                scalar.clone()
-            }
+            if changed { Value::from("changed by hand") } else { scalar.clone() }
         }
     }
 }

@@ -22,11 +22,7 @@ fn text_data_is_the_same_as_its_base64() {
     let mut both = secret("data", json!({ "a": encode("old"), "b": encode("y") }));
     both["stringData"] = json!({ "a": "x" });
     assert_same(both, live.clone());
-    assert_differs(
-        secret("stringData", json!({ "a": "z" })),
-        live,
-        &["data.a differs"],
-    );
+    assert_differs(secret("stringData", json!({ "a": "z" })), live, &["data.a differs"]);
 }
 
 #[test]
@@ -51,37 +47,24 @@ fn no_value_is_in_a_difference() {
 #[test]
 fn values_are_masked_before_the_text_is_made() {
     let rules = no_rules();
-    let options = TextDiffOptions {
-        context: 3,
-        rules: &rules,
-    };
-    let mut live = secret(
-        "data",
-        json!({ "same": encode(CANARY), "changed": encode(CANARY), "gone": encode(CANARY) }),
-    );
+    let options = TextDiffOptions { context: 3, rules: &rules };
+    let mut live =
+        secret("data", json!({ "same": encode(CANARY), "changed": encode(CANARY), "gone": encode(CANARY) }));
     live["metadata"]["annotations"] =
         json!({ "kubectl.kubernetes.io/last-applied-configuration": format!("{{\"data\":\"{CANARY}\"}}") });
-    let predicted = secret(
-        "stringData",
-        json!({ "same": CANARY, "changed": format!("{CANARY}2"), "new": CANARY }),
-    );
+    let predicted =
+        secret("stringData", json!({ "same": CANARY, "changed": format!("{CANARY}2"), "new": CANARY }));
     let (live, predicted) = (object(live), object(predicted));
     let text = text_diff(Some(&live), Some(&predicted), &options);
     for value in [CANARY, &encode(CANARY), &encode(&format!("{CANARY}2"))] {
         assert!(!text.contains(value), "{text}");
     }
-    assert!(
-        text.contains("-  changed: ++++++++\n") && text.contains("+  changed: ++++++++++++\n"),
-        "{text}"
-    );
+    assert!(text.contains("-  changed: ++++++++\n") && text.contains("+  changed: ++++++++++++\n"), "{text}");
     assert!(
         text.contains("   same: ++++++++\n") && text.contains("-  gone:") && text.contains("+  new:"),
         "{text}"
     );
-    for text in [
-        text_diff(Some(&live), None, &options),
-        text_diff(None, Some(&predicted), &options),
-    ] {
+    for text in [text_diff(Some(&live), None, &options), text_diff(None, Some(&predicted), &options)] {
         assert!(
             !text.contains(CANARY) && !text.contains(&encode(CANARY)) && text.contains("same: ++++++++"),
             "{text}"
@@ -92,15 +75,10 @@ fn values_are_masked_before_the_text_is_made() {
 #[test]
 fn a_kind_that_is_called_secret_is_masked_in_any_group() {
     let rules = no_rules();
-    let options = TextDiffOptions {
-        context: 3,
-        rules: &rules,
-    };
+    let options = TextDiffOptions { context: 3, rules: &rules };
     let custom = |value: &str| {
-        object(
-            json!({ "apiVersion": "e.io/v1", "kind": "Secret", "metadata": { "name": "a" },
-        "stringData": { "a": value }, "data": CANARY }),
-        )
+        object(json!({ "apiVersion": "e.io/v1", "kind": "Secret", "metadata": { "name": "a" },
+        "stringData": { "a": value }, "data": CANARY }))
     };
     let text = text_diff(Some(&custom(CANARY)), Some(&custom("other")), &options);
     assert!(!text.contains(CANARY) && text.contains("++++"), "{text}");

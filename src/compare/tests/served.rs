@@ -129,10 +129,7 @@ spec: {accessModes: [ReadWriteOnce], resources: {requests: {storage: 1024Mi}}}
 
 fn manifests() -> Vec<Object> {
     let documents = yaml::parse(MANIFESTS.as_bytes(), &yaml::Options::default()).unwrap();
-    documents
-        .into_iter()
-        .map(|document| object(document.value))
-        .collect()
+    documents.into_iter().map(|document| object(document.value)).collect()
 }
 
 fn api(client: &Client, desired: &Object) -> Api<DynamicObject> {
@@ -145,10 +142,7 @@ async fn apply(client: &Client, desired: &Object, dry_run: bool) -> Object {
     let api = api(client, desired);
     let mut params = PatchParams::apply(MANAGER).force();
     params.dry_run = dry_run;
-    let applied = api
-        .patch(desired.name(), &params, &Patch::Apply(desired.value()))
-        .await
-        .unwrap();
+    let applied = api.patch(desired.name(), &params, &Patch::Apply(desired.value())).await.unwrap();
     object(serde_json::to_value(applied).unwrap())
 }
 
@@ -173,29 +167,16 @@ async fn what_the_api_server_makes_of_an_object_is_not_drift() {
     for desired in manifests() {
         let live = apply(&client, &desired, false).await;
         if local(&desired, &live, &no_rules(), MANAGER) != Local::Same {
-            asked.push(format!(
-                "{}: {:?}",
-                desired.key(),
-                local(&desired, &live, &no_rules(), MANAGER)
-            ));
+            asked.push(format!("{}: {:?}", desired.key(), local(&desired, &live, &no_rules(), MANAGER)));
             let (predicted, live) = predict(&client, &desired).await;
-            assert_eq!(
-                settle(&predicted, &live, &no_rules()),
-                Settled::Same,
-                "{}",
-                desired.key()
-            );
+            assert_eq!(settle(&predicted, &live, &no_rules()), Settled::Same, "{}", desired.key());
         }
     }
     // Only where a default stands inside of a list that is declared as a whole, or next to a field reference.
     let kinds: Vec<&str> = asked.iter().filter_map(|text| text.split(':').next()).collect();
     assert_eq!(
         kinds,
-        [
-            "apps/Deployment",
-            "apps/StatefulSet",
-            "networking.k8s.io/NetworkPolicy"
-        ],
+        ["apps/Deployment", "apps/StatefulSet", "networking.k8s.io/NetworkPolicy"],
         "{asked:#?}"
     );
 }

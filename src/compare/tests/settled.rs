@@ -29,11 +29,7 @@ fn every_other_field_counts_in_both_directions() {
     let live = config_map(json!({ "b": "3", "c": "4" }));
     assert_eq!(
         settled(&predicted, &live, &no_rules()),
-        [
-            "data.a is missing in the cluster",
-            "data.b differs",
-            "data.c is not declared",
-        ]
+        ["data.a is missing in the cluster", "data.b differs", "data.c is not declared",]
     );
 }
 
@@ -57,19 +53,13 @@ fn ignored_fields_do_not_count() {
     );
     let mut predicted = deployment(json!({ "replicas": 1 }));
     predicted["metadata"]["labels"] = json!({ "x": "1" });
-    assert_eq!(
-        settled(&predicted, &deployment(json!({ "replicas": 2 })), &rules),
-        Vec::<String>::new()
-    );
+    assert_eq!(settled(&predicted, &deployment(json!({ "replicas": 2 })), &rules), Vec::<String>::new());
 }
 
 #[test]
 fn a_text_diff_reads_like_a_review() {
     let rules = no_rules();
-    let options = TextDiffOptions {
-        context: 1,
-        rules: &rules,
-    };
+    let options = TextDiffOptions { context: 1, rules: &rules };
     let value = |replicas: i32, order: bool| {
         let mut value = deployment(json!({ "replicas": replicas, "paused": true, "minReadySeconds": 5 }));
         value["metadata"]["resourceVersion"] = json!(replicas.to_string());
@@ -86,10 +76,7 @@ fn a_text_diff_reads_like_a_review() {
         text,
         "--- apps/Deployment:n/a (live)\n+++ apps/Deployment:n/a (after sync)\n@@ -8,2 +8,2 @@\n   paused: true\n-  replicas: 1\n+  replicas: 3\n"
     );
-    assert_eq!(
-        text_diff(Some(&value(1, false)), Some(&value(1, true)), &options),
-        ""
-    );
+    assert_eq!(text_diff(Some(&value(1, false)), Some(&value(1, true)), &options), "");
     assert!(text_diff(None, Some(&value(1, false)), &options).contains("+  replicas: 1\n"));
     assert!(text_diff(Some(&value(1, false)), None, &options).contains("-  replicas: 1\n"));
     assert_eq!(text_diff(None, None, &options), "");

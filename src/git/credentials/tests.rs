@@ -2,14 +2,9 @@ use super::*;
 use crate::error::{Classified as _, ErrorKind};
 
 fn secret(kind: SecretKind, name: &str, fields: &[(&str, &str)]) -> CredentialSecret {
-    let data = fields
-        .iter()
-        .map(|(field, value)| ((*field).to_owned(), Masked::new(value.as_bytes().to_vec())));
-    CredentialSecret {
-        name: name.to_owned(),
-        kind,
-        data: data.collect(),
-    }
+    let data =
+        fields.iter().map(|(field, value)| ((*field).to_owned(), Masked::new(value.as_bytes().to_vec())));
+    CredentialSecret { name: name.to_owned(), kind, data: data.collect() }
 }
 
 fn repository(name: &str, fields: &[(&str, &str)]) -> CredentialSecret {
@@ -17,11 +12,7 @@ fn repository(name: &str, fields: &[(&str, &str)]) -> CredentialSecret {
 }
 
 fn template(name: &str, url: &str) -> CredentialSecret {
-    secret(
-        SecretKind::Template,
-        name,
-        &[("url", url), ("username", name), ("password", "canary")],
-    )
+    secret(SecretKind::Template, name, &[("url", url), ("username", name), ("password", "canary")])
 }
 
 fn store(secrets: &[CredentialSecret]) -> CredentialStore {
@@ -37,10 +28,7 @@ fn origins(store: &CredentialStore, url: &str, project: &str) -> Vec<String> {
 
 #[test]
 fn a_repository_gets_the_secret_of_its_url_in_any_spelling() {
-    let store = store(&[repository(
-        "own",
-        &[("url", "https://GitHub.com/Org/Repo.git"), ("password", "x")],
-    )]);
+    let store = store(&[repository("own", &[("url", "https://GitHub.com/Org/Repo.git"), ("password", "x")])]);
     for url in [
         "https://github.com/org/repo",
         "https://github.com:443/ORG/repo.git",
@@ -69,19 +57,10 @@ fn the_longest_template_supplies_credentials() {
         template("host", "https://git.example.com"),
         template("org", "https://git.example.com/org/"),
         template("ssh", "git@git.example.com:org"),
-        repository(
-            "settings-only",
-            &[("url", "https://git.example.com/org/repo"), ("insecure", "true")],
-        ),
-        repository(
-            "own",
-            &[("url", "https://git.example.com/org/own"), ("password", "x")],
-        ),
+        repository("settings-only", &[("url", "https://git.example.com/org/repo"), ("insecure", "true")]),
+        repository("own", &[("url", "https://git.example.com/org/own"), ("password", "x")]),
     ]);
-    assert_eq!(
-        origins(&store, "https://git.example.com/other/repo", "p"),
-        ["host"]
-    );
+    assert_eq!(origins(&store, "https://git.example.com/other/repo", "p"), ["host"]);
     assert_eq!(origins(&store, "https://git.example.com/org/any", "p"), ["org"]);
     assert_eq!(origins(&store, "https://git.example.com/org/own", "p"), ["own"]);
     assert_eq!(origins(&store, "ssh://git@git.example.com/org/any", "p"), ["ssh"]);
@@ -96,10 +75,7 @@ fn look_alikes_get_no_credentials() {
     let store = store(&[
         template("org", "https://example.com/org"),
         template("ssh", "git@example.com:org"),
-        repository(
-            "own",
-            &[("url", "https://example.com/own/repo"), ("password", "x")],
-        ),
+        repository("own", &[("url", "https://example.com/own/repo"), ("password", "x")]),
     ]);
     for url in [
         "https://example.com.evil/org/repo",
@@ -126,14 +102,7 @@ fn look_alikes_get_no_credentials() {
 #[test]
 fn secrets_for_charts_are_left_alone_and_broken_ones_harm_no_other() {
     let secrets = [
-        repository(
-            "chart",
-            &[
-                ("url", "https://charts.example.com"),
-                ("type", "helm"),
-                ("name", "c"),
-            ],
-        ),
+        repository("chart", &[("url", "https://charts.example.com"), ("type", "helm"), ("name", "c")]),
         repository("no-url", &[("password", "canary")]),
         repository("bad-url", &[("url", "ext::sh"), ("password", "canary")]),
         repository("bad-flag", &[("url", "https://h/a"), ("insecure", "canary")]),
@@ -148,22 +117,14 @@ fn secrets_for_charts_are_left_alone_and_broken_ones_harm_no_other() {
         assert!(!text.contains("canary"), "{text}");
     }
     assert_eq!(problems.len(), 4);
-    assert!(
-        problems
-            .iter()
-            .all(|problem| problem.kind() == ErrorKind::Configuration)
-    );
+    assert!(problems.iter().all(|problem| problem.kind() == ErrorKind::Configuration));
 }
 
 #[test]
 fn certificate_authorities_belong_to_one_host_name() {
     let authorities = BTreeMap::from([("Git.example.com".to_owned(), "PEM".to_owned())]);
     let (store, _) = CredentialStore::new(&[], &authorities, "");
-    let of = |url: &str| {
-        store
-            .lookup(&RepoUrl::parse(url).unwrap(), "p")
-            .certificate_authorities
-    };
+    let of = |url: &str| store.lookup(&RepoUrl::parse(url).unwrap(), "p").certificate_authorities;
     assert_eq!(of("https://git.example.com/a").as_deref(), Some("PEM"));
     assert_eq!(of("https://git.example.com:8443/a").as_deref(), Some("PEM"));
     assert_eq!(of("https://git.example.com.evil/a"), None);

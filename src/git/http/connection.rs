@@ -29,12 +29,7 @@ impl Outgoing {
         let mut headers = HeaderMap::new();
         // Some servers tell Git clients from browsers by this.
         headers.insert(header::USER_AGENT, HeaderValue::from_static("git/2.0 (skiff)"));
-        Self {
-            method: method.clone(),
-            target: target.to_owned(),
-            headers,
-            body: body.clone(),
-        }
+        Self { method: method.clone(), target: target.to_owned(), headers, body: body.clone() }
     }
 
     pub(super) fn set(&mut self, name: HeaderName, value: HeaderValue) {
@@ -56,18 +51,12 @@ impl Connection {
     pub(super) async fn open(step: &Step, url: &Url) -> Result<Self, GitError> {
         let host = url.host_str().unwrap_or_default().to_owned();
         let port = url.port_or_known_default().unwrap_or(80);
-        let authority = url
-            .port()
-            .map_or_else(|| host.clone(), |port| format!("{host}:{port}"));
+        let authority = url.port().map_or_else(|| host.clone(), |port| format!("{host}:{port}"));
         let secure = url.scheme() == "https";
         let header =
             HeaderValue::from_str(&authority).map_err(|_| step.failed("the host's name cannot be sent"))?;
-        let connection = |sender| Self {
-            sender,
-            prefix: String::new(),
-            host: header.clone(),
-            proxy_authorization: None,
-        };
+        let connection =
+            |sender| Self { sender, prefix: String::new(), host: header.clone(), proxy_authorization: None };
         let Some(proxy) = Proxy::choose(step, &host, port)? else {
             let stream = connect(step, &host, port).await?;
             return Ok(connection(if secure {
@@ -79,9 +68,7 @@ impl Connection {
         let stream = connect(step, &proxy.host, proxy.port).await?;
         if secure {
             let tunnel = tunnel(step, &proxy, &host, port, stream).await?;
-            return Ok(connection(
-                start(step, encrypt(step, &host, tunnel).await?).await?,
-            ));
+            return Ok(connection(start(step, encrypt(step, &host, tunnel).await?).await?));
         }
         let mut through = connection(start(step, stream).await?);
         through.prefix = format!("http://{authority}");
@@ -106,14 +93,9 @@ impl Connection {
         *request.headers_mut() = outgoing.headers;
         request.headers_mut().insert(header::HOST, self.host.clone());
         if let Some(authorization) = &self.proxy_authorization {
-            request
-                .headers_mut()
-                .insert(header::PROXY_AUTHORIZATION, authorization.clone());
+            request.headers_mut().insert(header::PROXY_AUTHORIZATION, authorization.clone());
         }
-        self.sender
-            .send_request(request)
-            .await
-            .map_err(|error| step.failed(&reason(&error)))
+        self.sender.send_request(request).await.map_err(|error| step.failed(&reason(&error)))
     }
 }
 
@@ -128,9 +110,8 @@ async fn start<S>(step: &Step, stream: S) -> Result<http1::SendRequest<Full<Byte
 where
     S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
 {
-    let (sender, driver) = http1::handshake(TokioIo::new(stream))
-        .await
-        .map_err(|error| step.failed(&reason(&error)))?;
+    let (sender, driver) =
+        http1::handshake(TokioIo::new(stream)).await.map_err(|error| step.failed(&reason(&error)))?;
     step.runtime.spawn(async move {
         // The request that was under way reports the error.
         let _ = driver.await;
@@ -149,17 +130,12 @@ where
     let name = ServerName::try_from(host.trim_matches(['[', ']']).to_owned())
         .map_err(|_| step.failed("the host's name is not valid in TLS"))?;
     let connector = TlsConnector::from(Arc::new(tls::client_config(step)?));
-    connector
-        .connect(name, stream)
-        .await
-        .map_err(|error| handshake_error(step, host, &error))
+    connector.connect(name, stream).await.map_err(|error| handshake_error(step, host, &error))
 }
 
 fn handshake_error(step: &Step, host: &str, error: &io::Error) -> GitError {
     let repository = step.repository();
-    let cause = error
-        .get_ref()
-        .and_then(|cause| cause.downcast_ref::<rustls::Error>());
+    let cause = error.get_ref().and_then(|cause| cause.downcast_ref::<rustls::Error>());
     match cause {
         Some(rustls::Error::InvalidCertificate(problem)) => GitError::Certificate {
             repository,
@@ -198,21 +174,14 @@ async fn tunnel(
     if let Some(authorization) = &proxy.authorization {
         request = request.header(header::PROXY_AUTHORIZATION, authorization);
     }
-    let request = request
-        .body(Empty::new())
-        .map_err(|error| step.failed(&error.to_string()))?;
-    let response = sender
-        .send_request(request)
-        .await
-        .map_err(|error| step.failed(&reason(&error)))?;
+    let request = request.body(Empty::new()).map_err(|error| step.failed(&error.to_string()))?;
+    let response = sender.send_request(request).await.map_err(|error| step.failed(&reason(&error)))?;
     match response.status() {
         status if status.is_success() => {}
         StatusCode::PROXY_AUTHENTICATION_REQUIRED => return Err(proxy_refused(step)),
         status => return Err(step.failed(&format!("the proxy answers {status}"))),
     }
-    let upgraded = hyper::upgrade::on(response)
-        .await
-        .map_err(|error| step.failed(&reason(&error)))?;
+    let upgraded = hyper::upgrade::on(response).await.map_err(|error| step.failed(&reason(&error)))?;
     Ok(TokioIo::new(upgraded))
 }
 

@@ -30,30 +30,20 @@ impl Proxy {
         };
         let url = Url::parse(proxy.reveal().trim()).map_err(|_| invalid("is not a valid URL"))?;
         if url.scheme() != "http" {
-            return Err(invalid(
-                "is not an HTTP proxy, which is the only kind that is supported",
-            ));
+            return Err(invalid("is not an HTTP proxy, which is the only kind that is supported"));
         }
         let host = url.host_str().ok_or_else(|| invalid("has no host"))?.to_owned();
         let authorization = if url.username().is_empty() {
             None
         } else {
             let decoded = |text: &str| crate::git::url::percent_decoded(text);
-            let user = format!(
-                "{}:{}",
-                decoded(url.username()),
-                decoded(url.password().unwrap_or_default())
-            );
+            let user = format!("{}:{}", decoded(url.username()), decoded(url.password().unwrap_or_default()));
             let mut value = HeaderValue::from_str(&format!("Basic {}", STANDARD.encode(user)))
                 .map_err(|_| invalid("has a user that cannot be sent"))?;
             value.set_sensitive(true);
             Some(value)
         };
-        Ok(Some(Self {
-            host,
-            port: url.port_or_known_default().unwrap_or(80),
-            authorization,
-        }))
+        Ok(Some(Self { host, port: url.port_or_known_default().unwrap_or(80), authorization }))
     }
 }
 
@@ -62,32 +52,25 @@ impl Proxy {
 fn is_excepted(list: &str, host: &str, port: u16) -> bool {
     let host = host.trim_matches(['[', ']']).to_ascii_lowercase();
     let address: Option<IpAddr> = host.parse().ok();
-    list.split(',')
-        .map(str::trim)
-        .filter(|entry| !entry.is_empty())
-        .any(|entry| {
-            if entry == "*" {
-                return true;
-            }
-            if let (Some(address), Some((network, length))) = (address, entry.split_once('/')) {
-                return network
-                    .parse()
-                    .is_ok_and(|network| in_network(address, network, length));
-            }
-            let (name, wanted_port) = match entry.rsplit_once(':') {
-                Some((name, wanted)) if !name.contains(':') || name.ends_with(']') => {
-                    (name, wanted.parse().ok())
-                }
-                _ => (entry, None),
-            };
-            if wanted_port.is_some_and(|wanted: u16| wanted != port) {
-                return false;
-            }
-            let name = name.trim_matches(['[', ']']).to_ascii_lowercase();
-            let domain = name.trim_start_matches("*.").trim_start_matches('.');
-            host == domain
-                || (address.is_none() && host.strip_suffix(domain).is_some_and(|rest| rest.ends_with('.')))
-        })
+    list.split(',').map(str::trim).filter(|entry| !entry.is_empty()).any(|entry| {
+        if entry == "*" {
+            return true;
+        }
+        if let (Some(address), Some((network, length))) = (address, entry.split_once('/')) {
+            return network.parse().is_ok_and(|network| in_network(address, network, length));
+        }
+        let (name, wanted_port) = match entry.rsplit_once(':') {
+            Some((name, wanted)) if !name.contains(':') || name.ends_with(']') => (name, wanted.parse().ok()),
+            _ => (entry, None),
+        };
+        if wanted_port.is_some_and(|wanted: u16| wanted != port) {
+            return false;
+        }
+        let name = name.trim_matches(['[', ']']).to_ascii_lowercase();
+        let domain = name.trim_start_matches("*.").trim_start_matches('.');
+        host == domain
+            || (address.is_none() && host.strip_suffix(domain).is_some_and(|rest| rest.ends_with('.')))
+    })
 }
 
 fn in_network(address: IpAddr, network: IpAddr, length: &str) -> bool {

@@ -19,18 +19,12 @@ use crate::git::{error::GitError, network::Step};
 /// The settings for one connection: the host's own certificate authorities where there are some, else the system's.
 pub(super) fn client_config(step: &Step) -> Result<ClientConfig, GitError> {
     let provider = Arc::new(ring::default_provider());
-    let settings = |problem: String| GitError::Settings {
-        repository: step.repository(),
-        problem,
-    };
+    let settings = |problem: String| GitError::Settings { repository: step.repository(), problem };
     let authorities = match &step.credentials.certificate_authorities {
         Some(pem) => read_authorities(pem).ok_or_else(|| {
             settings("its entry in ConfigMap argocd-tls-certs-cm holds no valid PEM certificate".to_owned())
         })?,
-        None => Authorities {
-            roots: system_roots(),
-            pinned: Vec::new(),
-        },
+        None => Authorities { roots: system_roots(), pinned: Vec::new() },
     };
     let trust = if step.credentials.insecure {
         Trust::Anybody
@@ -42,10 +36,7 @@ pub(super) fn client_config(step: &Step) -> Result<ClientConfig, GitError> {
                 "no certificate authority is trusted ({error}); install the package ca-certificates"
             ))
         })?;
-        Trust::Authorities {
-            verifier,
-            pinned: authorities.pinned,
-        }
+        Trust::Authorities { verifier, pinned: authorities.pinned }
     };
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
@@ -72,15 +63,10 @@ struct Authorities {
 }
 
 fn read_authorities(pem: &str) -> Option<Authorities> {
-    let pinned: Vec<_> = CertificateDer::pem_slice_iter(pem.as_bytes())
-        .filter_map(Result::ok)
-        .collect();
+    let pinned: Vec<_> = CertificateDer::pem_slice_iter(pem.as_bytes()).filter_map(Result::ok).collect();
     let mut roots = RootCertStore::empty();
     let (added, _) = roots.add_parsable_certificates(pinned.iter().cloned());
-    (added > 0).then(|| Authorities {
-        roots: Arc::new(roots),
-        pinned,
-    })
+    (added > 0).then(|| Authorities { roots: Arc::new(roots), pinned })
 }
 
 fn system_roots() -> Arc<RootCertStore> {
@@ -163,8 +149,6 @@ impl ServerCertVerifier for Verifier {
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider
-            .signature_verification_algorithms
-            .supported_schemes()
+        self.provider.signature_verification_algorithms.supported_schemes()
     }
 }

@@ -23,11 +23,7 @@ fn resolve(text: &str, prefix: Option<&str>, references: &References) -> Result<
 
 #[track_caller]
 fn leads_to(text: &str, references: &References, digit: char) {
-    assert_eq!(
-        resolve(text, None, references),
-        Ok(Resolution::Commit(commit(digit))),
-        "{text}"
-    );
+    assert_eq!(resolve(text, None, references), Ok(Resolution::Commit(commit(digit))), "{text}");
 }
 
 #[test]
@@ -54,13 +50,7 @@ fn an_annotated_tag_leads_to_the_commit_that_it_tags() {
 
 #[test]
 fn a_range_leads_to_the_highest_tag_in_it() {
-    let tags = [
-        ("v1.0.0", '3'),
-        ("v1.2.0", '4'),
-        ("1.10.0", '5'),
-        ("v2.0.0-rc1", '6'),
-        ("nightly", '7'),
-    ];
+    let tags = [("v1.0.0", '3'), ("v1.2.0", '4'), ("1.10.0", '5'), ("v2.0.0-rc1", '6'), ("nightly", '7')];
     let references = references(&tags);
     leads_to("^1.0", &references, '5');
     leads_to("~1.2", &references, '4');
@@ -76,10 +66,7 @@ fn a_range_leads_to_the_highest_tag_in_it() {
 fn an_exact_version_is_a_name_and_no_range() {
     let references = references(&[("1.2.3", '3')]);
     leads_to("1.2.3", &references, '3');
-    assert!(matches!(
-        resolve("1.2", None, &references),
-        Err(RevisionError::Unknown { .. })
-    ));
+    assert!(matches!(resolve("1.2", None, &references), Err(RevisionError::Unknown { .. })));
 }
 
 #[test]
@@ -108,31 +95,16 @@ fn a_branch_wins_over_a_tag_of_the_same_name() {
 fn first_digits_lead_to_the_one_commit_that_begins_so() {
     let mut references = references(&[]);
     leads_to("1111111", &references, '1');
-    assert_eq!(
-        resolve("ABCDEF1", None, &references),
-        Ok(Resolution::Abbreviated("abcdef1".to_owned()))
-    );
-    assert!(matches!(
-        resolve("111111", None, &references),
-        Err(RevisionError::Unknown { .. })
-    ));
+    assert_eq!(resolve("ABCDEF1", None, &references), Ok(Resolution::Abbreviated("abcdef1".to_owned())));
+    assert!(matches!(resolve("111111", None, &references), Err(RevisionError::Unknown { .. })));
     let sibling = CommitId::parse(&format!("{}{}", "1".repeat(20), "2".repeat(20))).unwrap();
     references.add("refs/heads/sibling", sibling, None);
-    assert!(matches!(
-        resolve("1111111", None, &references),
-        Err(RevisionError::Ambiguous { .. })
-    ));
+    assert!(matches!(resolve("1111111", None, &references), Err(RevisionError::Ambiguous { .. })));
 }
 
 #[test]
 fn text_that_could_be_an_option_is_no_revision() {
-    for text in [
-        "--upload-pack=touch /tmp/x",
-        "-x",
-        "a\nb",
-        "a\0b",
-        &"a".repeat(2000),
-    ] {
+    for text in ["--upload-pack=touch /tmp/x", "-x", "a\nb", "a\0b", &"a".repeat(2000)] {
         assert!(RevisionSpec::parse(text, None).is_err(), "{text:?}");
         assert!(RevisionSpec::parse("^1", Some(text)).is_err(), "{text:?}");
     }

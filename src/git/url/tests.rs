@@ -22,13 +22,7 @@ fn each_form_is_taken_apart_and_normalized_as_argo_cd_does() {
             443,
             "https://github.com/argoproj/example",
         ),
-        (
-            "https://github.com:443/a/b",
-            Https,
-            "github.com",
-            443,
-            "https://github.com/a/b",
-        ),
+        ("https://github.com:443/a/b", Https, "github.com", 443, "https://github.com/a/b"),
         (
             "https://git.example.com:8443/a/b",
             Https,
@@ -36,41 +30,11 @@ fn each_form_is_taken_apart_and_normalized_as_argo_cd_does() {
             8443,
             "https://git.example.com:8443/a/b",
         ),
-        (
-            "http://127.0.0.1:3000/a/b.git",
-            Http,
-            "127.0.0.1",
-            3000,
-            "http://127.0.0.1:3000/a/b",
-        ),
-        (
-            "https://[::1]:8443/a",
-            Https,
-            "[::1]",
-            8443,
-            "https://[::1]:8443/a",
-        ),
-        (
-            "git@github.com:Org/Repo.git",
-            Ssh,
-            "github.com",
-            22,
-            "git@github.com/org/repo",
-        ),
-        (
-            "ssh://git@github.com/org/repo",
-            Ssh,
-            "github.com",
-            22,
-            "git@github.com/org/repo",
-        ),
-        (
-            "ssh://git@github.com:22/org/repo.git",
-            Ssh,
-            "github.com",
-            22,
-            "git@github.com/org/repo",
-        ),
+        ("http://127.0.0.1:3000/a/b.git", Http, "127.0.0.1", 3000, "http://127.0.0.1:3000/a/b"),
+        ("https://[::1]:8443/a", Https, "[::1]", 8443, "https://[::1]:8443/a"),
+        ("git@github.com:Org/Repo.git", Ssh, "github.com", 22, "git@github.com/org/repo"),
+        ("ssh://git@github.com/org/repo", Ssh, "github.com", 22, "git@github.com/org/repo"),
+        ("ssh://git@github.com:22/org/repo.git", Ssh, "github.com", 22, "git@github.com/org/repo"),
         (
             "ssh://git@git.example.com:7999/org/repo",
             Ssh,
@@ -82,11 +46,7 @@ fn each_form_is_taken_apart_and_normalized_as_argo_cd_does() {
     ];
     for (text, scheme, host, port, normalized) in table {
         let url = url(text);
-        assert_eq!(
-            (url.scheme(), url.host(), url.port()),
-            (scheme, host, port),
-            "{text}"
-        );
+        assert_eq!((url.scheme(), url.host(), url.port()), (scheme, host, port), "{text}");
         assert_eq!(url.normalized(), normalized, "{text}");
     }
 }
@@ -125,10 +85,7 @@ fn what_is_no_repository_url_is_refused_with_a_reason() {
     ];
     for (text, reason) in table {
         let error = RepoUrl::parse(text).expect_err(text).to_string();
-        assert!(
-            reason.split('|').any(|reason| error.contains(reason)),
-            "{text:?}: {error}"
-        );
+        assert!(reason.split('|').any(|reason| error.contains(reason)), "{text:?}: {error}");
     }
     assert!(RepoUrl::parse(&format!("https://host/{}", "a".repeat(3000))).is_err());
 }
@@ -154,18 +111,9 @@ fn user_information_is_shown_nowhere() {
 
 #[test]
 fn libgit2_gets_the_host_that_was_checked() {
-    assert_eq!(
-        url("https://github.com@evil.example/a").for_libgit2(),
-        "https://evil.example/a"
-    );
-    assert_eq!(
-        url("git@host:org/repo.git").for_libgit2(),
-        "ssh://git@host:22/./org/repo.git"
-    );
-    assert_eq!(
-        url("git@host:/srv/repo").for_libgit2(),
-        "ssh://git@host:22/srv/repo"
-    );
+    assert_eq!(url("https://github.com@evil.example/a").for_libgit2(), "https://evil.example/a");
+    assert_eq!(url("git@host:org/repo.git").for_libgit2(), "ssh://git@host:22/./org/repo.git");
+    assert_eq!(url("git@host:/srv/repo").for_libgit2(), "ssh://git@host:22/srv/repo");
     assert_eq!(url("git@host:~/repo").for_libgit2(), "ssh://git@host:22/~/repo");
     assert_eq!(url("ssh://host/repo").for_libgit2(), "ssh://git@host:22/repo");
     assert_eq!(url("file:///srv/a%20b").for_libgit2(), "file:///srv/a%20b");
@@ -173,16 +121,9 @@ fn libgit2_gets_the_host_that_was_checked() {
 
 #[test]
 fn a_mirror_is_shared_by_spellings_of_one_repository_and_by_nothing_else() {
-    let same = [
-        ("https://h/a/b", "https://H:443/a/b.git"),
-        ("git@h:a", "ssh://git@h/a.git"),
-    ];
+    let same = [("https://h/a/b", "https://H:443/a/b.git"), ("git@h:a", "ssh://git@h/a.git")];
     for (left, right) in same {
-        assert_eq!(
-            url(left).mirror_name(),
-            url(right).mirror_name(),
-            "{left} {right}"
-        );
+        assert_eq!(url(left).mirror_name(), url(right).mirror_name(), "{left} {right}");
     }
     let different = [
         ("https://h/a/b", "https://h/A/b"),
@@ -192,10 +133,6 @@ fn a_mirror_is_shared_by_spellings_of_one_repository_and_by_nothing_else() {
         ("git@h:a", "other@h:a"),
     ];
     for (left, right) in different {
-        assert_ne!(
-            url(left).mirror_name(),
-            url(right).mirror_name(),
-            "{left} {right}"
-        );
+        assert_ne!(url(left).mirror_name(), url(right).mirror_name(), "{left} {right}");
     }
 }

@@ -37,10 +37,7 @@ impl PathElement {
     /// # Errors
     /// When the text is no path element.
     pub fn from_fields_v1(text: &str) -> Result<Option<Self>, FieldsError> {
-        let bad = |reason: String| FieldsError::BadElement {
-            key: text.to_owned(),
-            reason,
-        };
+        let bad = |reason: String| FieldsError::BadElement { key: text.to_owned(), reason };
         let mut characters = text.chars();
         let (Some(kind), Some(':')) = (characters.next(), characters.next()) else {
             return Err(bad("it must begin with one letter and a colon".to_owned()));
@@ -54,10 +51,7 @@ impl PathElement {
                     serde_json::from_str(rest).map_err(|error| bad(error.to_string()))?;
                 Self::key(map.into_iter().collect())
             }
-            'i' => Self::Index(
-                rest.parse()
-                    .map_err(|_| bad("the index is no number".to_owned()))?,
-            ),
+            'i' => Self::Index(rest.parse().map_err(|_| bad("the index is no number".to_owned()))?),
             _ => return Ok(None),
         }))
     }
@@ -145,10 +139,7 @@ pub fn compare_values(a: &Value, b: &Value) -> Ordering {
             (Some(x), Some(y)) => x.cmp(&y),
             _ => match (x.as_u64(), y.as_u64()) {
                 (Some(x), Some(y)) => x.cmp(&y),
-                _ => x
-                    .as_f64()
-                    .unwrap_or_default()
-                    .total_cmp(&y.as_f64().unwrap_or_default()),
+                _ => x.as_f64().unwrap_or_default().total_cmp(&y.as_f64().unwrap_or_default()),
             },
         },
         (Value::String(x), Value::String(y)) => x.cmp(y),
@@ -170,10 +161,7 @@ pub fn compare_values(a: &Value, b: &Value) -> Ordering {
                 pairs
             };
             let (x, y) = (sorted(x), sorted(y));
-            compare_pairs(
-                x.iter().map(|(k, v)| (k.as_str(), v)),
-                y.iter().map(|(k, v)| (k.as_str(), v)),
-            )
+            compare_pairs(x.iter().map(|(k, v)| (k.as_str(), v)), y.iter().map(|(k, v)| (k.as_str(), v)))
         }
         _ => value_rank(a).cmp(&value_rank(b)),
     }

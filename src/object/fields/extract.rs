@@ -33,11 +33,7 @@ pub fn extract(value: &Value, set: &FieldSet, schema: &TypeRef) -> Value {
                     Some(Value::Object(fields.iter().filter_map(of_item).collect()))
                 })
                 .collect();
-            if kept.is_empty() && !items.is_empty() {
-                Value::Null
-            } else {
-                Value::Array(kept)
-            }
+            if kept.is_empty() && !items.is_empty() { Value::Null } else { Value::Array(kept) }
         }
         Value::Object(fields) => {
             let kept: Map<String, Value> = fields
@@ -62,11 +58,7 @@ pub fn extract(value: &Value, set: &FieldSet, schema: &TypeRef) -> Value {
                     }
                 })
                 .collect();
-            if kept.is_empty() && !fields.is_empty() {
-                Value::Null
-            } else {
-                Value::Object(kept)
-            }
+            if kept.is_empty() && !fields.is_empty() { Value::Null } else { Value::Object(kept) }
         }
         scalar => scalar.clone(),
     }
@@ -102,11 +94,7 @@ pub fn remove(value: &Value, set: &FieldSet, schema: &TypeRef) -> Value {
                     })
                 })
                 .collect();
-            if kept.is_empty() {
-                Value::Null
-            } else {
-                Value::Array(kept)
-            }
+            if kept.is_empty() { Value::Null } else { Value::Array(kept) }
         }
         Value::Object(fields) => {
             if fields.is_empty() || schema.is_leaf(value) {
@@ -126,11 +114,7 @@ pub fn remove(value: &Value, set: &FieldSet, schema: &TypeRef) -> Value {
                     Some((name.clone(), rest))
                 })
                 .collect();
-            if kept.is_empty() {
-                Value::Null
-            } else {
-                Value::Object(kept)
-            }
+            if kept.is_empty() { Value::Null } else { Value::Object(kept) }
         }
         scalar => scalar.clone(),
     }

@@ -38,9 +38,7 @@ impl<'a> Iterator for Children<'a> {
     type Item = (&'a PathElement, bool, &'a FieldSet);
 
     fn next(&mut self) -> Option<Self::Item> {
-        self.nodes
-            .next()
-            .map(|(element, node)| (element, node.member, &node.below))
+        self.nodes.next().map(|(element, node)| (element, node.member, &node.below))
     }
 }
 
@@ -98,12 +96,7 @@ impl FieldSet {
                 for (item, element) in items.iter().zip(&elements) {
                     let Ok(element) = element else { continue };
                     path.push(element.clone());
-                    let duplicated = elements
-                        .iter()
-                        .flatten()
-                        .filter(|other| *other == element)
-                        .count()
-                        > 1;
+                    let duplicated = elements.iter().flatten().filter(|other| *other == element).count() > 1;
                     if !duplicated {
                         self.collect(item, &schema.items(), path);
                     }
@@ -146,13 +139,9 @@ impl FieldSet {
         let Some((first, rest)) = path.split_first() else {
             return false;
         };
-        self.nodes.get(first).is_some_and(|node| {
-            if rest.is_empty() {
-                node.member
-            } else {
-                node.below.contains(rest)
-            }
-        })
+        self.nodes
+            .get(first)
+            .is_some_and(|node| if rest.is_empty() { node.member } else { node.below.contains(rest) })
     }
 
     /// Whether this first element is a member.
@@ -162,17 +151,12 @@ impl FieldSet {
 
     /// The paths that begin with this element, without it; `None` when there are none.
     pub fn below(&self, element: &PathElement) -> Option<&Self> {
-        self.nodes
-            .get(element)
-            .map(|node| &node.below)
-            .filter(|below| !below.is_empty())
+        self.nodes.get(element).map(|node| &node.below).filter(|below| !below.is_empty())
     }
 
     /// The first elements of the set's paths, in order, for walking in step with a value.
     pub fn children(&self) -> Children<'_> {
-        Children {
-            nodes: self.nodes.iter(),
-        }
+        Children { nodes: self.nodes.iter() }
     }
 
     /// Whether no path is in the set.
@@ -197,10 +181,7 @@ impl FieldSet {
     pub fn intersection(&self, other: &Self) -> Self {
         self.combine(|element, node| {
             let theirs = other.nodes.get(element)?;
-            Some(Node {
-                member: node.member && theirs.member,
-                below: node.below.intersection(&theirs.below),
-            })
+            Some(Node { member: node.member && theirs.member, below: node.below.intersection(&theirs.below) })
         })
     }
 
@@ -211,10 +192,7 @@ impl FieldSet {
             let Some(theirs) = other.nodes.get(element) else {
                 return Some(node.clone());
             };
-            Some(Node {
-                member: node.member && !theirs.member,
-                below: node.below.difference(&theirs.below),
-            })
+            Some(Node { member: node.member && !theirs.member, below: node.below.difference(&theirs.below) })
         })
     }
 
@@ -224,10 +202,9 @@ impl FieldSet {
         self.combine(|element, node| match other.nodes.get(element) {
             None => Some(node.clone()),
             Some(theirs) if theirs.member => None,
-            Some(theirs) => Some(Node {
-                member: node.member,
-                below: node.below.recursive_difference(&theirs.below),
-            }),
+            Some(theirs) => {
+                Some(Node { member: node.member, below: node.below.recursive_difference(&theirs.below) })
+            }
         })
     }
 
@@ -235,10 +212,7 @@ impl FieldSet {
     #[must_use]
     pub fn without_parents(&self) -> Self {
         self.combine(|_, node| {
-            Some(Node {
-                member: node.member && node.below.is_empty(),
-                below: node.below.without_parents(),
-            })
+            Some(Node { member: node.member && node.below.is_empty(), below: node.below.without_parents() })
         })
     }
 
@@ -273,29 +247,16 @@ impl FieldSet {
             };
             let whole = !node.below.is_empty() && below.is_declared_atomic();
             Some(if whole {
-                Node {
-                    member: true,
-                    below: Self::default(),
-                }
+                Node { member: true, below: Self::default() }
             } else {
-                Node {
-                    member: node.member,
-                    below: node.below.reconciled_with(&below),
-                }
+                Node { member: node.member, below: node.below.reconciled_with(&below) }
             })
         })
     }
 
     fn combine(&self, keep: impl Fn(&PathElement, &Node) -> Option<Node>) -> Self {
         let kept = |(element, node)| Some((PathElement::clone(element), keep(element, node)?));
-        Self {
-            nodes: self
-                .nodes
-                .iter()
-                .filter_map(kept)
-                .filter(|(_, node)| !node.is_empty())
-                .collect(),
-        }
+        Self { nodes: self.nodes.iter().filter_map(kept).filter(|(_, node)| !node.is_empty()).collect() }
     }
 
     /// Every path of the set that has no other below it.
@@ -346,10 +307,7 @@ fn read(value: &Value, path: &mut Vec<PathElement>) -> Result<(FieldSet, bool), 
         path.push(element);
         let (below, is_member) = read(below, path)?;
         if let Some(element) = path.pop() {
-            let node = Node {
-                member: is_member,
-                below,
-            };
+            let node = Node { member: is_member, below };
             if !node.is_empty() {
                 set.nodes.insert(element, node);
             }

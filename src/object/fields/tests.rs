@@ -57,32 +57,20 @@ fn a_path_reads_as_in_conflict_messages() {
     let path = [
         PathElement::field("spec"),
         PathElement::field("ports"),
-        PathElement::key(vec![
-            ("protocol".to_owned(), json!("TCP")),
-            ("port".to_owned(), json!(80)),
-        ]),
+        PathElement::key(vec![("protocol".to_owned(), json!("TCP")), ("port".to_owned(), json!(80))]),
         PathElement::field("finalizers"),
         PathElement::Value(json!("x")),
         PathElement::Index(3),
     ];
-    assert_eq!(
-        path_to_string(&path),
-        ".spec.ports[port=80,protocol=\"TCP\"].finalizers[=\"x\"][3]"
-    );
+    assert_eq!(path_to_string(&path), ".spec.ports[port=80,protocol=\"TCP\"].finalizers[=\"x\"][3]");
 }
 
 #[test]
 fn a_difference_keeps_children_unless_it_is_recursive() {
     let all = set(&json!({"f:a": {".": {}, "f:b": {}, "f:c": {}}, "f:d": {}}));
     let parent = set(&json!({"f:a": {}}));
-    assert_eq!(
-        all.difference(&parent).to_fields_v1(),
-        json!({"f:a": {"f:b": {}, "f:c": {}}, "f:d": {}})
-    );
-    assert_eq!(
-        all.recursive_difference(&parent).to_fields_v1(),
-        json!({"f:d": {}})
-    );
+    assert_eq!(all.difference(&parent).to_fields_v1(), json!({"f:a": {"f:b": {}, "f:c": {}}, "f:d": {}}));
+    assert_eq!(all.recursive_difference(&parent).to_fields_v1(), json!({"f:d": {}}));
     assert!(all.difference(&all).is_empty());
 }
 
@@ -95,10 +83,7 @@ fn leaves_are_the_paths_without_others_below_them() {
 
 #[test]
 fn element_types_of_later_versions_are_skipped_and_nonsense_is_refused() {
-    assert_eq!(
-        set(&json!({"f:a": {}, "x:new": {}})).to_fields_v1(),
-        json!({"f:a": {}})
-    );
+    assert_eq!(set(&json!({"f:a": {}, "x:new": {}})).to_fields_v1(), json!({"f:a": {}}));
     let refused = FieldSet::from_fields_v1(&json!({"k:{": {}})).unwrap_err();
     assert!(matches!(refused, FieldsError::BadElement { .. }), "{refused}");
     assert!(FieldSet::from_fields_v1(&json!({"f:a": 1})).is_err());
@@ -106,10 +91,7 @@ fn element_types_of_later_versions_are_skipped_and_nonsense_is_refused() {
     for _ in 0..1000 {
         deep = json!({"f:a": deep});
     }
-    assert!(matches!(
-        FieldSet::from_fields_v1(&deep),
-        Err(FieldsError::TooDeep { .. })
-    ));
+    assert!(matches!(FieldSet::from_fields_v1(&deep), Err(FieldsError::TooDeep { .. })));
     // Dropping a deeply nested value must not overflow the stack either.
     std::mem::forget(deep);
 }

@@ -21,23 +21,14 @@ struct BuiltIn {
 
 static BUILT_IN: LazyLock<BuiltIn> = LazyLock::new(|| {
     let (table, names, kinds) = read(TEXT);
-    let kinds = kinds
-        .into_iter()
-        .filter_map(|(gvk, name)| Some((gvk, names.get(&name).copied()?)))
-        .collect();
-    BuiltIn {
-        table: Arc::new(table),
-        kinds,
-    }
+    let kinds = kinds.into_iter().filter_map(|(gvk, name)| Some((gvk, names.get(&name).copied()?))).collect();
+    BuiltIn { table: Arc::new(table), kinds }
 });
 
 /// The type of a kind of Kubernetes itself; `None` for kinds that it does not have.
 pub fn built_in(gvk: &Gvk) -> Option<TypeRef> {
     let index = *BUILT_IN.kinds.get(gvk)?;
-    Some(TypeRef {
-        table: Arc::clone(&BUILT_IN.table),
-        index,
-    })
+    Some(TypeRef { table: Arc::clone(&BUILT_IN.table), index })
 }
 
 /// The kinds that [`built_in`] knows, in no order.
@@ -51,10 +42,9 @@ const METADATA_TYPES: [&str; 3] = ["ObjectMeta", "OwnerReference", "ManagedField
 /// A table that holds only the metadata's types, to which a custom resource's types are added.
 pub(super) fn table_of_metadata() -> Table {
     let lines = TEXT.lines().filter(|line| {
-        METADATA_TYPES.iter().any(|name| {
-            line.strip_prefix(name)
-                .is_some_and(|rest| rest.starts_with([' ', '~']))
-        })
+        METADATA_TYPES
+            .iter()
+            .any(|name| line.strip_prefix(name).is_some_and(|rest| rest.starts_with([' ', '~'])))
     });
     read_lines(lines).0
 }
@@ -64,11 +54,7 @@ pub(super) fn metadata_index(table: &Table) -> usize {
     table
         .types
         .iter()
-        .position(|it| {
-            it.map
-                .as_ref()
-                .is_some_and(|map| map.field("managedFields").is_some())
-        })
+        .position(|it| it.map.as_ref().is_some_and(|map| map.field("managedFields").is_some()))
         .unwrap_or(DEDUCED)
 }
 
@@ -85,13 +71,7 @@ fn read_lines<'a>(lines: impl Iterator<Item = &'a str> + Clone) -> (Table, Names
     for line in lines.clone().filter(|line| !line.starts_with('>')) {
         let head = line.split(' ').next().unwrap_or_default();
         let name = head.trim_end_matches('~').to_owned();
-        names.insert(
-            name.clone(),
-            table.add(Type {
-                name,
-                ..Type::default()
-            }),
-        );
+        names.insert(name.clone(), table.add(Type { name, ..Type::default() }));
     }
     let mut kinds = Kinds::new();
     for line in lines {
@@ -103,10 +83,7 @@ fn read_lines<'a>(lines: impl Iterator<Item = &'a str> + Clone) -> (Table, Names
             }
             continue;
         }
-        let mut map = Mapping {
-            atomic: head.ends_with('~'),
-            ..Mapping::default()
-        };
+        let mut map = Mapping { atomic: head.ends_with('~'), ..Mapping::default() };
         for word in words {
             if let Some(field) = read_field(word, &mut table, &names) {
                 map.push(field);
@@ -149,10 +126,7 @@ fn read_field(word: &str, table: &mut Table, names: &Names) -> Option<Field> {
 }
 
 fn read_type(text: &str, table: &mut Table, names: &Names) -> usize {
-    let scalar = |scalar| Type {
-        scalar: Some(scalar),
-        ..Type::default()
-    };
+    let scalar = |scalar| Type { scalar: Some(scalar), ..Type::default() };
     let schema = match text {
         "*" => return DEDUCED,
         "s" => scalar(Scalar::String),
@@ -177,23 +151,10 @@ fn read_type(text: &str, table: &mut Table, names: &Names) -> usize {
                     }
                 };
                 let items = read_type(items, table, names);
-                Type {
-                    list: Some(List { items, list_type }),
-                    ..Type::default()
-                }
-            } else if let Some(values) = inner
-                .strip_prefix('{')
-                .and_then(|values| values.strip_suffix('}'))
-            {
+                Type { list: Some(List { items, list_type }), ..Type::default() }
+            } else if let Some(values) = inner.strip_prefix('{').and_then(|values| values.strip_suffix('}')) {
                 let element = Some(read_type(values, table, names));
-                Type {
-                    map: Some(Mapping {
-                        element,
-                        atomic,
-                        ..Mapping::default()
-                    }),
-                    ..Type::default()
-                }
+                Type { map: Some(Mapping { element, atomic, ..Mapping::default() }), ..Type::default() }
             } else {
                 return names.get(inner).copied().unwrap_or(DEDUCED);
             }

@@ -15,19 +15,13 @@ use crate::object::fields::MAX_DEPTH;
 pub fn from_openapi(schema: &Value) -> TypeRef {
     let mut table = super::built_in::table_of_metadata();
     let index = add_object(&mut table, schema, 0);
-    TypeRef {
-        table: Arc::new(table),
-        index,
-    }
+    TypeRef { table: Arc::new(table), index }
 }
 
 fn add_object(table: &mut Table, schema: &Value, depth: usize) -> usize {
     let index = add(table, schema, depth);
     let metadata = super::built_in::metadata_index(table);
-    let string = table.add(Type {
-        scalar: Some(Scalar::String),
-        ..Type::default()
-    });
+    let string = table.add(Type { scalar: Some(Scalar::String), ..Type::default() });
     if let Some(map) = table.types.get_mut(index).and_then(|object| object.map.as_mut()) {
         for (name, schema) in [("apiVersion", string), ("kind", string), ("metadata", metadata)] {
             match map.by_name.get(name).and_then(|&at| map.fields.get_mut(at)) {
@@ -57,10 +51,7 @@ fn add(table: &mut Table, schema: &Value, depth: usize) -> usize {
         return DEDUCED;
     }
     if is("x-kubernetes-int-or-string") {
-        return table.add(Type {
-            scalar: Some(Scalar::IntOrString),
-            ..Type::default()
-        });
+        return table.add(Type { scalar: Some(Scalar::IntOrString), ..Type::default() });
     }
     let preserve = is("x-kubernetes-preserve-unknown-fields");
     match text("type") {
@@ -74,21 +65,13 @@ fn add(table: &mut Table, schema: &Value, depth: usize) -> usize {
                 None => DEDUCED,
             };
             let keys = schema.get("x-kubernetes-list-map-keys").and_then(Value::as_array);
-            let keys = keys
-                .into_iter()
-                .flatten()
-                .filter_map(Value::as_str)
-                .map(str::to_owned)
-                .collect();
+            let keys = keys.into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect();
             let list_type = match text("x-kubernetes-list-type") {
                 "map" => ListType::Map(keys),
                 "set" => ListType::Set,
                 _ => ListType::Atomic,
             };
-            table.add(Type {
-                list: Some(List { items, list_type }),
-                ..Type::default()
-            })
+            table.add(Type { list: Some(List { items, list_type }), ..Type::default() })
         }
         "object" => {
             let mut map = Mapping {
@@ -116,18 +99,12 @@ fn add(table: &mut Table, schema: &Value, depth: usize) -> usize {
                     }
                 }
             }
-            table.add(Type {
-                map: Some(map),
-                ..Type::default()
-            })
+            table.add(Type { map: Some(map), ..Type::default() })
         }
         _ => DEDUCED,
     }
 }
 
 fn scalar(table: &mut Table, scalar: Scalar) -> usize {
-    table.add(Type {
-        scalar: Some(scalar),
-        ..Type::default()
-    })
+    table.add(Type { scalar: Some(scalar), ..Type::default() })
 }

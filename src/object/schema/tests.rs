@@ -34,24 +34,15 @@ fn lists_of_built_in_kinds_are_merged_by_the_keys_of_server_side_apply() {
         ("tolerations", ListType::Atomic),
         ("hostAliases", keys(&["ip"])),
         ("imagePullSecrets", keys(&["name"])),
-        (
-            "topologySpreadConstraints",
-            keys(&["topologyKey", "whenUnsatisfiable"]),
-        ),
+        ("topologySpreadConstraints", keys(&["topologyKey", "whenUnsatisfiable"])),
     ] {
         assert_eq!(*at(&pod, path).list_type(), expected, "{path}");
     }
     let metadata = at(&kind("", "Service"), "metadata");
     assert_eq!(*at(&metadata, "finalizers").list_type(), ListType::Set);
     assert_eq!(*at(&metadata, "ownerReferences").list_type(), keys(&["uid"]));
-    assert_eq!(
-        *at(&kind("", "Service"), "spec.ports").list_type(),
-        keys(&["port", "protocol"])
-    );
-    assert_eq!(
-        *at(&kind("rbac.authorization.k8s.io", "Role"), "rules").list_type(),
-        ListType::Atomic
-    );
+    assert_eq!(*at(&kind("", "Service"), "spec.ports").list_type(), keys(&["port", "protocol"]));
+    assert_eq!(*at(&kind("rbac.authorization.k8s.io", "Role"), "rules").list_type(), ListType::Atomic);
 }
 
 #[test]
@@ -72,11 +63,7 @@ fn selectors_and_references_are_atomic() {
     assert!(at(&deployment, "spec.selector").is_atomic_map());
     assert!(at(&deployment, "spec.template.spec.nodeSelector").is_atomic_map());
     assert!(
-        at(
-            &deployment,
-            "spec.template.spec.containers.[].env.[].valueFrom.secretKeyRef"
-        )
-        .is_atomic_map()
+        at(&deployment, "spec.template.spec.containers.[].env.[].valueFrom.secretKeyRef").is_atomic_map()
     );
     assert!(!at(&deployment, "metadata.labels").is_atomic_map());
 }
@@ -85,10 +72,7 @@ fn selectors_and_references_are_atomic() {
 fn a_missing_list_key_has_its_default() {
     let ports = at(&kind("", "Service"), "spec.ports");
     assert_eq!(ports.default_of_key("protocol"), Some(json!("TCP")));
-    assert_eq!(
-        ports.item_element(&json!({"port": 80})).unwrap().to_string(),
-        "[port=80,protocol=\"TCP\"]"
-    );
+    assert_eq!(ports.item_element(&json!({"port": 80})).unwrap().to_string(), "[port=80,protocol=\"TCP\"]");
     let error = ports.item_element(&json!({"name": "x"})).unwrap_err();
     assert!(error.contains("omits key field \"port\""), "{error}");
 }
@@ -98,13 +82,7 @@ fn quantities_and_ports_are_known() {
     let container = at(&kind("", "Pod"), "spec.containers.[]");
     assert!(at(&container, "resources.limits.cpu").is_quantity());
     assert!(at(&container, "livenessProbe.httpGet.port").is_int_or_string());
-    assert!(
-        at(
-            &kind("", "PersistentVolumeClaim"),
-            "spec.resources.requests.storage"
-        )
-        .is_quantity()
-    );
+    assert!(at(&kind("", "PersistentVolumeClaim"), "spec.resources.requests.storage").is_quantity());
     assert_eq!(at(&kind("", "Secret"), "data.key").scalar(), Some(Scalar::Bytes));
 }
 
@@ -113,10 +91,7 @@ fn every_kind_of_the_table_has_its_identity_fields_and_refers_to_known_types() {
     let mut count = 0;
     for gvk in built_in_kinds() {
         let schema = built_in(gvk).unwrap();
-        assert!(
-            schema.field_info("apiVersion").is_some() && schema.field_info("kind").is_some(),
-            "{gvk}"
-        );
+        assert!(schema.field_info("apiVersion").is_some() && schema.field_info("kind").is_some(), "{gvk}");
         assert_eq!(at(&schema, "metadata").name(), "ObjectMeta", "{gvk}");
         count += 1;
     }
@@ -137,11 +112,7 @@ fn every_kind_of_the_table_has_its_identity_fields_and_refers_to_known_types() {
     for gvk in built_in_kinds() {
         for field in built_in(gvk).unwrap().fields() {
             let schema = at(&built_in(gvk).unwrap(), &field.name);
-            assert!(
-                !schema.is_deduced() || open.contains(&field.name.as_str()),
-                "{gvk} {}",
-                field.name
-            );
+            assert!(!schema.is_deduced() || open.contains(&field.name.as_str()), "{gvk} {}", field.name);
         }
     }
 }
@@ -182,24 +153,13 @@ fn a_crds_extensions_are_followed() {
     assert!(at(&spec, "free").allows_field("anything"));
     assert!(!spec.allows_field("anything"));
     assert!(at(&spec, "template").is_embedded_resource());
-    assert_eq!(
-        *at(&spec, "template.metadata.finalizers").list_type(),
-        ListType::Set
-    );
-    assert_eq!(
-        *at(&crd(), "metadata.ownerReferences").list_type(),
-        keys(&["uid"])
-    );
+    assert_eq!(*at(&spec, "template.metadata.finalizers").list_type(), ListType::Set);
+    assert_eq!(*at(&crd(), "metadata.ownerReferences").list_type(), keys(&["uid"]));
 }
 
 #[test]
 fn a_schema_that_is_no_schema_gives_the_deduced_type() {
-    for schema in [
-        Value::Null,
-        json!(1),
-        json!({"type": "what"}),
-        json!({"type": ["object"]}),
-    ] {
+    for schema in [Value::Null, json!(1), json!({"type": "what"}), json!({"type": ["object"]})] {
         assert!(from_openapi(&schema).field("x").is_deduced(), "{schema}");
     }
 }

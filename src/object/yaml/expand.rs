@@ -179,18 +179,13 @@ impl Expander<'_> {
     }
 
     fn is_merge(&self, key: usize) -> bool {
-        self.nodes
-            .get(key)
-            .is_some_and(|node| matches!(node.kind, NodeKind::Merge))
+        self.nodes.get(key).is_some_and(|node| matches!(node.kind, NodeKind::Merge))
     }
 
     /// The mappings that `<<` names, in the order in which they are written.
     fn merge_sources(&self, value: usize, place: Place) -> Result<Vec<usize>, Refusal> {
-        let is_mapping = |id: &usize| {
-            self.nodes
-                .get(*id)
-                .is_some_and(|node| matches!(node.kind, NodeKind::Mapping(_)))
-        };
+        let is_mapping =
+            |id: &usize| self.nodes.get(*id).is_some_and(|node| matches!(node.kind, NodeKind::Mapping(_)));
         let sources = match self.nodes.get(value).map(|node| &node.kind) {
             Some(NodeKind::Sequence(items)) => items.clone(),
             _ => vec![value],
@@ -277,14 +272,10 @@ impl Expander<'_> {
     }
 
     fn place(&self, id: usize) -> Place {
-        self.nodes
-            .get(id)
-            .map_or(Place { line: 0, column: 0 }, |node| node.place)
+        self.nodes.get(id).map_or(Place { line: 0, column: 0 }, |node| node.place)
     }
 }
 
 fn one_based(place: Place) -> usize {
-    usize::try_from(place.line)
-        .unwrap_or(usize::MAX)
-        .saturating_add(1)
+    usize::try_from(place.line).unwrap_or(usize::MAX).saturating_add(1)
 }

@@ -44,10 +44,7 @@ pub(super) struct Place {
 impl From<Mark> for Place {
     fn from(mark: Mark) -> Self {
         let clamp = |number: u64| u32::try_from(number).unwrap_or(u32::MAX);
-        Self {
-            line: clamp(mark.line),
-            column: clamp(mark.column),
-        }
+        Self { line: clamp(mark.line), column: clamp(mark.column) }
     }
 }
 
@@ -60,24 +57,15 @@ pub(super) struct Refusal {
 
 impl Refusal {
     pub(super) fn new(problem: YamlProblem, place: Place, message: impl Into<String>) -> Self {
-        Self {
-            problem,
-            place,
-            message: message.into(),
-        }
+        Self { problem, place, message: message.into() }
     }
 
     /// What is missing at the end of a text is missing on its last line, not on the one behind it.
     fn within(mut self, text: &str) -> Self {
-        let last = u32::try_from(text.lines().count())
-            .unwrap_or(u32::MAX)
-            .saturating_sub(1);
+        let last = u32::try_from(text.lines().count()).unwrap_or(u32::MAX).saturating_sub(1);
         if self.place.line > last {
             let length = text.lines().next_back().map_or(0, |line| line.chars().count());
-            self.place = Place {
-                line: last,
-                column: u32::try_from(length).unwrap_or(u32::MAX),
-            };
+            self.place = Place { line: last, column: u32::try_from(length).unwrap_or(u32::MAX) };
         }
         self
     }
@@ -85,12 +73,8 @@ impl Refusal {
     fn into_error(self, documents_before: usize) -> YamlError {
         YamlError {
             problem: self.problem,
-            line: usize::try_from(self.place.line)
-                .unwrap_or(usize::MAX)
-                .saturating_add(1),
-            column: usize::try_from(self.place.column)
-                .unwrap_or(usize::MAX)
-                .saturating_add(1),
+            line: usize::try_from(self.place.line).unwrap_or(usize::MAX).saturating_add(1),
+            column: usize::try_from(self.place.column).unwrap_or(usize::MAX).saturating_add(1),
             documents_before,
             message: self.message,
         }
@@ -140,15 +124,11 @@ fn json(text: &str) -> Option<Vec<Document>> {
 /// Writes `1.0` as `1`, as the trip through the Kubernetes API would. `serde_json` limits the depth of its values.
 fn whole_numbers(value: Value) -> Value {
     match value {
-        Value::Number(number) if number.is_f64() => number
-            .as_f64()
-            .and_then(scalar::from_float)
-            .unwrap_or(Value::Number(number)),
+        Value::Number(number) if number.is_f64() => {
+            number.as_f64().and_then(scalar::from_float).unwrap_or(Value::Number(number))
+        }
         Value::Array(items) => Value::Array(items.into_iter().map(whole_numbers).collect()),
-        Value::Object(map) => map
-            .into_iter()
-            .map(|(key, value)| (key, whole_numbers(value)))
-            .collect(),
+        Value::Object(map) => map.into_iter().map(|(key, value)| (key, whole_numbers(value))).collect(),
         other => other,
     }
 }
@@ -230,15 +210,9 @@ impl<'a> Reader<'a> {
             }
             EventData::Alias { anchor } => {
                 let Some(node) = self.anchors.get(&anchor).copied() else {
-                    let inside = self
-                        .open
-                        .iter()
-                        .any(|open| open.anchor.as_deref() == Some(anchor.as_str()));
-                    let problem = if inside {
-                        "refers to the value that it is part of"
-                    } else {
-                        "was not defined"
-                    };
+                    let inside = self.open.iter().any(|open| open.anchor.as_deref() == Some(anchor.as_str()));
+                    let problem =
+                        if inside { "refers to the value that it is part of" } else { "was not defined" };
                     return Err(Refusal::new(
                         YamlProblem::Value,
                         place,
@@ -247,13 +221,7 @@ impl<'a> Reader<'a> {
                 };
                 self.place_node(node)?;
             }
-            EventData::Scalar {
-                anchor,
-                tag,
-                mut value,
-                style,
-                ..
-            } => {
+            EventData::Scalar { anchor, tag, mut value, style, .. } => {
                 if let Some(sentinel) = self.sentinel.filter(|sentinel| value.contains(*sentinel)) {
                     value.retain(|c| c != sentinel);
                 }
@@ -275,12 +243,7 @@ impl<'a> Reader<'a> {
                 self.open(NodeKind::Mapping(Vec::new()), anchor, place)?;
             }
             EventData::SequenceEnd | EventData::MappingEnd => {
-                if let Some(Open {
-                    node,
-                    anchor: Some(anchor),
-                    ..
-                }) = self.open.pop()
-                {
+                if let Some(Open { node, anchor: Some(anchor), .. }) = self.open.pop() {
                     self.anchors.insert(anchor, node);
                 }
             }
@@ -298,11 +261,7 @@ impl<'a> Reader<'a> {
         if let Some(anchor) = &anchor {
             self.anchors.remove(anchor);
         }
-        self.open.push(Open {
-            node,
-            key: None,
-            anchor,
-        });
+        self.open.push(Open { node, key: None, anchor });
         Ok(())
     }
 
@@ -311,11 +270,7 @@ impl<'a> Reader<'a> {
             let message = format!("more than {} keys and values", self.options.limits.nodes);
             return Err(Refusal::new(YamlProblem::Limit, place, message));
         }
-        self.nodes.push(Node {
-            kind,
-            place,
-            anchored,
-        });
+        self.nodes.push(Node { kind, place, anchored });
         Ok(self.nodes.len() - 1)
     }
 
@@ -350,10 +305,7 @@ impl<'a> Reader<'a> {
             Some("int") => match scalar::integer(&text) {
                 Some(number) => number,
                 None => {
-                    return refuse(format!(
-                        "'{}' is tagged !!int, but is no whole number",
-                        short(&text)
-                    ));
+                    return refuse(format!("'{}' is tagged !!int, but is no whole number", short(&text)));
                 }
             },
             Some("float") => match scalar::integer(&text).or_else(|| scalar::float(&text)) {

@@ -34,10 +34,7 @@ pub(super) fn resolve(text: &str, schema: Schema) -> Resolved {
 /// Whether a string may be written plain: a reader of either schema reads this very string back.
 pub(super) fn reads_back_as_string(text: &str) -> bool {
     !is_base_60(text)
-        && matches!(
-            resolve(text, Schema::Yaml11),
-            Resolved::Value(Value::String(_)) | Resolved::Merge
-        )
+        && matches!(resolve(text, Schema::Yaml11), Resolved::Value(Value::String(_)) | Resolved::Merge)
 }
 
 /// A number as JSON has it: a whole one without a fraction, whatever it was written as.
@@ -75,29 +72,17 @@ pub(super) fn integer(text: &str) -> Option<Value> {
     if let Ok(number) = i64::from_str_radix(&format!("{sign}{digits}"), base) {
         return Some(Value::from(number));
     }
-    if sign.is_empty() {
-        u64::from_str_radix(digits, base).ok().map(Value::from)
-    } else {
-        None
-    }
+    if sign.is_empty() { u64::from_str_radix(digits, base).ok().map(Value::from) } else { None }
 }
 
 /// A floating-point number, or `None` for other text and for what does not fit.
 pub(super) fn float(text: &str) -> Option<Value> {
-    let plain = if text.starts_with('.') {
-        text.to_owned()
-    } else {
-        text.replace('_', "")
-    };
+    let plain = if text.starts_with('.') { text.to_owned() } else { text.replace('_', "") };
     if !looks_like_float(&plain) {
         return None;
     }
     let float: f64 = plain.parse().ok()?;
-    if float.is_finite() {
-        from_float(float)
-    } else {
-        None
-    }
+    if float.is_finite() { from_float(float) } else { None }
 }
 
 fn word(text: &str, schema: Schema) -> Resolved {
@@ -137,21 +122,14 @@ fn string(text: &str) -> Resolved {
 }
 
 fn decimal(digits: &str) -> Option<Value> {
-    digits
-        .parse::<i64>()
-        .map(Value::from)
-        .or_else(|_| digits.parse::<u64>().map(Value::from))
-        .ok()
+    digits.parse::<i64>().map(Value::from).or_else(|_| digits.parse::<u64>().map(Value::from)).ok()
 }
 
 /// `[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?`
 fn looks_like_float(text: &str) -> bool {
     let unsigned = text.strip_prefix(['+', '-']).unwrap_or(text);
     let (mantissa, exponent) = match unsigned.split_once(['e', 'E']) {
-        Some((mantissa, exponent)) => (
-            mantissa,
-            Some(exponent.strip_prefix(['+', '-']).unwrap_or(exponent)),
-        ),
+        Some((mantissa, exponent)) => (mantissa, Some(exponent.strip_prefix(['+', '-']).unwrap_or(exponent))),
         None => (unsigned, None),
     };
     let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
@@ -192,9 +170,7 @@ fn is_base_60(text: &str) -> bool {
 
 /// A date (`2024-1-2`) or a date with a time (`2024-01-02T03:04:05.6+01:00`, `2024-01-02 3:4:5`) written out in full.
 fn timestamp(text: &str) -> Option<String> {
-    let year = text
-        .get(..4)
-        .filter(|year| year.bytes().all(|byte| byte.is_ascii_digit()))?;
+    let year = text.get(..4).filter(|year| year.bytes().all(|byte| byte.is_ascii_digit()))?;
     let rest = text.get(4..)?.strip_prefix('-')?;
     let (month, rest) = rest.split_once('-')?;
     let end = rest.find(['T', 't', ' ']).unwrap_or(rest.len());
@@ -222,9 +198,7 @@ fn timestamp(text: &str) -> Option<String> {
     if parts.next().is_some() {
         return None;
     }
-    let (second, fraction) = second
-        .split_once('.')
-        .map_or((second, None), |(s, f)| (s, Some(f)));
+    let (second, fraction) = second.split_once('.').map_or((second, None), |(s, f)| (s, Some(f)));
     let (hour, minute, second) = (two_digits(hour)?, two_digits(minute)?, two_digits(second)?);
     if hour > 23 || minute > 59 || second > 59 {
         return None;
@@ -236,21 +210,11 @@ fn timestamp(text: &str) -> Option<String> {
         }
         Some(digits) => {
             let digits = digits.get(..9).unwrap_or(digits).trim_end_matches('0');
-            if digits.is_empty() {
-                String::new()
-            } else {
-                format!(".{digits}")
-            }
+            if digits.is_empty() { String::new() } else { format!(".{digits}") }
         }
     };
-    let zone = if zone == "+00:00" || zone == "-00:00" {
-        "Z"
-    } else {
-        zone
-    };
-    Some(format!(
-        "{date}T{hour:02}:{minute:02}:{second:02}{fraction}{zone}"
-    ))
+    let zone = if zone == "+00:00" || zone == "-00:00" { "Z" } else { zone };
+    Some(format!("{date}T{hour:02}:{minute:02}:{second:02}{fraction}{zone}"))
 }
 
 fn two_digits(text: &str) -> Option<i8> {

@@ -5,10 +5,7 @@ use super::*;
 
 fn read(text: &str, schema: Schema) -> Result<Value, YamlError> {
     let documents = parse(text.as_bytes(), &Options::new(schema, DuplicateKeys::LastWins))?;
-    Ok(documents
-        .into_iter()
-        .next()
-        .map_or(Value::Null, |document| document.value))
+    Ok(documents.into_iter().next().map_or(Value::Null, |document| document.value))
 }
 
 fn yaml11(text: &str) -> Value {
@@ -21,11 +18,7 @@ fn yaml12(text: &str) -> Value {
 
 fn refused(text: &str) -> YamlError {
     for schema in [Schema::Yaml11, Schema::Yaml12ish] {
-        assert!(
-            read(text, schema).is_err(),
-            "{text:?} was read as {:?}",
-            read(text, schema)
-        );
+        assert!(read(text, schema).is_err(), "{text:?} was read as {:?}", read(text, schema));
     }
     read(text, Schema::Yaml11).unwrap_err()
 }
@@ -74,16 +67,8 @@ fn plain_scalars_mean_what_the_go_tools_take_them_for() {
         ("1:30", json!("1:30"), json!("1:30")),
         ("12:30:45", json!("12:30:45"), json!("12:30:45")),
         ("2024-01-02", json!("2024-01-02"), json!("2024-01-02T00:00:00Z")),
-        (
-            "2024-1-2 3:4:5.60",
-            json!("2024-1-2 3:4:5.60"),
-            json!("2024-01-02T03:04:05.6Z"),
-        ),
-        (
-            "2024-01-02T03:04:05+02:00",
-            json!("2024-01-02T03:04:05+02:00"),
-            json!("2024-01-02T03:04:05+02:00"),
-        ),
+        ("2024-1-2 3:4:5.60", json!("2024-1-2 3:4:5.60"), json!("2024-01-02T03:04:05.6Z")),
+        ("2024-01-02T03:04:05+02:00", json!("2024-01-02T03:04:05+02:00"), json!("2024-01-02T03:04:05+02:00")),
         ("2024-13-45", json!("2024-13-45"), json!("2024-13-45")),
         ("null", json!(null), json!(null)),
         ("~", json!(null), json!(null)),
@@ -101,14 +86,7 @@ fn plain_scalars_mean_what_the_go_tools_take_them_for() {
         ("!!float 3", json!(3), json!(3)),
     ];
     for (text, old, new) in rows {
-        let text = format!(
-            "a: {}",
-            if text == "-" {
-                "\n- ".to_owned()
-            } else {
-                text.to_owned()
-            }
-        );
+        let text = format!("a: {}", if text == "-" { "\n- ".to_owned() } else { text.to_owned() });
         assert_eq!(yaml11(&text), json!({ "a": old }), "{text} in YAML 1.1");
         assert_eq!(yaml12(&text), json!({ "a": new }), "{text} in YAML 1.2");
     }
@@ -124,12 +102,7 @@ fn keys_that_are_no_strings_become_strings_or_are_refused() {
     );
     assert_eq!(yaml11("{x: 1, y: 2}"), json!({ "x": 1, "true": 2 }));
     assert_eq!(yaml12("on: 1\ny: 2"), json!({ "on": 1, "y": 2 }));
-    assert!(
-        read("1: a", Schema::Yaml12ish)
-            .unwrap_err()
-            .message
-            .contains("put 1 in quotes")
-    );
+    assert!(read("1: a", Schema::Yaml12ish).unwrap_err().message.contains("put 1 in quotes"));
     assert!(refused("null: a").message.contains("null"));
     assert!(refused("? [a]\n: b").message.contains("list or mapping"));
     assert!(refused("a: {{ x }}").message.contains("{{"));
@@ -139,11 +112,7 @@ fn keys_that_are_no_strings_become_strings_or_are_refused() {
 fn numbers_that_json_cannot_hold_are_refused() {
     for text in [".inf", "-.Inf", "+.INF", ".nan", ".NaN"] {
         let error = refused(&format!("a:\n  b: {text}"));
-        assert_eq!(
-            (error.line, error.column, error.problem),
-            (2, 6, YamlProblem::Value),
-            "{error}"
-        );
+        assert_eq!((error.line, error.column, error.problem), (2, 6, YamlProblem::Value), "{error}");
     }
     assert_eq!(yaml11("a: '.inf'"), json!({ "a": ".inf" }));
     assert!(refused("a: !!int x").message.contains("!!int"));
@@ -165,11 +134,7 @@ fn merge_keys_follow_the_order_of_their_reader() {
         let after = read(&format!("{base}a:\n  <<: *base\n  x: 5\n"));
         assert_eq!(after["a"], json!({ "x": 5, "y1": 1 }));
         let list = read(&format!("{base}a:\n  <<: [*base, *other]\n"));
-        assert_eq!(
-            list["a"],
-            json!({ "x": 1, "y1": 1, "z": 2 }),
-            "the first of the list wins"
-        );
+        assert_eq!(list["a"], json!({ "x": 1, "y1": 1, "z": 2 }), "the first of the list wins");
         assert_eq!(
             read("a:\n  \"<<\": {x: 1}"),
             json!({ "a": { "<<": { "x": 1 } } }),
@@ -183,31 +148,13 @@ fn merge_keys_follow_the_order_of_their_reader() {
 #[test]
 fn repeated_keys_are_refused_or_told_of() {
     let text = "a:\n  k: 1\n  l: 2\n  k: 3\n";
-    let error = parse(
-        text.as_bytes(),
-        &Options::new(Schema::Yaml12ish, DuplicateKeys::Error),
-    )
-    .unwrap_err();
+    let error = parse(text.as_bytes(), &Options::new(Schema::Yaml12ish, DuplicateKeys::Error)).unwrap_err();
     assert_eq!(error.problem, YamlProblem::DuplicateKey);
-    assert_eq!(
-        error.to_string(),
-        "line 4, column 3: key 'k' was already given at line 2"
-    );
+    assert_eq!(error.to_string(), "line 4, column 3: key 'k' was already given at line 2");
     let documents = parse(text.as_bytes(), &Options::default()).unwrap();
     assert_eq!(documents[0].value, json!({ "a": { "k": 3, "l": 2 } }));
-    assert_eq!(
-        documents[0].duplicate_keys,
-        [DuplicateKey {
-            key: "k".into(),
-            line: 4,
-            first_line: 2
-        }]
-    );
-    assert_eq!(
-        yaml11("on: 1\nyes: 2"),
-        json!({ "true": 2 }),
-        "two spellings of one key are one key"
-    );
+    assert_eq!(documents[0].duplicate_keys, [DuplicateKey { key: "k".into(), line: 4, first_line: 2 }]);
+    assert_eq!(yaml11("on: 1\nyes: 2"), json!({ "true": 2 }), "two spellings of one key are one key");
 }
 
 #[test]
@@ -223,40 +170,24 @@ fn anchors_are_copied_and_belong_to_one_document() {
         value,
         json!({ "a": [1, {"b": "c"}], "b": [1, {"b": "c"}], "c": "text", "d": "text", "e": 1, "f": "e" })
     );
-    assert!(
-        refused("a: &x 1\n---\nb: *x")
-            .message
-            .contains("'x' was not defined")
-    );
+    assert!(refused("a: &x 1\n---\nb: *x").message.contains("'x' was not defined"));
     assert!(refused("a: &x [*x]").message.contains("part of"));
-    assert_eq!(
-        yaml11("a: &x 1\nb: *x\nc: &x 2\nd: *x"),
-        json!({ "a": 1, "b": 1, "c": 2, "d": 2 })
-    );
+    assert_eq!(yaml11("a: &x 1\nb: *x\nc: &x 2\nd: *x"), json!({ "a": 1, "b": 1, "c": 2, "d": 2 }));
 }
 
 #[test]
 fn documents_know_their_lines_and_empty_ones_are_dropped() {
     let text = "# comment\n---\n---\nnull\n---\n# more\na: 1\n--- # text\n- b\n...\n---\n{}\n";
     let documents = parse(text.as_bytes(), &Options::default()).unwrap();
-    let found: Vec<_> = documents
-        .iter()
-        .map(|document| (document.line, document.value.clone()))
-        .collect();
-    assert_eq!(
-        found,
-        [(7, json!({ "a": 1 })), (9, json!(["b"])), (12, json!({}))]
-    );
+    let found: Vec<_> = documents.iter().map(|document| (document.line, document.value.clone())).collect();
+    assert_eq!(found, [(7, json!({ "a": 1 })), (9, json!(["b"])), (12, json!({}))]);
     assert_eq!(parse(b"", &Options::default()).unwrap(), []);
     assert_eq!(parse(b"# only a comment\n", &Options::default()).unwrap(), []);
 }
 
 #[test]
 fn line_ends_and_byte_order_marks_do_not_matter() {
-    assert_eq!(
-        yaml11("\u{feff}a: 1\r\nb: |\r\n  x\r\n  y\r\n"),
-        json!({ "a": 1, "b": "x\ny\n" })
-    );
+    assert_eq!(yaml11("\u{feff}a: 1\r\nb: |\r\n  x\r\n  y\r\n"), json!({ "a": 1, "b": "x\ny\n" }));
 }
 
 #[test]
@@ -277,15 +208,9 @@ fn json_is_read_with_all_its_escapes() {
         yaml11(r#"{"a": 1.0, "b": [true, null, "x\/y"], "c": {}}"#),
         json!({ "a": 1, "b": [true, null, "x/y"], "c": {} })
     );
-    assert_eq!(
-        yaml11("{\n\t\"a\": \"\\ud83d\\ude00\",\n\t\"n\": 2.0\n}"),
-        json!({ "a": "😀", "n": 2 })
-    );
+    assert_eq!(yaml11("{\n\t\"a\": \"\\ud83d\\ude00\",\n\t\"n\": 2.0\n}"), json!({ "a": "😀", "n": 2 }));
     let two = parse(b"{\"a\": 1}\n{\"b\": 2}\n", &Options::default()).unwrap();
-    assert_eq!(
-        two.iter().map(|document| document.line).collect::<Vec<_>>(),
-        [1, 2]
-    );
+    assert_eq!(two.iter().map(|document| document.line).collect::<Vec<_>>(), [1, 2]);
     assert_eq!(refused("{\"a\": 1,, }").line, 1);
 }
 
@@ -312,12 +237,7 @@ fn errors_name_the_place_and_a_remedy() {
     assert_eq!(refused("a: 1\n---\nb: 2\n---\nc: [").documents_before, 2);
     let binary = parse(b"ok: 1\nno: \xff\xfe", &Options::default()).unwrap_err();
     assert_eq!((binary.line, binary.column), (2, 5), "{binary}");
-    assert!(
-        parse(b"\xff\xfea\0", &Options::default())
-            .unwrap_err()
-            .message
-            .contains("UTF-16")
-    );
+    assert!(parse(b"\xff\xfea\0", &Options::default()).unwrap_err().message.contains("UTF-16"));
 }
 
 #[test]
@@ -334,17 +254,9 @@ fn a_comma_behind_an_exclamation_mark_stays_text() {
 
 #[test]
 fn tags_may_be_written_in_full() {
-    assert_eq!(
-        yaml11("[!<tag:yaml.org,2002:str> 1, !!str 2, ! 3]"),
-        json!(["1", "2", "3"])
-    );
-    for text in [
-        "[!<tag:yaml.org,2002:str>,x]",
-        "['a!<b',!c,d>]",
-        "[\"a!<b\",!c,d]",
-        "[!<a!b,c>,d]",
-        "{!x,}",
-    ] {
+    assert_eq!(yaml11("[!<tag:yaml.org,2002:str> 1, !!str 2, ! 3]"), json!(["1", "2", "3"]));
+    for text in ["[!<tag:yaml.org,2002:str>,x]", "['a!<b',!c,d>]", "[\"a!<b\",!c,d]", "[!<a!b,c>,d]", "{!x,}"]
+    {
         let _ = read(text, Schema::Yaml11);
     }
 }
@@ -362,10 +274,7 @@ fn an_alias_bomb_is_refused_quickly() {
     assert_eq!(refused(&strings).problem, YamlProblem::Limit);
     let mut merges = "m0: &m0 {a: 1, b: 2}\n".to_owned();
     for level in 1..40 {
-        merges.push_str(&format!(
-            "m{level}: &m{level}\n  x: *m{0}\n  y1: *m{0}\n  <<: *m{0}\n",
-            level - 1
-        ));
+        merges.push_str(&format!("m{level}: &m{level}\n  x: *m{0}\n  y1: *m{0}\n  <<: *m{0}\n", level - 1));
     }
     assert_eq!(refused(&merges).problem, YamlProblem::Limit);
 }
@@ -375,9 +284,7 @@ fn ten_thousand_levels_are_refused_without_a_stack_overflow() {
     let flow = "[".repeat(10_000);
     let mappings = "{a: ".repeat(10_000);
     let dashes = "- ".repeat(10_000);
-    let block: String = (0..10_000)
-        .map(|level| format!("{}a:\n", " ".repeat(level)))
-        .collect();
+    let block: String = (0..10_000).map(|level| format!("{}a:\n", " ".repeat(level))).collect();
     let json = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
     for text in [flow, mappings, dashes, block, json] {
         let error = refused(&text);
@@ -394,17 +301,8 @@ fn ten_thousand_levels_are_refused_without_a_stack_overflow() {
 
 #[test]
 fn sizes_are_limited() {
-    let limits = Limits {
-        bytes: 100,
-        depth: 10,
-        documents: 2,
-        nodes: 8,
-        alias_nodes: 10,
-    };
-    let options = Options {
-        limits,
-        ..Options::default()
-    };
+    let limits = Limits { bytes: 100, depth: 10, documents: 2, nodes: 8, alias_nodes: 10 };
+    let options = Options { limits, ..Options::default() };
     let refused = |text: &str, words: &str| {
         let error = parse(text.as_bytes(), &options).unwrap_err();
         assert_eq!(error.problem, YamlProblem::Limit, "{error}");
@@ -445,13 +343,10 @@ fn text_is_written_as_go_yaml_writes_it() {
         assert_eq!(to_string(&json!(text)), format!("\"{text}\"\n"));
         assert_eq!(to_string(&json!({ text: 1 })), format!("\"{text}\": 1\n"));
     }
-    for text in [
-        "a: b", "- x", "#c", "*a", "trail ", " lead", "a #b", "@x", "!x", "{{ x }}", "x:", "%x", "`x", "'a",
-    ] {
-        assert_eq!(
-            to_string(&json!(text)),
-            format!("'{}'\n", text.replace('\'', "''"))
-        );
+    for text in
+        ["a: b", "- x", "#c", "*a", "trail ", " lead", "a #b", "@x", "!x", "{{ x }}", "x:", "%x", "`x", "'a"]
+    {
+        assert_eq!(to_string(&json!(text)), format!("'{}'\n", text.replace('\'', "''")));
     }
     for text in [
         "a#b",
@@ -485,10 +380,7 @@ fn structure_is_written_as_go_yaml_writes_it() {
                     keep: |+\n  x\n\nclip: |\n  x\n  y\nstrip: |-\n  x\n\n    y\nlead: |2-\n   x\n  y\n\
                     f: 1.5\nbig: 1e+21\nsmall: 1e-06\nhuge: 1.2345675e+06\n";
     assert_eq!(to_string(&value), expected);
-    assert_eq!(
-        documents_to_string([&json!({ "a": 1 }), &json!([2])]),
-        "a: 1\n---\n- 2\n"
-    );
+    assert_eq!(documents_to_string([&json!({ "a": 1 }), &json!([2])]), "a: 1\n---\n- 2\n");
     assert_eq!(documents_to_string([]), "");
 }
 

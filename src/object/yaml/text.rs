@@ -21,21 +21,13 @@ pub(super) fn check<'a>(text: &'a [u8], options: &Options) -> Result<&'a str, Re
         return Err(Refusal::new(YamlProblem::Limit, start, message));
     }
     if text.starts_with(&[0xff, 0xfe]) || text.starts_with(&[0xfe, 0xff]) {
-        return Err(Refusal::new(
-            YamlProblem::Syntax,
-            start,
-            "the text is UTF-16: save it as UTF-8",
-        ));
+        return Err(Refusal::new(YamlProblem::Syntax, start, "the text is UTF-16: save it as UTF-8"));
     }
     let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
     let text = std::str::from_utf8(text).map_err(|error| {
         let valid = text.get(..error.valid_up_to()).unwrap_or_default();
         let place = end_of(&String::from_utf8_lossy(valid));
-        Refusal::new(
-            YamlProblem::Syntax,
-            place,
-            "the text is not UTF-8 (is it a binary file?)",
-        )
+        Refusal::new(YamlProblem::Syntax, place, "the text is not UTF-8 (is it a binary file?)")
     })?;
     let control = |c: char| {
         matches!(c, '\0'..='\x08' | '\x0b' | '\x0c' | '\x0e'..='\x1f' | '\x7f'..='\u{84}' | '\u{86}'..='\u{9f}')
@@ -43,10 +35,8 @@ pub(super) fn check<'a>(text: &'a [u8], options: &Options) -> Result<&'a str, Re
     };
     if let Some((before, found)) = text.char_indices().find(|(_, c)| control(*c)) {
         let place = end_of(text.get(..before).unwrap_or_default());
-        let message = format!(
-            "control characters are not allowed, but U+{:04X} stands here",
-            u32::from(found)
-        );
+        let message =
+            format!("control characters are not allowed, but U+{:04X} stands here", u32::from(found));
         return Err(Refusal::new(YamlProblem::Syntax, place, message));
     }
     if text.lines().filter(|line| line.starts_with("%TAG")).count() > TAG_DIRECTIVES {
@@ -59,24 +49,18 @@ pub(super) fn check<'a>(text: &'a [u8], options: &Options) -> Result<&'a str, Re
 fn end_of(text: &str) -> Place {
     let last = text.rsplit('\n').next().unwrap_or_default();
     let clamp = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
-    Place {
-        line: clamp(text.matches('\n').count()),
-        column: clamp(last.chars().count()),
-    }
+    Place { line: clamp(text.matches('\n').count()), column: clamp(last.chars().count()) }
 }
 
 /// The text with commas guarded by the sentinel and with a line break at its end.
 ///
 /// Blanks behind the last line break are dropped; else a line break is added, and `true` says so.
 pub(super) fn prepare(text: &str, sentinel: Option<char>) -> (Cow<'_, str>, bool) {
-    let mut prepared = sentinel.map_or(Cow::Borrowed(text), |sentinel| {
-        Cow::Owned(guard_tags(text, sentinel))
-    });
+    let mut prepared =
+        sentinel.map_or(Cow::Borrowed(text), |sentinel| Cow::Owned(guard_tags(text, sentinel)));
     let content = prepared.trim_end_matches(' ').len();
     let is_line_end = |text: &str| text.ends_with(['\n', '\r', '\u{85}', '\u{2028}', '\u{2029}']);
-    let last_line_is_blank = prepared
-        .get(..content)
-        .is_some_and(|text| text.is_empty() || is_line_end(text));
+    let last_line_is_blank = prepared.get(..content).is_some_and(|text| text.is_empty() || is_line_end(text));
     if !last_line_is_blank {
         prepared.to_mut().push('\n');
         return (prepared, true);
@@ -116,9 +100,8 @@ fn commas_behind_tags(text: &str) -> impl Iterator<Item = usize> {
             b'!' => behind_tag = true,
             b',' if behind_tag => {
                 // Part of the longhand of `!!str` and its like, where a comma does no harm.
-                let is_longhand = text
-                    .get(..position)
-                    .is_some_and(|before| before.ends_with("!<tag:yaml.org"));
+                let is_longhand =
+                    text.get(..position).is_some_and(|before| before.ends_with("!<tag:yaml.org"));
                 behind_tag = is_longhand;
                 return (!is_longhand).then_some(position);
             }

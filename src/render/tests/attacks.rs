@@ -14,16 +14,10 @@ fn a_source_path_cannot_leave_the_repository() {
     ] {
         let error = refusal(files.clone(), json!({ "path": bad }));
         assert!(!error.is_empty(), "{bad:?}");
-        assert!(
-            error.contains("spec.source.path") || error.contains("symbolic link"),
-            "{bad:?}: {error}"
-        );
+        assert!(error.contains("spec.source.path") || error.contains("symbolic link"), "{bad:?}: {error}");
     }
     let missing = refusal(files.clone(), json!({ "path": "missing" }));
-    assert!(
-        missing.contains("spec.source.path 'missing' does not exist"),
-        "{missing}"
-    );
+    assert!(missing.contains("spec.source.path 'missing' does not exist"), "{missing}");
     let file = refusal(files, json!({ "path": "app/a.yaml" }));
     assert!(file.contains("is a file"), "{file}");
 }
@@ -34,10 +28,7 @@ fn a_link_out_of_the_repository_is_an_error_and_not_a_file() {
         let mut plain = tree(&[("app/a.yaml", &config_map("a"))]);
         plain.insert_link(path("app/passwd.yaml"), target);
         let error = refusal(plain, json!({ "path": "app" }));
-        assert!(
-            error.contains("symbolic link 'app/passwd.yaml' points outside"),
-            "{error}"
-        );
+        assert!(error.contains("symbolic link 'app/passwd.yaml' points outside"), "{error}");
         let mut kustomized = tree(&[("app/kustomization.yaml", "resources: [passwd.yaml]\n")]);
         kustomized.insert_link(path("app/passwd.yaml"), target);
         let error = refusal(kustomized, json!({ "path": "app" }));
@@ -51,10 +42,8 @@ fn a_link_out_of_the_repository_is_an_error_and_not_a_file() {
 
 #[test]
 fn an_override_cannot_lead_out_of_the_repository() {
-    let files = tree(&[
-        ("app/kustomization.yaml", "resources: [a.yaml]\n"),
-        ("app/a.yaml", &config_map("a")),
-    ]);
+    let files =
+        tree(&[("app/kustomization.yaml", "resources: [a.yaml]\n"), ("app/a.yaml", &config_map("a"))]);
     for component in ["../../x", "/etc", "https://example.com/x"] {
         for ignore in [false, true] {
             let spec = json!({
@@ -68,10 +57,7 @@ fn an_override_cannot_lead_out_of_the_repository() {
     }
     let patch = json!({ "path": "app", "kustomize": { "patches": [{ "path": "../../etc/passwd" }] } });
     assert!(refusal(files, patch).contains("etc/passwd"));
-    let name = RenderContext {
-        application_name: "../../x".into(),
-        ..context()
-    };
+    let name = RenderContext { application_name: "../../x".into(), ..context() };
     let tree = tree(&[("app/a.yaml", &config_map("a"))]);
     let files = Files::new(Arc::new(tree), FileLimits::default());
     render(&files, &source(json!({ "path": "app" })), &name).unwrap();
@@ -86,12 +72,7 @@ fn bombs_and_giants_are_errors_that_name_the_file() {
         let aliases = vec![format!("*x{}", level - 1); 9].join(", ");
         bomb.push_str(&format!("x{level}: &x{level} [{aliases}]\n"));
     }
-    let deep = format!(
-        "{}data: {}{}\n",
-        config_map("a"),
-        "[".repeat(10_000),
-        "]".repeat(10_000)
-    );
+    let deep = format!("{}data: {}{}\n", config_map("a"), "[".repeat(10_000), "]".repeat(10_000));
     let many = "---\na: 1\n".repeat(30_000);
     for text in [&bomb, &deep, &many] {
         for name in ["app/a.yaml", "app/a.json"] {
@@ -102,21 +83,13 @@ fn bombs_and_giants_are_errors_that_name_the_file() {
     let binary = MemoryTree::new([("app/a.yaml", vec![0xffu8, 0x00, 0x80])]).unwrap();
     let rendered = try_render(binary, json!({ "path": "app" })).unwrap();
     assert_eq!((rendered.objects.len(), rendered.warnings.len()), (0, 1));
-    let limits = FileLimits {
-        file_bytes: 1000,
-        files: 3,
-        total_bytes: 2000,
-    };
+    let limits = FileLimits { file_bytes: 1000, files: 3, total_bytes: 2000 };
     let within = |files: &[(&str, &str)]| {
         let files = Files::new(Arc::new(tree(files)), limits);
         render(&files, &source(json!({ "path": "app" })), &context()).map_err(|error| chain(&error))
     };
     let long = "#".repeat(1001);
-    assert!(
-        within(&[("app/a.yaml", &long)])
-            .unwrap_err()
-            .contains("'app/a.yaml' is over the limit")
-    );
+    assert!(within(&[("app/a.yaml", &long)]).unwrap_err().contains("'app/a.yaml' is over the limit"));
     let small = config_map("a");
     let names: Vec<String> = (0..5).map(|n| format!("app/{n}.yaml")).collect();
     let four: Vec<(&str, &str)> = names.iter().map(|name| (name.as_str(), small.as_str())).collect();
@@ -125,37 +98,19 @@ fn bombs_and_giants_are_errors_that_name_the_file() {
 
 #[test]
 fn a_render_has_a_limit_of_objects_and_of_bytes() {
-    let many: String = (0..10)
-        .map(|n| format!("---\n{}", config_map(&format!("a{n}"))))
-        .collect();
+    let many: String = (0..10).map(|n| format!("---\n{}", config_map(&format!("a{n}")))).collect();
     let with = |limits: RenderLimits| {
         let files = Files::new(Arc::new(tree(&[("app/a.yaml", &many)])), FileLimits::default());
         let context = RenderContext { limits, ..context() };
         render(&files, &source(json!({ "path": "app" })), &context).map_err(|error| chain(&error))
     };
     assert_eq!(with(RenderLimits::default()).unwrap().objects.len(), 10);
-    assert!(
-        with(RenderLimits {
-            objects: 9,
-            bytes: 1 << 20
-        })
-        .unwrap_err()
-        .contains("9 objects")
-    );
-    assert!(
-        with(RenderLimits {
-            objects: 10,
-            bytes: 100
-        })
-        .is_err()
-    );
+    assert!(with(RenderLimits { objects: 9, bytes: 1 << 20 }).unwrap_err().contains("9 objects"));
+    assert!(with(RenderLimits { objects: 10, bytes: 100 }).is_err());
     let mut nested = config_map("a");
     for _ in 0..20 {
         let indented: String = nested.lines().map(|line| format!("  {line}\n")).collect();
-        nested = format!(
-            "apiVersion: v1\nkind: List\nitems:\n-{}",
-            indented.strip_prefix(' ').unwrap()
-        );
+        nested = format!("apiVersion: v1\nkind: List\nitems:\n-{}", indented.strip_prefix(' ').unwrap());
     }
     let error = refusal(tree(&[("app/a.yaml", &nested)]), json!({ "path": "app" }));
     assert!(error.contains("nested"), "{error}");
@@ -165,10 +120,7 @@ fn a_render_has_a_limit_of_objects_and_of_bytes() {
 fn an_error_message_never_shows_what_a_secret_holds() {
     let secret = "apiVersion: v1\nkind: Secret\nmetadata: {name: s, labels: {n: 5}}\nstringData: {password: hunter2}\n";
     let error = refusal(tree(&[("app/a.yaml", secret)]), json!({ "path": "app" }));
-    assert!(
-        error.contains("Secret 's'") && !error.contains("hunter2"),
-        "{error}"
-    );
+    assert!(error.contains("Secret 's'") && !error.contains("hunter2"), "{error}");
     let good = secret.replace("n: 5", "n: five");
     let rendered = rendered(&[("app/a.yaml", &good)], json!({ "path": "app" }));
     assert!(!format!("{rendered:?}").contains("hunter2"));

@@ -9,11 +9,7 @@ fn holds_after(tree: &MemoryTree, spec: &Value, change: impl FnOnce(&mut MemoryT
     if holds {
         let second = try_render(changed, spec.clone()).unwrap();
         let values = |rendered: &Rendered| {
-            rendered
-                .objects
-                .iter()
-                .map(|rendered| rendered.object.value().clone())
-                .collect::<Vec<_>>()
+            rendered.objects.iter().map(|rendered| rendered.object.value().clone()).collect::<Vec<_>>()
         };
         assert_eq!(values(&first), values(&second), "the render was said to hold");
     }
@@ -34,16 +30,8 @@ fn a_directory_holds_until_a_file_that_it_reads_changes() {
         |name: &'static str, text: String| move |tree: &mut MemoryTree| tree.insert(path(name), text);
     for spec in [&flat, &deep] {
         assert!(!holds_after(&tree, spec, insert("app/a.yaml", config_map("z"))));
-        assert!(!holds_after(
-            &tree,
-            spec,
-            insert("app/new.yaml", config_map("new"))
-        ));
-        assert!(!holds_after(
-            &tree,
-            spec,
-            insert("app/kustomization.yaml", "resources: []\n".into())
-        ));
+        assert!(!holds_after(&tree, spec, insert("app/new.yaml", config_map("new"))));
+        assert!(!holds_after(&tree, spec, insert("app/kustomization.yaml", "resources: []\n".into())));
         assert!(!holds_after(
             &tree,
             spec,
@@ -55,33 +43,13 @@ fn a_directory_holds_until_a_file_that_it_reads_changes() {
             insert("app/.argocd-source-orders.yaml", "directory: {}\n".into())
         ));
         assert!(holds_after(&tree, spec, insert("other/c.yaml", config_map("z"))));
-        assert!(holds_after(
-            &tree,
-            spec,
-            insert("other/new.yaml", config_map("z"))
-        ));
-        assert!(holds_after(
-            &tree,
-            spec,
-            insert("app/README.md", "other text".into())
-        ));
+        assert!(holds_after(&tree, spec, insert("other/new.yaml", config_map("z"))));
+        assert!(holds_after(&tree, spec, insert("app/README.md", "other text".into())));
         assert!(holds_after(&tree, spec, |_| {}));
     }
-    assert!(holds_after(
-        &tree,
-        &flat,
-        insert("app/sub/b.yaml", config_map("z"))
-    ));
-    assert!(!holds_after(
-        &tree,
-        &deep,
-        insert("app/sub/b.yaml", config_map("z"))
-    ));
-    assert!(!holds_after(
-        &tree,
-        &deep,
-        insert("app/sub/deeper/new.yaml", config_map("new"))
-    ));
+    assert!(holds_after(&tree, &flat, insert("app/sub/b.yaml", config_map("z"))));
+    assert!(!holds_after(&tree, &deep, insert("app/sub/b.yaml", config_map("z"))));
+    assert!(!holds_after(&tree, &deep, insert("app/sub/deeper/new.yaml", config_map("new"))));
 }
 
 #[test]
@@ -91,10 +59,7 @@ fn a_kustomization_holds_until_a_file_that_it_reads_changes() {
         ("base/a.yaml", &config_map("a")),
         ("base/unused.yaml", &config_map("unused")),
         ("base/real.yaml", &config_map("real")),
-        (
-            "dev/kustomization.yaml",
-            "resources: [../base]\nnamePrefix: dev-\n",
-        ),
+        ("dev/kustomization.yaml", "resources: [../base]\nnamePrefix: dev-\n"),
         ("live/kustomization.yaml", "resources: [../base]\n"),
     ]);
     tree.insert_link(path("base/linked.yaml"), "real.yaml");
@@ -102,50 +67,22 @@ fn a_kustomization_holds_until_a_file_that_it_reads_changes() {
     let insert =
         |name: &'static str, text: String| move |tree: &mut MemoryTree| tree.insert(path(name), text);
     for name in ["base/a.yaml", "base/real.yaml"] {
-        assert!(
-            !holds_after(&tree, &spec, insert(name, config_map("z"))),
-            "{name}"
-        );
+        assert!(!holds_after(&tree, &spec, insert(name, config_map("z"))), "{name}");
     }
     for name in ["dev/kustomization.yaml", "base/kustomization.yaml"] {
-        assert!(
-            !holds_after(&tree, &spec, insert(name, "resources: []\n".into())),
-            "{name}"
-        );
+        assert!(!holds_after(&tree, &spec, insert(name, "resources: []\n".into())), "{name}");
     }
-    for name in [
-        "dev/kustomization.yml",
-        "dev/Kustomization",
-        "base/kustomization.yml",
-        "dev/Chart.yaml",
-    ] {
-        assert!(
-            !holds_after(&tree, &spec, insert(name, "resources: []\n".into())),
-            "{name}"
-        );
+    for name in ["dev/kustomization.yml", "dev/Kustomization", "base/kustomization.yml", "dev/Chart.yaml"] {
+        assert!(!holds_after(&tree, &spec, insert(name, "resources: []\n".into())), "{name}");
     }
-    assert!(!holds_after(&tree, &spec, |tree| tree
-        .insert_link(path("base/linked.yaml"), "unused.yaml")));
-    assert!(!holds_after(&tree, &spec, |tree| tree
-        .insert(path("base/linked.yaml"), "real.yaml")));
-    for name in [
-        "base/unused.yaml",
-        "live/kustomization.yaml",
-        "dev/notes.yaml",
-        "README.md",
-    ] {
-        assert!(
-            holds_after(&tree, &spec, insert(name, "resources: []\n".into())),
-            "{name}"
-        );
+    assert!(!holds_after(&tree, &spec, |tree| tree.insert_link(path("base/linked.yaml"), "unused.yaml")));
+    assert!(!holds_after(&tree, &spec, |tree| tree.insert(path("base/linked.yaml"), "real.yaml")));
+    for name in ["base/unused.yaml", "live/kustomization.yaml", "dev/notes.yaml", "README.md"] {
+        assert!(holds_after(&tree, &spec, insert(name, "resources: []\n".into())), "{name}");
     }
     let lenient = json!({ "path": "dev", "kustomize": { "components": ["../extra"], "ignoreMissingComponents": true } });
     let component = "apiVersion: kustomize.config.k8s.io/v1alpha1\nkind: Component\nnameSuffix: -x\n";
-    assert!(!holds_after(
-        &tree,
-        &lenient,
-        insert("extra/kustomization.yaml", component.into())
-    ));
+    assert!(!holds_after(&tree, &lenient, insert("extra/kustomization.yaml", component.into())));
 }
 
 #[test]
@@ -156,22 +93,10 @@ fn every_field_of_the_context_and_the_source_shapes_the_fingerprint() {
         |context: &RenderContext, source: &ApplicationSource| context.fingerprint(source, "commit1");
     let known = fingerprint(&context(), &one);
     let contexts = [
-        RenderContext {
-            application_name: "x".into(),
-            ..context()
-        },
-        RenderContext {
-            destination_namespace: "x".into(),
-            ..context()
-        },
-        RenderContext {
-            project_name: "x".into(),
-            ..context()
-        },
-        RenderContext {
-            limits: RenderLimits { objects: 1, bytes: 1 },
-            ..context()
-        },
+        RenderContext { application_name: "x".into(), ..context() },
+        RenderContext { destination_namespace: "x".into(), ..context() },
+        RenderContext { project_name: "x".into(), ..context() },
+        RenderContext { limits: RenderLimits { objects: 1, bytes: 1 }, ..context() },
         RenderContext {
             kustomize: crate::render::kustomize::Options {
                 load_restrictor: crate::render::kustomize::LoadRestrictor::None,
@@ -183,32 +108,13 @@ fn every_field_of_the_context_and_the_source_shapes_the_fingerprint() {
     for other in &contexts {
         assert_ne!(fingerprint(other, &one), known);
     }
-    assert_ne!(
-        fingerprint(&context(), &source_of(json!({ "path": "other" }))),
-        known
-    );
-    assert_eq!(
-        fingerprint(
-            &RenderContext {
-                revision: "x".into(),
-                ..context()
-            },
-            &one
-        ),
-        known
-    );
-    assert_eq!(
-        context().fingerprint(&one, "commit2"),
-        known,
-        "the commit itself shapes nothing here"
-    );
+    assert_ne!(fingerprint(&context(), &source_of(json!({ "path": "other" }))), known);
+    assert_eq!(fingerprint(&RenderContext { revision: "x".into(), ..context() }, &one), known);
+    assert_eq!(context().fingerprint(&one, "commit2"), known, "the commit itself shapes nothing here");
     let with_commit = source_of(
         json!({ "path": "app", "kustomize": { "commonLabels": { "rev": "$ARGOCD_APP_REVISION_SHORT" } } }),
     );
-    assert_ne!(
-        context().fingerprint(&with_commit, "commit2"),
-        fingerprint(&context(), &with_commit)
-    );
+    assert_ne!(context().fingerprint(&with_commit, "commit2"), fingerprint(&context(), &with_commit));
 }
 
 #[test]
@@ -216,10 +122,7 @@ fn a_render_tells_when_it_holds_the_commit() {
     let files = [
         ("app/kustomization.yaml", "resources: [a.yaml]\n"),
         ("app/a.yaml", &*config_map("a")),
-        (
-            "app/.argocd-source.yaml",
-            "kustomize: {commonLabels: {rev: $ARGOCD_APP_REVISION_SHORT}}\n",
-        ),
+        ("app/.argocd-source.yaml", "kustomize: {commonLabels: {rev: $ARGOCD_APP_REVISION_SHORT}}\n"),
     ];
     let with = rendered(&files, json!({ "path": "app" }));
     assert_eq!(with.objects[0].object.label("rev"), Some("0123456"));

@@ -23,10 +23,7 @@ fn names_and_namespace_replace_those_of_the_kustomization() {
     let written = "resources: [deployment.yaml]\nnamePrefix: own-\nnamespace: own\n";
     let spec = json!({ "namePrefix": "dev-", "nameSuffix": "-v2", "namespace": "dev" });
     let object = deployment(written, spec.clone());
-    assert_eq!(
-        object["metadata"],
-        json!({ "name": "dev-api-v2", "namespace": "dev" })
-    );
+    assert_eq!(object["metadata"], json!({ "name": "dev-api-v2", "namespace": "dev" }));
     assert_eq!(
         deployment("resources: [deployment.yaml]\nnameprefix: own-\n", spec)["metadata"]["name"],
         "dev-api-v2"
@@ -37,31 +34,19 @@ fn names_and_namespace_replace_those_of_the_kustomization() {
 fn images_replace_the_entry_of_their_name() {
     let image = |kustomization: &str, image: &str| {
         let object = deployment(kustomization, json!({ "images": [image] }));
-        object["spec"]["template"]["spec"]["containers"][0]["image"]
-            .as_str()
-            .unwrap()
-            .to_owned()
+        object["spec"]["template"]["spec"]["containers"][0]["image"].as_str().unwrap().to_owned()
     };
     let name = "registry.example:5000/api";
     assert_eq!(image(PLAIN, &format!("{name}:2")), format!("{name}:2"));
     assert_eq!(image(PLAIN, &format!("{name}=other/api:2")), "other/api:2");
     assert_eq!(image(PLAIN, &format!("{name}=other/api")), "other/api:1");
-    assert_eq!(
-        image(PLAIN, &format!("{name}@sha256:abc")),
-        format!("{name}@sha256:abc")
-    );
+    assert_eq!(image(PLAIN, &format!("{name}@sha256:abc")), format!("{name}@sha256:abc"));
     let written = format!("{PLAIN}images: [{{name: '{name}', newName: mirror/api, newTag: '7'}}]\n");
     assert_eq!(image(&written, &format!("{name}=*:8")), "mirror/api:8");
     assert_eq!(image(&written, &format!("{name}=x/api:*")), "x/api:7");
-    let files = tree(&[
-        ("app/kustomization.yaml", PLAIN),
-        ("app/deployment.yaml", DEPLOYMENT),
-    ]);
+    let files = tree(&[("app/kustomization.yaml", PLAIN), ("app/deployment.yaml", DEPLOYMENT)]);
     for bad in ["api", "", "=x", "registry.example:5000/api"] {
-        let error = refusal(
-            files.clone(),
-            json!({ "path": "app", "kustomize": { "images": [bad] } }),
-        );
+        let error = refusal(files.clone(), json!({ "path": "app", "kustomize": { "images": [bad] } }));
         assert!(error.contains("spec.source.kustomize.images[0]"), "{error}");
     }
 }
@@ -69,28 +54,19 @@ fn images_replace_the_entry_of_their_name() {
 #[test]
 fn replicas_are_set_by_name() {
     let count = |kustomization: &str, count: Value| {
-        let object = deployment(
-            kustomization,
-            json!({ "replicas": [{ "name": "api", "count": count }] }),
-        );
+        let object = deployment(kustomization, json!({ "replicas": [{ "name": "api", "count": count }] }));
         object["spec"]["replicas"].clone()
     };
     assert_eq!(count(PLAIN, json!(5)), 5);
     assert_eq!(count(PLAIN, json!("6")), 6);
-    assert_eq!(
-        count(&format!("{PLAIN}replicas: [{{name: api, count: 2}}]\n"), json!(7)),
-        7
-    );
+    assert_eq!(count(&format!("{PLAIN}replicas: [{{name: api, count: 2}}]\n"), json!(7)), 7);
 }
 
 #[test]
 fn labels_reach_selectors_unless_told_otherwise() {
     let labelled = |spec: Value| deployment(PLAIN, spec);
     let plain = labelled(json!({ "commonLabels": { "env": "$ARGOCD_APP_NAME" } }));
-    assert_eq!(
-        plain["metadata"]["labels"]["env"], "orders",
-        "variables are replaced"
-    );
+    assert_eq!(plain["metadata"]["labels"]["env"], "orders", "variables are replaced");
     assert_eq!(plain["spec"]["selector"]["matchLabels"]["env"], "orders");
     let without = labelled(json!({ "commonLabels": { "env": "dev" }, "labelWithoutSelector": true }));
     assert_eq!(without["metadata"]["labels"]["env"], "dev");
@@ -106,19 +82,10 @@ fn labels_reach_selectors_unless_told_otherwise() {
 #[test]
 fn a_label_that_is_written_already_needs_force() {
     let written = format!("{PLAIN}commonLabels: {{env: own}}\ncommonAnnotations: {{note: own}}\n");
-    let files = tree(&[
-        ("app/kustomization.yaml", &written),
-        ("app/deployment.yaml", DEPLOYMENT),
-    ]);
+    let files = tree(&[("app/kustomization.yaml", &written), ("app/deployment.yaml", DEPLOYMENT)]);
     for (field, key) in [("commonLabels", "env"), ("commonAnnotations", "note")] {
-        let error = refusal(
-            files.clone(),
-            json!({ "path": "app", "kustomize": { field: { key: "dev" } } }),
-        );
-        assert!(
-            error.contains(&format!("spec.source.kustomize.{field}: '{key}'")),
-            "{error}"
-        );
+        let error = refusal(files.clone(), json!({ "path": "app", "kustomize": { field: { key: "dev" } } }));
+        assert!(error.contains(&format!("spec.source.kustomize.{field}: '{key}'")), "{error}");
     }
     let object = deployment(
         &written,
@@ -156,31 +123,17 @@ fn patches_and_components_are_added() {
     );
     assert_eq!(object["spec"]["replicas"], 9);
     assert_eq!(object["metadata"]["annotations"]["extra"], "yes please");
-    let files = tree(&[
-        ("app/kustomization.yaml", PLAIN),
-        ("app/deployment.yaml", DEPLOYMENT),
-    ]);
-    let error = refusal(
-        files,
-        json!({ "path": "app", "kustomize": { "components": ["../missing"] } }),
-    );
+    let files = tree(&[("app/kustomization.yaml", PLAIN), ("app/deployment.yaml", DEPLOYMENT)]);
+    let error = refusal(files, json!({ "path": "app", "kustomize": { "components": ["../missing"] } }));
     assert!(error.contains("missing"), "{error}");
 }
 
 #[test]
 fn a_broken_kustomization_is_an_error_that_names_it() {
-    for text in [
-        "resources: [\n",
-        "resources: 5\n",
-        "- a\n",
-        "unknownField: 1\n",
-        "",
-    ] {
+    for text in ["resources: [\n", "resources: 5\n", "- a\n", "unknownField: 1\n", ""] {
         let files = tree(&[("app/kustomization.yaml", text)]);
-        for spec in [
-            json!({ "path": "app" }),
-            json!({ "path": "app", "kustomize": { "namePrefix": "x-" } }),
-        ] {
+        for spec in [json!({ "path": "app" }), json!({ "path": "app", "kustomize": { "namePrefix": "x-" } })]
+        {
             if text.is_empty() && spec.get("kustomize").is_some() {
                 continue;
             }
@@ -192,9 +145,6 @@ fn a_broken_kustomization_is_an_error_that_names_it() {
     let error = refusal(two, json!({ "path": "app", "kustomize": { "namePrefix": "x-" } }));
     assert!(error.contains("several"), "{error}");
     let none = tree(&[("app/a.yaml", &config_map("a"))]);
-    let error = refusal(
-        none,
-        json!({ "path": "app", "kustomize": { "namePrefix": "x-" } }),
-    );
+    let error = refusal(none, json!({ "path": "app", "kustomize": { "namePrefix": "x-" } }));
     assert!(error.contains("kustomization"), "{error}");
 }

@@ -89,11 +89,8 @@ impl Comparison {
                 let get = |map: Option<&'_ Map<String, Value>>, name: &str| {
                     map.and_then(|map| map.get(name)).cloned()
                 };
-                let names = left
-                    .into_iter()
-                    .flatten()
-                    .chain(right.into_iter().flatten())
-                    .map(|(name, _)| name);
+                let names =
+                    left.into_iter().flatten().chain(right.into_iter().flatten()).map(|(name, _)| name);
                 let names: std::collections::BTreeSet<&String> = names.collect();
                 for name in names {
                     path.push(PathElement::Field(name.clone()));

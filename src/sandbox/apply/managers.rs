@@ -28,19 +28,11 @@ pub struct Manager {
 
 impl Manager {
     pub(super) fn applying(operation: &Operation<'_>) -> Self {
-        Self {
-            applies: true,
-            api_version: String::new(),
-            ..Self::updating(operation)
-        }
+        Self { applies: true, api_version: String::new(), ..Self::updating(operation) }
     }
 
     fn updating(operation: &Operation<'_>) -> Self {
-        let name = if operation.manager.is_empty() {
-            "unknown"
-        } else {
-            operation.manager
-        };
+        let name = if operation.manager.is_empty() { "unknown" } else { operation.manager };
         Self {
             name: name.to_owned(),
             applies: false,
@@ -56,11 +48,7 @@ impl fmt::Display for Manager {
         if !self.subresource.is_empty() {
             write!(f, " with subresource {:?}", self.subresource)?;
         }
-        if self.applies {
-            Ok(())
-        } else {
-            write!(f, " using {}", self.api_version)
-        }
+        if self.applies { Ok(()) } else { write!(f, " using {}", self.api_version) }
     }
 }
 
@@ -81,12 +69,8 @@ pub(super) struct Managers {
 impl Managers {
     /// Those of a stored object; none when they cannot be read.
     pub(super) fn of_object(object: &Value) -> Self {
-        let entries = object
-            .pointer("/metadata/managedFields")
-            .and_then(Value::as_array);
-        entries
-            .and_then(|entries| Self::of_entries(entries))
-            .unwrap_or_default()
+        let entries = object.pointer("/metadata/managedFields").and_then(Value::as_array);
+        entries.and_then(|entries| Self::of_entries(entries)).unwrap_or_default()
     }
 
     /// Reads `metadata.managedFields`; `None` when an entry is invalid.
@@ -110,22 +94,11 @@ impl Managers {
             let manager = Manager {
                 name: text("manager").to_owned(),
                 applies,
-                api_version: if applies {
-                    String::new()
-                } else {
-                    api_version.clone()
-                },
+                api_version: if applies { String::new() } else { api_version.clone() },
                 subresource: text("subresource").to_owned(),
             };
             let time = entry.get("time").and_then(Value::as_str).map(str::to_owned);
-            sets.insert(
-                manager,
-                Set {
-                    fields,
-                    api_version,
-                    time,
-                },
-            );
+            sets.insert(manager, Set { fields, api_version, time });
         }
         Some(Self { sets })
     }
@@ -137,13 +110,7 @@ impl Managers {
         }
         let mut entries: Vec<(&Manager, &Set)> = self.sets.iter().collect();
         entries.sort_by_key(|(manager, set)| {
-            (
-                !manager.applies,
-                &set.time,
-                &manager.name,
-                &set.api_version,
-                &manager.subresource,
-            )
+            (!manager.applies, &set.time, &manager.name, &set.api_version, &manager.subresource)
         });
         let entry = |(manager, set): (&Manager, &Set)| {
             let mut entry = Map::new();
@@ -182,9 +149,7 @@ impl Managers {
 
     /// Everything that somebody owns.
     pub(super) fn all_fields(&self) -> FieldSet {
-        self.sets
-            .values()
-            .fold(FieldSet::new(), |all, set| all.union(&set.fields))
+        self.sets.values().fold(FieldSet::new(), |all, set| all.union(&set.fields))
     }
 
     pub(super) fn reconciled_with(mut self, schema: &TypeRef) -> Self {
@@ -210,10 +175,7 @@ impl Managers {
             let mut conflicts = Vec::new();
             for (manager, set) in self.sets.iter().filter(|(manager, _)| others(manager)) {
                 for path in set.fields.intersection(&changed).paths() {
-                    conflicts.push(Conflict {
-                        manager: manager.clone(),
-                        path,
-                    });
+                    conflicts.push(Conflict { manager: manager.clone(), path });
                 }
             }
             if !conflicts.is_empty() {
@@ -251,11 +213,7 @@ impl Managers {
             return;
         }
         let manager = Manager::updating(operation);
-        let before = self
-            .sets
-            .get(&manager)
-            .map(|set| set.fields.clone())
-            .unwrap_or_default();
+        let before = self.sets.get(&manager).map(|set| set.fields.clone()).unwrap_or_default();
         self.sets.insert(
             manager,
             Set {
@@ -307,11 +265,7 @@ impl Managers {
             {
                 self.sets.insert(bucket.clone(), set);
             }
-            let merged = self
-                .sets
-                .remove(&manager)
-                .map(|set| set.fields)
-                .unwrap_or_default();
+            let merged = self.sets.remove(&manager).map(|set| set.fields).unwrap_or_default();
             if let Some(set) = self.sets.get_mut(&bucket) {
                 set.fields = set.fields.union(&merged);
                 set.time = time;

@@ -54,27 +54,18 @@ fn merge_values(live: Option<&Value>, applied: Option<&Value>, schema: &TypeRef)
 /// both have.
 fn merge_items(live: &[Value], applied: &[Value], schema: &TypeRef) -> Vec<Value> {
     let index = |items: &[Value]| -> Vec<(PathElement, Value)> {
-        items
-            .iter()
-            .filter_map(|item| Some((schema.item_element(item).ok()?, item.clone())))
-            .collect()
+        items.iter().filter_map(|item| Some((schema.item_element(item).ok()?, item.clone()))).collect()
     };
     let (left, right) = (index(live), index(applied));
     let mut by_left: BTreeMap<&PathElement, Option<&Value>> = BTreeMap::new();
     for (element, value) in &left {
         // An item that is there twice is merged with nothing: the applied one replaces it.
-        by_left
-            .entry(element)
-            .and_modify(|known| *known = Some(&Value::Null))
-            .or_insert(Some(value));
+        by_left.entry(element).and_modify(|known| *known = Some(&Value::Null)).or_insert(Some(value));
     }
     let by_right: BTreeMap<&PathElement, &Value> =
         right.iter().map(|(element, value)| (element, value)).collect();
     let items = schema.items();
-    let mut shared = right
-        .iter()
-        .map(|(element, _)| element)
-        .filter(|element| by_left.contains_key(element));
+    let mut shared = right.iter().map(|(element, _)| element).filter(|element| by_left.contains_key(element));
     let mut next_shared = shared.next();
     let mut done: BTreeMap<&PathElement, ()> = BTreeMap::new();
     let mut merged = Vec::new();

@@ -1,8 +1,5 @@
 //! Server-side apply as its users meet it.
-#![allow(
-    clippy::needless_pass_by_value,
-    reason = "json! values are made to be passed on"
-)]
+#![allow(clippy::needless_pass_by_value, reason = "json! values are made to be passed on")]
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -25,12 +22,7 @@ struct Writer<'a> {
 }
 
 fn by(manager: &str) -> Writer<'_> {
-    Writer {
-        manager,
-        now: EARLY,
-        force: false,
-        subresource: "",
-    }
+    Writer { manager, now: EARLY, force: false, subresource: "" }
 }
 
 impl Writer<'_> {
@@ -55,9 +47,8 @@ impl Writer<'_> {
 
     fn apply(&self, live: Option<&Value>, applied: &Value) -> Result<Value, ApplyError> {
         let schema = schema_of(applied);
-        let new = self.with(&schema, applied, |operation| {
-            apply(live, applied, &schema, operation, self.force)
-        });
+        let new =
+            self.with(&schema, applied, |operation| apply(live, applied, &schema, operation, self.force));
         new.map(|mut object| {
             apply_defaults(&mut object);
             super::keep_times(live, object)
@@ -67,17 +58,12 @@ impl Writer<'_> {
     fn update(&self, live: Option<&Value>, mut new: Value) -> Value {
         apply_defaults(&mut new);
         let schema = schema_of(&new);
-        self.with(&schema.clone(), &new.clone(), |operation| {
-            track_update(live, new, &schema, operation)
-        })
+        self.with(&schema.clone(), &new.clone(), |operation| track_update(live, new, &schema, operation))
     }
 }
 
 fn schema_of(object: &Value) -> TypeRef {
-    let gvk = Gvk::from_api_version(
-        object["apiVersion"].as_str().unwrap(),
-        object["kind"].as_str().unwrap(),
-    );
+    let gvk = Gvk::from_api_version(object["apiVersion"].as_str().unwrap(), object["kind"].as_str().unwrap());
     built_in(&gvk).unwrap_or_else(TypeRef::deduced)
 }
 
@@ -91,10 +77,7 @@ fn containers(items: Value) -> Value {
 
 fn entry<'a>(object: &'a Value, manager: &str) -> &'a Value {
     let entries = object["metadata"]["managedFields"].as_array().unwrap();
-    entries
-        .iter()
-        .find(|entry| entry["manager"] == manager)
-        .unwrap_or(&Value::Null)
+    entries.iter().find(|entry| entry["manager"] == manager).unwrap_or(&Value::Null)
 }
 
 fn fields_of(object: &Value, manager: &str) -> Value {
@@ -103,9 +86,7 @@ fn fields_of(object: &Value, manager: &str) -> Value {
 
 #[test]
 fn the_first_apply_owns_what_it_declares_and_not_the_defaults() {
-    let live = by("skiff")
-        .apply(None, &containers(json!([{"name": "main", "image": "a:1"}])))
-        .unwrap();
+    let live = by("skiff").apply(None, &containers(json!([{"name": "main", "image": "a:1"}]))).unwrap();
     assert_eq!(live["spec"]["replicas"], 1);
     let expected = json!([{
         "manager": "skiff",
@@ -136,39 +117,22 @@ fn a_field_that_the_manager_drops_is_removed_unless_somebody_else_owns_it() {
     let mut other = json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web", "namespace": "shop"}});
     other["metadata"]["labels"] = json!({"tier": "y"});
     let live = by("other").apply(Some(&live), &other).unwrap();
-    assert_eq!(
-        fields_of(&live, "other"),
-        json!({"f:metadata": {"f:labels": {"f:tier": {}}}})
-    );
+    assert_eq!(fields_of(&live, "other"), json!({"f:metadata": {"f:labels": {"f:tier": {}}}}));
 
-    let live = by("skiff")
-        .late()
-        .apply(Some(&live), &deployment(json!({})))
-        .unwrap();
+    let live = by("skiff").late().apply(Some(&live), &deployment(json!({}))).unwrap();
     assert_eq!(live["metadata"]["labels"], json!({"tier": "y"}));
     assert!(live["spec"].get("paused").is_none());
-    assert_eq!(
-        entry(&live, "other")["time"],
-        Value::Null,
-        "an apply that changes nothing sets no time"
-    );
+    assert_eq!(entry(&live, "other")["time"], Value::Null, "an apply that changes nothing sets no time");
 }
 
 #[test]
 fn another_value_is_a_conflict_in_the_api_servers_words() {
     let live = by("kubectl-client-side-apply").update(None, deployment(json!({"replicas": 2})));
-    let error = by("skiff")
-        .apply(Some(&live), &deployment(json!({"replicas": 3})))
-        .unwrap_err();
+    let error = by("skiff").apply(Some(&live), &deployment(json!({"replicas": 3}))).unwrap_err();
     let message = "Apply failed with 1 conflict: conflict with \"kubectl-client-side-apply\" using apps/v1: .spec.replicas";
     assert_eq!(error.to_string(), message);
 
-    let live = by("argo")
-        .apply(
-            Some(&live),
-            &containers(json!([{"name": "main", "image": "a:1"}])),
-        )
-        .unwrap();
+    let live = by("argo").apply(Some(&live), &containers(json!([{"name": "main", "image": "a:1"}]))).unwrap();
     let other = deployment(json!({
         "replicas": 3,
         "template": {"spec": {"containers": [{"name": "main", "image": "a:2"}]}},
@@ -184,30 +148,20 @@ fn another_value_is_a_conflict_in_the_api_servers_words() {
 #[test]
 fn the_same_value_is_shared_and_force_takes_the_field() {
     let live = by("a").apply(None, &deployment(json!({"replicas": 2}))).unwrap();
-    let live = by("b")
-        .apply(Some(&live), &deployment(json!({"replicas": 2})))
-        .unwrap();
+    let live = by("b").apply(Some(&live), &deployment(json!({"replicas": 2}))).unwrap();
     assert_eq!(fields_of(&live, "a"), fields_of(&live, "b"));
-    let live = by("b")
-        .force()
-        .apply(Some(&live), &deployment(json!({"replicas": 5})))
-        .unwrap();
+    let live = by("b").force().apply(Some(&live), &deployment(json!({"replicas": 5}))).unwrap();
     assert_eq!(live["spec"]["replicas"], 5);
     assert_eq!(*entry(&live, "a"), Value::Null, "a owns nothing any more");
 }
 
 #[test]
 fn who_scales_by_hand_takes_the_field_from_the_applier() {
-    let live = by("skiff")
-        .apply(None, &deployment(json!({"replicas": 2, "paused": true})))
-        .unwrap();
+    let live = by("skiff").apply(None, &deployment(json!({"replicas": 2, "paused": true}))).unwrap();
     let mut edited = live.clone();
     edited["spec"]["replicas"] = json!(7);
     let live = by("kubectl-edit").late().update(Some(&live), edited);
-    assert_eq!(
-        fields_of(&live, "kubectl-edit"),
-        json!({"f:spec": {"f:replicas": {}}})
-    );
+    assert_eq!(fields_of(&live, "kubectl-edit"), json!({"f:spec": {"f:replicas": {}}}));
     assert_eq!(fields_of(&live, "skiff"), json!({"f:spec": {"f:paused": {}}}));
     assert_eq!(entry(&live, "skiff")["time"], EARLY);
     assert_eq!(entry(&live, "kubectl-edit")["time"], LATE);
@@ -215,9 +169,7 @@ fn who_scales_by_hand_takes_the_field_from_the_applier() {
 
 #[test]
 fn an_update_that_removes_a_field_removes_its_owners() {
-    let live = by("skiff")
-        .apply(None, &deployment(json!({"replicas": 2, "paused": true})))
-        .unwrap();
+    let live = by("skiff").apply(None, &deployment(json!({"replicas": 2, "paused": true}))).unwrap();
     let mut edited = live.clone();
     edited["spec"].as_object_mut().unwrap().shift_remove("paused");
     let live = by("kubectl-edit").update(Some(&live), edited);
@@ -228,17 +180,10 @@ fn an_update_that_removes_a_field_removes_its_owners() {
 #[test]
 fn items_are_merged_by_key_and_applied_items_keep_their_order() {
     let live = by("skiff")
-        .apply(
-            None,
-            &containers(json!([{"name": "a", "image": "a:1"}, {"name": "b", "image": "b:1"}])),
-        )
+        .apply(None, &containers(json!([{"name": "a", "image": "a:1"}, {"name": "b", "image": "b:1"}])))
         .unwrap();
-    let live = by("injector")
-        .apply(
-            Some(&live),
-            &containers(json!([{"name": "proxy", "image": "p:1"}])),
-        )
-        .unwrap();
+    let live =
+        by("injector").apply(Some(&live), &containers(json!([{"name": "proxy", "image": "p:1"}]))).unwrap();
     let reversed = containers(json!([{"name": "b", "image": "b:1"}, {"name": "a", "image": "a:1"}]));
     let live = by("skiff").apply(Some(&live), &reversed).unwrap();
     let names: Vec<_> = live["spec"]["template"]["spec"]["containers"]
@@ -247,34 +192,18 @@ fn items_are_merged_by_key_and_applied_items_keep_their_order() {
         .iter()
         .map(|c| &c["name"])
         .collect();
-    assert_eq!(
-        names,
-        ["b", "proxy", "a"],
-        "an item that only the live list has stays behind its neighbour"
-    );
+    assert_eq!(names, ["b", "proxy", "a"], "an item that only the live list has stays behind its neighbour");
 }
 
 #[test]
 fn a_dropped_item_goes_but_keeps_what_others_own_of_it() {
     let two = json!([{"name": "a", "image": "a:1"}, {"name": "b", "image": "b:1"}]);
     let live = by("skiff").apply(None, &containers(two)).unwrap();
-    let gone = by("skiff")
-        .apply(Some(&live), &containers(json!([{"name": "a", "image": "a:1"}])))
-        .unwrap();
-    assert_eq!(
-        gone["spec"]["template"]["spec"]["containers"]
-            .as_array()
-            .unwrap()
-            .len(),
-        1
-    );
+    let gone = by("skiff").apply(Some(&live), &containers(json!([{"name": "a", "image": "a:1"}]))).unwrap();
+    assert_eq!(gone["spec"]["template"]["spec"]["containers"].as_array().unwrap().len(), 1);
 
-    let live = by("tuner")
-        .apply(Some(&live), &containers(json!([{"name": "b", "tty": true}])))
-        .unwrap();
-    let live = by("skiff")
-        .apply(Some(&live), &containers(json!([{"name": "a", "image": "a:1"}])))
-        .unwrap();
+    let live = by("tuner").apply(Some(&live), &containers(json!([{"name": "b", "tty": true}]))).unwrap();
+    let live = by("skiff").apply(Some(&live), &containers(json!([{"name": "a", "image": "a:1"}]))).unwrap();
     let left = &live["spec"]["template"]["spec"]["containers"][1];
     assert_eq!(left["name"], "b");
     assert_eq!(left["tty"], true);
@@ -289,15 +218,9 @@ fn an_atomic_list_is_replaced_and_conflicts_as_a_whole() {
     };
     let live = by("a").apply(None, &tolerate(&["x", "y"])).unwrap();
     let error = by("b").apply(Some(&live), &tolerate(&["x"])).unwrap_err();
-    assert!(
-        error.to_string().ends_with(": .spec.template.spec.tolerations"),
-        "{error}"
-    );
+    assert!(error.to_string().ends_with(": .spec.template.spec.tolerations"), "{error}");
     let live = by("b").force().apply(Some(&live), &tolerate(&["z"])).unwrap();
-    assert_eq!(
-        live["spec"]["template"]["spec"]["tolerations"],
-        json!([{"key": "z"}])
-    );
+    assert_eq!(live["spec"]["template"]["spec"]["tolerations"], json!([{"key": "z"}]));
 }
 
 #[test]
@@ -314,15 +237,8 @@ fn an_object_that_was_never_tracked_belongs_to_before_first_apply() {
     let mut live = deployment(json!({"replicas": 2}));
     live["metadata"]["uid"] = json!("u");
     apply_defaults(&mut live);
-    let error = by("skiff")
-        .apply(Some(&live), &deployment(json!({"replicas": 3})))
-        .unwrap_err();
-    assert!(
-        error
-            .to_string()
-            .contains("conflict with \"before-first-apply\" using apps/v1"),
-        "{error}"
-    );
+    let error = by("skiff").apply(Some(&live), &deployment(json!({"replicas": 3}))).unwrap_err();
+    assert!(error.to_string().contains("conflict with \"before-first-apply\" using apps/v1"), "{error}");
 }
 
 #[test]
@@ -332,36 +248,21 @@ fn kubectl_may_take_over_what_its_client_side_apply_declared() {
     live["metadata"]["annotations"] =
         json!({"kubectl.kubernetes.io/last-applied-configuration": last.to_string()});
     let live = by("kubectl-client-side-apply").update(None, live);
-    assert!(
-        by("skiff")
-            .apply(Some(&live), &deployment(json!({"replicas": 3})))
-            .is_err()
-    );
-    let live = by("kubectl")
-        .apply(Some(&live), &deployment(json!({"replicas": 3})))
-        .unwrap();
+    assert!(by("skiff").apply(Some(&live), &deployment(json!({"replicas": 3}))).is_err());
+    let live = by("kubectl").apply(Some(&live), &deployment(json!({"replicas": 3}))).unwrap();
     assert_eq!(live["spec"]["replicas"], 3);
-    let annotation = live
-        .pointer("/metadata/annotations/kubectl.kubernetes.io~1last-applied-configuration")
-        .unwrap();
-    assert!(
-        annotation.as_str().unwrap().contains("\"replicas\":3"),
-        "{annotation}"
-    );
+    let annotation =
+        live.pointer("/metadata/annotations/kubectl.kubernetes.io~1last-applied-configuration").unwrap();
+    assert!(annotation.as_str().unwrap().contains("\"replicas\":3"), "{annotation}");
 }
 
 #[test]
 fn a_status_write_owns_the_status_under_its_subresource() {
-    let live = by("skiff")
-        .apply(None, &deployment(json!({"replicas": 2})))
-        .unwrap();
+    let live = by("skiff").apply(None, &deployment(json!({"replicas": 2}))).unwrap();
     let mut changed = live.clone();
     changed["status"] = json!({"replicas": 2});
     changed["spec"]["replicas"] = json!(9);
-    let writer = Writer {
-        subresource: "status",
-        ..by("controller")
-    };
+    let writer = Writer { subresource: "status", ..by("controller") };
     let live = writer.update(Some(&live), changed);
     let owned = entry(&live, "controller");
     assert_eq!(owned["fieldsV1"], json!({"f:status": {"f:replicas": {}}}));
@@ -385,14 +286,9 @@ fn a_created_object_is_owned_with_its_defaults_by_its_creator() {
 
 #[test]
 fn managed_fields_can_be_reset_but_not_lost() {
-    let live = by("skiff")
-        .apply(None, &deployment(json!({"replicas": 2})))
-        .unwrap();
+    let live = by("skiff").apply(None, &deployment(json!({"replicas": 2}))).unwrap();
     let mut without = live.clone();
-    without["metadata"]
-        .as_object_mut()
-        .unwrap()
-        .shift_remove("managedFields");
+    without["metadata"].as_object_mut().unwrap().shift_remove("managedFields");
     assert_eq!(by("x").update(Some(&live), without), live);
     let mut reset = live.clone();
     reset["metadata"]["managedFields"] = json!([]);
@@ -413,18 +309,12 @@ fn old_updates_are_merged_when_there_are_too_many() {
     }
     let entries = live["metadata"]["managedFields"].as_array().unwrap();
     assert_eq!(entries.len(), 10);
-    assert!(
-        entry(&live, "ancient-changes")["fieldsV1"]["f:data"]
-            .get("f:key0")
-            .is_some()
-    );
+    assert!(entry(&live, "ancient-changes")["fieldsV1"]["f:data"].get("f:key0").is_some());
 }
 
 #[test]
 fn what_does_not_fit_the_schema_is_refused_with_its_place() {
-    let error = by("skiff")
-        .apply(None, &deployment(json!({"replica": 2})))
-        .unwrap_err();
+    let error = by("skiff").apply(None, &deployment(json!({"replica": 2}))).unwrap_err();
     let message = "failed to create typed patch object (shop/web; apps/v1, Kind=Deployment): .spec.replica: field not declared in schema";
     assert_eq!(error.to_string(), message);
     let twice = containers(json!([{"name": "a"}, {"name": "a"}]));
@@ -446,40 +336,23 @@ fn a_custom_resource_is_merged_by_its_schema() {
     let pipeline = |name: &str| json!({"apiVersion": "example.org/v1", "kind": "Pipeline", "metadata": {"name": "x"}, "spec": {"steps": [{"name": name, "run": "r"}]}});
     let run = |manager: &str, live: Option<&Value>, applied: &Value| {
         by(manager)
-            .with(&schema, applied, |operation| {
-                apply(live, applied, &schema, operation, false)
-            })
+            .with(&schema, applied, |operation| apply(live, applied, &schema, operation, false))
             .unwrap()
     };
     let live = run("a", None, &pipeline("one"));
     let live = run("b", Some(&live), &pipeline("two"));
     assert_eq!(live["spec"]["steps"].as_array().unwrap().len(), 2);
     let deduced = TypeRef::deduced();
-    let live = by("a").with(&deduced, &live, |operation| {
-        apply(None, &pipeline("one"), &deduced, operation, false)
-    });
+    let live =
+        by("a").with(&deduced, &live, |operation| apply(None, &pipeline("one"), &deduced, operation, false));
     let other = by("b").with(&deduced, &pipeline("two"), |operation| {
-        apply(
-            Some(live.as_ref().unwrap()),
-            &pipeline("two"),
-            &deduced,
-            operation,
-            false,
-        )
+        apply(Some(live.as_ref().unwrap()), &pipeline("two"), &deduced, operation, false)
     });
-    assert!(
-        matches!(other, Err(ApplyError::Conflicts(_))),
-        "without a schema the list is one field"
-    );
+    assert!(matches!(other, Err(ApplyError::Conflicts(_))), "without a schema the list is one field");
 }
 
 fn configuration() -> impl Strategy<Value = Value> {
-    let container = (
-        0..3_u8,
-        0..3_u8,
-        prop::option::of(any::<bool>()),
-        prop::collection::vec(0..3_u8, 0..3),
-    );
+    let container = (0..3_u8, 0..3_u8, prop::option::of(any::<bool>()), prop::collection::vec(0..3_u8, 0..3));
     let container = container.prop_map(|(name, image, tty, ports)| {
         let mut container = json!({"name": format!("c{name}")});
         container["image"] = json!(format!("i:{image}"));
@@ -490,26 +363,17 @@ fn configuration() -> impl Strategy<Value = Value> {
         ports.sort_unstable();
         ports.dedup();
         if !ports.is_empty() {
-            let ports: Vec<Value> = ports
-                .iter()
-                .map(|port| json!({"containerPort": 80 + port}))
-                .collect();
+            let ports: Vec<Value> = ports.iter().map(|port| json!({"containerPort": 80 + port})).collect();
             container["ports"] = json!(ports);
         }
         container
     });
     let labels = prop::collection::btree_map("[ab]", "[xy]", 0..3);
-    (
-        prop::collection::vec(container, 1..4),
-        labels,
-        prop::option::of(0..4_i64),
-    )
-        .prop_map(|(list, labels, replicas)| {
+    (prop::collection::vec(container, 1..4), labels, prop::option::of(0..4_i64)).prop_map(
+        |(list, labels, replicas)| {
             let mut seen = std::collections::BTreeSet::new();
-            let list: Vec<Value> = list
-                .into_iter()
-                .filter(|item| seen.insert(item["name"].to_string()))
-                .collect();
+            let list: Vec<Value> =
+                list.into_iter().filter(|item| seen.insert(item["name"].to_string())).collect();
             let mut object = containers(json!(list));
             // An empty mapping is owned but not stored, which the API server takes for a conflict at the next apply.
             if !labels.is_empty() {
@@ -519,7 +383,8 @@ fn configuration() -> impl Strategy<Value = Value> {
                 object["spec"]["replicas"] = json!(replicas);
             }
             object
-        })
+        },
+    )
 }
 
 proptest! {

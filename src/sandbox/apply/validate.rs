@@ -50,11 +50,7 @@ pub(super) fn validate(value: &Value, schema: &TypeRef) -> Result<(), String> {
 fn check(value: &Value, schema: &TypeRef, path: &mut Vec<PathElement>, errors: &mut Vec<String>) {
     let fail = |errors: &mut Vec<String>, path: &[PathElement], text: String| {
         let place = path_to_string(path);
-        errors.push(if place.is_empty() {
-            text
-        } else {
-            format!("{place}: {text}")
-        });
+        errors.push(if place.is_empty() { text } else { format!("{place}: {text}") });
     };
     if path.len() > MAX_DEPTH {
         return fail(errors, path, format!("nested more than {MAX_DEPTH} levels deep"));
@@ -102,11 +98,7 @@ fn check(value: &Value, schema: &TypeRef, path: &mut Vec<PathElement>, errors: &
                 }
             };
             if !fits {
-                fail(
-                    errors,
-                    path,
-                    format!("expected {expected}, got {}", go_value(other)),
-                );
+                fail(errors, path, format!("expected {expected}, got {}", go_value(other)));
             }
         }
     }

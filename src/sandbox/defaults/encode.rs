@@ -68,11 +68,7 @@ fn absent(field: &Field, field_type: &TypeRef) -> Option<Value> {
     // A struct has no empty value that could be left out, and neither has a time.
     let always =
         is_struct(field_type) || field_type.scalar() == Some(Scalar::Time) && !field_type.is_deduced();
-    if always || !field.omit_empty {
-        zero(field_type)
-    } else {
-        None
-    }
+    if always || !field.omit_empty { zero(field_type) } else { None }
 }
 
 /// The zero value of a type; none for one that the schema does not describe.
@@ -134,11 +130,7 @@ fn collect_unknown(value: &Value, schema: &TypeRef, path: &str, unknown: &mut Ve
     match value {
         Value::Object(map) => {
             for (name, value) in map {
-                let path = if path.is_empty() {
-                    name.clone()
-                } else {
-                    format!("{path}.{name}")
-                };
+                let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
                 if is_struct(schema) && schema.declared_field(name).is_none() {
                     unknown.push(path);
                 } else {

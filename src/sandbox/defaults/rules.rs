@@ -25,11 +25,7 @@ const CONSTANTS: &[(&str, &str, &str)] = &[
     ("CronJobSpec", "failedJobsHistoryLimit", "1"),
     ("CronJobSpec", "concurrencyPolicy", "\"Allow\""),
     ("CronJobSpec", "successfulJobsHistoryLimit", "3"),
-    (
-        "CustomResourceDefinitionSpec",
-        "conversion",
-        "{\"strategy\":\"None\"}",
-    ),
+    ("CustomResourceDefinitionSpec", "conversion", "{\"strategy\":\"None\"}"),
     ("DaemonSetSpec", "revisionHistoryLimit", "10"),
     ("DaemonSetUpdateStrategy", "type", "\"RollingUpdate\""),
     ("DeploymentSpec", "revisionHistoryLimit", "10"),
@@ -39,11 +35,7 @@ const CONSTANTS: &[(&str, &str, &str)] = &[
     ("DownwardAPIVolumeSource", "defaultMode", "420"),
     ("EndpointPort", "protocol", "\"TCP\""),
     ("EndpointPort", "name", "\"\""),
-    (
-        "EphemeralContainer",
-        "terminationMessagePath",
-        "\"/dev/termination-log\"",
-    ),
+    ("EphemeralContainer", "terminationMessagePath", "\"/dev/termination-log\""),
     ("EphemeralContainer", "terminationMessagePolicy", "\"File\""),
     ("GRPCAction", "service", "\"\""),
     ("HTTPGetAction", "scheme", "\"HTTP\""),
@@ -65,11 +57,7 @@ const CONSTANTS: &[(&str, &str, &str)] = &[
     ("ObjectFieldSelector", "apiVersion", "\"v1\""),
     ("PersistentVolumeClaimSpec", "volumeMode", "\"Filesystem\""),
     ("PersistentVolumeClaimStatus", "phase", "\"Pending\""),
-    (
-        "PersistentVolumeSpec",
-        "persistentVolumeReclaimPolicy",
-        "\"Retain\"",
-    ),
+    ("PersistentVolumeSpec", "persistentVolumeReclaimPolicy", "\"Retain\""),
     ("PersistentVolumeSpec", "volumeMode", "\"Filesystem\""),
     ("PersistentVolumeStatus", "phase", "\"Pending\""),
     ("PodFailurePolicyOnPodConditionsPattern", "status", "\"True\""),
@@ -93,16 +81,8 @@ const CONSTANTS: &[(&str, &str, &str)] = &[
     ("ServiceReference", "port", "443"),
     ("ServiceSpec", "type", "\"ClusterIP\""),
     ("ServiceSpec", "sessionAffinity", "\"None\""),
-    (
-        "StatefulSetPersistentVolumeClaimRetentionPolicy",
-        "whenDeleted",
-        "\"Retain\"",
-    ),
-    (
-        "StatefulSetPersistentVolumeClaimRetentionPolicy",
-        "whenScaled",
-        "\"Retain\"",
-    ),
+    ("StatefulSetPersistentVolumeClaimRetentionPolicy", "whenDeleted", "\"Retain\""),
+    ("StatefulSetPersistentVolumeClaimRetentionPolicy", "whenScaled", "\"Retain\""),
     ("StatefulSetSpec", "podManagementPolicy", "\"OrderedReady\""),
     ("StatefulSetSpec", "persistentVolumeClaimRetentionPolicy", "{}"),
     ("StatefulSetSpec", "revisionHistoryLimit", "10"),
@@ -142,11 +122,7 @@ pub(super) fn set(value: &mut Value, schema: &TypeRef) {
 fn of_struct(map: &mut Fields, schema: &TypeRef) {
     conditional(schema.name(), map);
     let first = CONSTANTS.partition_point(|(name, ..)| *name < schema.name());
-    for (_, field, json) in CONSTANTS
-        .iter()
-        .skip(first)
-        .take_while(|(name, ..)| *name == schema.name())
-    {
+    for (_, field, json) in CONSTANTS.iter().skip(first).take_while(|(name, ..)| *name == schema.name()) {
         if let Ok(value) = serde_json::from_str(json) {
             default(map, field, value);
         }
@@ -183,11 +159,7 @@ fn ensure<'a>(map: &'a mut Fields, field: &str) -> Option<&'a mut Fields> {
 }
 
 fn each<'a>(map: &'a mut Fields, field: &str) -> impl Iterator<Item = &'a mut Fields> {
-    map.get_mut(field)
-        .and_then(Value::as_array_mut)
-        .into_iter()
-        .flatten()
-        .filter_map(Value::as_object_mut)
+    map.get_mut(field).and_then(Value::as_array_mut).into_iter().flatten().filter_map(Value::as_object_mut)
 }
 
 /// Defaults that depend on other fields, before the constant ones.
@@ -195,11 +167,8 @@ fn conditional(type_name: &str, map: &mut Fields) {
     match type_name {
         "Pod" => pod(map),
         "PodSpec" => {
-            let field = if is_absent(map, "serviceAccountName") {
-                "serviceAccount"
-            } else {
-                "serviceAccountName"
-            };
+            let field =
+                if is_absent(map, "serviceAccountName") { "serviceAccount" } else { "serviceAccountName" };
             let account = text(map, field).to_owned();
             if !account.is_empty() {
                 map.insert("serviceAccountName".to_owned(), json!(account));
@@ -247,10 +216,7 @@ fn conditional(type_name: &str, map: &mut Fields) {
             }
         }
         "Job" => {
-            let labels = map
-                .get("spec")
-                .and_then(|spec| spec.pointer("/template/metadata/labels"))
-                .cloned();
+            let labels = map.get("spec").and_then(|spec| spec.pointer("/template/metadata/labels")).cloned();
             if let (Some(labels), Some(metadata)) = (labels, child(map, "metadata")) {
                 default(metadata, "labels", labels);
             }
@@ -276,15 +242,8 @@ fn conditional(type_name: &str, map: &mut Fields) {
         }
         "ServiceSpec" => service(map),
         "NetworkPolicySpec" => {
-            let egress = map
-                .get("egress")
-                .and_then(Value::as_array)
-                .is_some_and(|rules| !rules.is_empty());
-            let types = if egress {
-                json!(["Ingress", "Egress"])
-            } else {
-                json!(["Ingress"])
-            };
+            let egress = map.get("egress").and_then(Value::as_array).is_some_and(|rules| !rules.is_empty());
+            let types = if egress { json!(["Ingress", "Egress"]) } else { json!(["Ingress"]) };
             default(map, "policyTypes", types);
         }
         "RbacV1Subject" if matches!(text(map, "kind"), "User" | "Group") => {
@@ -358,17 +317,9 @@ fn job(spec: &mut Fields) {
         spec.insert("completions".to_owned(), json!(1));
     }
     default(spec, "parallelism", json!(1));
-    let limit = if is_absent(spec, "backoffLimitPerIndex") {
-        6
-    } else {
-        i32::MAX
-    };
+    let limit = if is_absent(spec, "backoffLimitPerIndex") { 6 } else { i32::MAX };
     default(spec, "backoffLimit", json!(limit));
-    let replacement = if is_absent(spec, "podFailurePolicy") {
-        "TerminatingOrFailed"
-    } else {
-        "Failed"
-    };
+    let replacement = if is_absent(spec, "podFailurePolicy") { "TerminatingOrFailed" } else { "Failed" };
     default(spec, "podReplacementPolicy", json!(replacement));
     default(spec, "completionMode", json!("NonIndexed"));
     default(spec, "suspend", json!(false));
@@ -391,9 +342,8 @@ fn service(spec: &mut Fields) {
     if matches!(affinity, "" | "None") {
         spec.shift_remove("sessionAffinityConfig");
     } else if affinity == "ClientIP" {
-        let timeout = spec
-            .get("sessionAffinityConfig")
-            .and_then(|config| config.pointer("/clientIP/timeoutSeconds"));
+        let timeout =
+            spec.get("sessionAffinityConfig").and_then(|config| config.pointer("/clientIP/timeoutSeconds"));
         if timeout.is_none() {
             let config = json!({"clientIP": {"timeoutSeconds": 10800}});
             spec.insert("sessionAffinityConfig".to_owned(), config);
@@ -406,17 +356,12 @@ fn service(spec: &mut Fields) {
     for port in each(spec, "ports") {
         default(port, "protocol", json!("TCP"));
         let number = port.get("port").cloned().unwrap_or_default();
-        if port
-            .get("targetPort")
-            .is_none_or(|target| *target == 0 || *target == "")
-        {
+        if port.get("targetPort").is_none_or(|target| *target == 0 || *target == "") {
             port.insert("targetPort".to_owned(), number);
         }
     }
-    let external_addresses = spec
-        .get("externalIPs")
-        .and_then(Value::as_array)
-        .is_some_and(|ips| !ips.is_empty());
+    let external_addresses =
+        spec.get("externalIPs").and_then(Value::as_array).is_some_and(|ips| !ips.is_empty());
     let external = matches!(service_type.as_str(), "NodePort" | "LoadBalancer")
         || (service_type == "ClusterIP" && external_addresses);
     if external {

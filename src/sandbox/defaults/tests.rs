@@ -1,8 +1,5 @@
 //! What comes back from the API server for what was sent.
-#![allow(
-    clippy::needless_pass_by_value,
-    reason = "json! values are made to be passed on"
-)]
+#![allow(clippy::needless_pass_by_value, reason = "json! values are made to be passed on")]
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -18,10 +15,7 @@ fn stored(object: Value) -> Value {
 
 fn of(api_version: &str, kind: &str, rest: Value) -> Value {
     let mut object = json!({"apiVersion": api_version, "kind": kind, "metadata": {"name": "x"}});
-    object
-        .as_object_mut()
-        .unwrap()
-        .extend(rest.as_object().unwrap().clone());
+    object.as_object_mut().unwrap().extend(rest.as_object().unwrap().clone());
     stored(object)
 }
 
@@ -49,11 +43,7 @@ fn a_deployment_comes_back_as_the_server_writes_it() {
 #[test]
 fn the_pull_policy_follows_the_tag() {
     let policy = |image: &str| {
-        let pod = of(
-            "v1",
-            "Pod",
-            json!({"spec": {"containers": [{"name": "a", "image": image}]}}),
-        );
+        let pod = of("v1", "Pod", json!({"spec": {"containers": [{"name": "a", "image": image}]}}));
         pod["spec"]["containers"][0]["imagePullPolicy"].clone()
     };
     for (image, expected) in [
@@ -72,21 +62,10 @@ fn the_pull_policy_follows_the_tag() {
 fn only_a_pod_and_not_a_template_gets_requests_from_limits() {
     let containers = json!([{"name": "a", "resources": {"limits": {"cpu": "1"}}}]);
     let pod = of("v1", "Pod", json!({"spec": {"containers": containers}}));
-    assert_eq!(
-        pod["spec"]["containers"][0]["resources"]["requests"],
-        json!({"cpu": "1"})
-    );
+    assert_eq!(pod["spec"]["containers"][0]["resources"]["requests"], json!({"cpu": "1"}));
     assert_eq!(pod["spec"]["enableServiceLinks"], true);
-    let set = of(
-        "apps/v1",
-        "DaemonSet",
-        json!({"spec": {"template": {"spec": {"containers": containers}}}}),
-    );
-    assert!(
-        set["spec"]["template"]["spec"]["containers"][0]["resources"]
-            .get("requests")
-            .is_none()
-    );
+    let set = of("apps/v1", "DaemonSet", json!({"spec": {"template": {"spec": {"containers": containers}}}}));
+    assert!(set["spec"]["template"]["spec"]["containers"][0]["resources"].get("requests").is_none());
 }
 
 #[test]
@@ -97,20 +76,14 @@ fn a_service_gets_target_ports_and_traffic_policies() {
         json!({"spec": {"type": "LoadBalancer", "ports": [{"port": 80}, {"port": 53, "protocol": "UDP", "targetPort": "dns"}]}}),
     );
     let spec = &service["spec"];
-    assert_eq!(
-        spec["ports"][0],
-        json!({"protocol": "TCP", "port": 80, "targetPort": 80})
-    );
+    assert_eq!(spec["ports"][0], json!({"protocol": "TCP", "port": 80, "targetPort": 80}));
     assert_eq!(spec["ports"][1]["targetPort"], "dns");
     assert_eq!(spec["sessionAffinity"], "None");
     assert_eq!(spec["externalTrafficPolicy"], "Cluster");
     assert_eq!(spec["internalTrafficPolicy"], "Cluster");
     assert_eq!(spec["allocateLoadBalancerNodePorts"], true);
-    let external = of(
-        "v1",
-        "Service",
-        json!({"spec": {"type": "ExternalName", "externalName": "x.example"}}),
-    );
+    let external =
+        of("v1", "Service", json!({"spec": {"type": "ExternalName", "externalName": "x.example"}}));
     assert!(external["spec"].get("internalTrafficPolicy").is_none());
 }
 
@@ -148,19 +121,10 @@ fn workload_kinds_get_their_own_defaults() {
         set["spec"]["persistentVolumeClaimRetentionPolicy"],
         json!({"whenDeleted": "Retain", "whenScaled": "Retain"})
     );
-    assert_eq!(
-        set["spec"]["volumeClaimTemplates"][0]["kind"],
-        "PersistentVolumeClaim"
-    );
-    assert_eq!(
-        set["spec"]["volumeClaimTemplates"][0]["spec"]["volumeMode"],
-        "Filesystem"
-    );
+    assert_eq!(set["spec"]["volumeClaimTemplates"][0]["kind"], "PersistentVolumeClaim");
+    assert_eq!(set["spec"]["volumeClaimTemplates"][0]["spec"]["volumeMode"], "Filesystem");
     let set = of("apps/v1", "DaemonSet", json!({"spec": {}}));
-    assert_eq!(
-        set["spec"]["updateStrategy"]["rollingUpdate"],
-        json!({"maxUnavailable": 1, "maxSurge": 0})
-    );
+    assert_eq!(set["spec"]["updateStrategy"]["rollingUpdate"], json!({"maxUnavailable": 1, "maxSurge": 0}));
     let job = of(
         "batch/v1",
         "Job",
@@ -182,14 +146,8 @@ fn workload_kinds_get_their_own_defaults() {
         json!({"spec": {"schedule": "* * * * *", "jobTemplate": {"spec": {"template": {"spec": {}}}}}}),
     );
     assert_eq!(cron["spec"]["concurrencyPolicy"], "Allow");
-    assert!(
-        cron["spec"]["jobTemplate"]["spec"].get("backoffLimit").is_none(),
-        "a template is no Job"
-    );
-    assert_eq!(
-        cron["spec"]["jobTemplate"]["spec"]["template"]["spec"]["dnsPolicy"],
-        "ClusterFirst"
-    );
+    assert!(cron["spec"]["jobTemplate"]["spec"].get("backoffLimit").is_none(), "a template is no Job");
+    assert_eq!(cron["spec"]["jobTemplate"]["spec"]["template"]["spec"]["dnsPolicy"], "ClusterFirst");
 }
 
 #[test]
@@ -228,10 +186,7 @@ fn configuration_kinds_get_theirs() {
         json!({"spec": {"maxReplicas": 3, "scaleTargetRef": {"kind": "Deployment", "name": "d"}, "behavior": {"scaleUp": {"stabilizationWindowSeconds": 5}}}}),
     );
     assert_eq!(scaler["spec"]["minReplicas"], 1);
-    assert_eq!(
-        scaler["spec"]["metrics"][0]["resource"]["target"]["averageUtilization"],
-        80
-    );
+    assert_eq!(scaler["spec"]["metrics"][0]["resource"]["target"]["averageUtilization"], 80);
     assert_eq!(scaler["spec"]["behavior"]["scaleUp"]["selectPolicy"], "Max");
     assert_eq!(
         scaler["spec"]["behavior"]["scaleDown"]["policies"],

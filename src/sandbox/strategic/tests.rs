@@ -26,20 +26,14 @@ fn ports_are_merged_by_number_alone() {
     let live = json!({"containers": [{"name": "a", "ports": [{"containerPort": 53, "protocol": "TCP"}]}]});
     let patch = json!({"containers": [{"name": "a", "ports": [{"containerPort": 53, "protocol": "UDP"}]}]});
     let merged = pod_spec(&live, &patch).unwrap();
-    assert_eq!(
-        merged["containers"][0]["ports"],
-        json!([{"containerPort": 53, "protocol": "UDP"}])
-    );
+    assert_eq!(merged["containers"][0]["ports"], json!([{"containerPort": 53, "protocol": "UDP"}]));
 }
 
 #[test]
 fn null_deletes_a_field_and_a_directive_an_item() {
     let live = json!({"hostname": "x", "containers": [{"name": "a"}, {"name": "b"}]});
     let patch = json!({"hostname": null, "containers": [{"name": "a", "$patch": "delete"}]});
-    assert_eq!(
-        pod_spec(&live, &patch).unwrap(),
-        json!({"containers": [{"name": "b"}]})
-    );
+    assert_eq!(pod_spec(&live, &patch).unwrap(), json!({"containers": [{"name": "b"}]}));
 }
 
 #[test]
@@ -103,21 +97,10 @@ fn a_new_value_carries_no_directives() {
 fn bad_patches_are_refused() {
     let live = json!({"containers": [{"name": "a"}]});
     let no_key = pod_spec(&live, &json!({"containers": [{"image": "x"}]})).unwrap_err();
-    assert!(
-        no_key
-            .to_string()
-            .contains("does not contain declared merge key: name"),
-        "{no_key}"
-    );
+    assert!(no_key.to_string().contains("does not contain declared merge key: name"), "{no_key}");
     let unknown = pod_spec(&live, &json!({"$patch": "guess"})).unwrap_err();
-    assert!(
-        unknown.to_string().starts_with("unknown patch type: guess"),
-        "{unknown}"
-    );
-    assert_eq!(
-        merge(&json!({}), &json!([]), None),
-        Err(StrategicError::BadDocument)
-    );
+    assert!(unknown.to_string().starts_with("unknown patch type: guess"), "{unknown}");
+    assert_eq!(merge(&json!({}), &json!([]), None), Err(StrategicError::BadDocument));
 }
 
 proptest! {
