@@ -52,7 +52,8 @@ impl<'c, 'a> Narrator<'c, 'a> {
     /// A step begins.
     pub(super) fn begin(&self, title: &'static str) -> Running {
         let spinner = self.live.then(|| {
-            let style = ProgressStyle::with_template("{spinner:.cyan} {elapsed:>6}  {msg}")
+            let spinner = if self.console.colours { "{spinner:.cyan}" } else { "{spinner}" };
+            let style = ProgressStyle::with_template(&format!("{spinner} {{elapsed:>8}}  {{msg}}"))
                 .unwrap_or_else(|_| ProgressStyle::default_spinner());
             let spinner = ProgressBar::new_spinner().with_style(style).with_message(title);
             spinner.enable_steady_tick(Duration::from_millis(80));

@@ -39,6 +39,7 @@ const POD_READY_DELAY: Duration = Duration::from_millis(150);
 const AGENT_END_LIMIT: Duration = Duration::from_secs(10);
 /// How long anything may take on a real cluster, where images are pulled.
 const REAL_CLUSTER_LIMIT: Duration = Duration::from_secs(180);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// The time between two looks at a real cluster.
 const REAL_CLUSTER_PAUSE: Duration = Duration::from_millis(200);
 const MANAGER: &str = "skiff-demo";
@@ -72,7 +73,9 @@ impl Stage {
         let kubeconfig = Kubeconfig::read_from(path).map_err(|error| failed(error.into()))?;
         let options = KubeConfigOptions { context, ..KubeConfigOptions::default() };
         let config = Config::from_custom_kubeconfig(kubeconfig, &options).await;
-        let client = Client::try_from(config.map_err(|error| failed(error.into()))?);
+        let mut config = config.map_err(|error| failed(error.into()))?;
+        config.connect_timeout = Some(CONNECT_TIMEOUT);
+        let client = Client::try_from(config);
         let client = client.map_err(|error| failed(error.into()))?;
         let unique: String = (0..6).map(|_| fastrand::char('a'..='z')).collect();
         let own = format!("skiff-demo-{unique}");
@@ -169,10 +172,10 @@ impl Stage {
     /// Stops the agent and takes away whatever there is of the story. Of a sandbox nothing is left in any case.
     pub(super) async fn end(mut self) -> Result<(), DemoError> {
         self.stop.cancel();
-        if let Some(mut agent) = self.agent.take() {
-            if tokio::time::timeout(AGENT_END_LIMIT, &mut agent).await.is_err() {
-                agent.abort();
-            }
+        if let Some(mut agent) = self.agent.take()
+            && tokio::time::timeout(AGENT_END_LIMIT, &mut agent).await.is_err()
+        {
+            agent.abort();
         }
         if self.sandbox.is_none() {
             self.clean_up()

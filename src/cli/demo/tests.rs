@@ -1,7 +1,7 @@
 use std::path::Path;
 
 use super::*;
-use crate::{error::chain, git::writer};
+use crate::{error::chain, git::writer, object::GroupKind};
 
 /// What the demonstration writes with these arguments.
 async fn played(arguments: &DemoArguments, stop: &CancellationToken) -> (Result<(), DemoError>, String) {
@@ -42,6 +42,52 @@ async fn a_story_that_is_interrupted_leaves_nothing_behind() {
     stage.end().await.unwrap();
     assert!(matches!(result, Err(DemoError::Interrupted)));
     assert!(!directory.exists());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cluster_is_left_as_it_was_found() {
+    let sandbox = crate::sandbox::Sandbox::builder().build();
+    let server = sandbox.serve(ServeOptions::default()).await.unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let kubeconfig = directory.path().join("kubeconfig");
+    fs::write(&kubeconfig, server.kubeconfig().to_string()).unwrap();
+    let known = || {
+        let kind = |group: &str, kind: &str| sandbox.store().list(&GroupKind::new(group, kind), None);
+        let mut all = kind("", "Namespace");
+        all.extend(kind("apiextensions.k8s.io", "CustomResourceDefinition"));
+        all.into_iter()
+            .map(|object| object["metadata"]["name"].as_str().unwrap().to_owned())
+            .collect::<Vec<_>>()
+    };
+    let found = known();
+
+    let mut first = Stage::on_cluster(&kubeconfig, None).await.unwrap();
+    first.prepare().await.unwrap();
+    (STORY.first().unwrap().act)(&mut first.world).await.unwrap();
+    let with_first = known();
+    assert_eq!(with_first.len(), found.len() + 4 + 2, "{with_first:?}");
+
+    // Another one finds Skiff's kinds installed, so that they are not its to remove.
+    let mut second = Stage::on_cluster(&kubeconfig, None).await.unwrap();
+    second.prepare().await.unwrap();
+    assert_eq!(known().len(), with_first.len() + 1);
+    second.end().await.unwrap();
+    assert_eq!(known(), with_first);
+
+    first.end().await.unwrap();
+    sandbox_settles(&sandbox, || known() == found).await;
+}
+
+/// Waits until the last CustomResourceDefinition is gone: nobody waits for that on a cluster.
+async fn sandbox_settles(sandbox: &crate::sandbox::Sandbox, is_so: impl Fn() -> bool) {
+    let kind = GroupKind::new("apiextensions.k8s.io", "CustomResourceDefinition");
+    let mut changes = sandbox.store().watch(&kind);
+    let settled = async {
+        while !is_so() {
+            changes.next().await.unwrap();
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(10), settled).await.unwrap();
 }
 
 #[tokio::test]
