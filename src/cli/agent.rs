@@ -3,7 +3,10 @@
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use clap::ValueEnum;
-use kube::{Client, Config, config::KubeConfigOptions};
+use kube::{
+    Client, Config,
+    config::{KubeConfigOptions, Kubeconfig},
+};
 use tokio::{net::TcpListener, signal::unix::SignalKind};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
@@ -59,7 +62,12 @@ pub struct AgentArguments {
     log_format: LogFormat,
 
     /// What is logged: error, warn, info, debug, trace, or directives for single modules
-    #[arg(long, default_value = "info", env = "ARGOCD_APPLICATION_CONTROLLER_LOGLEVEL", value_name = "LEVEL")]
+    #[arg(
+        long,
+        default_value = "info",
+        env = "ARGOCD_APPLICATION_CONTROLLER_LOGLEVEL",
+        value_name = "LEVEL"
+    )]
     log_level: String,
 
     /// Labels of Applications that become labels of the metric argocd_app_labels
@@ -86,6 +94,17 @@ pub enum AgentCommandError {
     /// There is no usable kubeconfig.
     #[error("cannot find the cluster: pass --kubeconfig, or run in a pod with a service account")]
     Config(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The kubeconfig has another program make the credentials.
+    #[error(
+        "cannot use the kubeconfig's user '{user}': its credentials come from another program ({means}), and the agent runs \
+         none; give it a user with a token or a client certificate, such as a service account's"
+    )]
+    CredentialProgram {
+        /// The user of the chosen context.
+        user: String,
+        /// The field that names the program.
+        means: &'static str,
+    },
     /// The address for metrics cannot be listened on.
     #[error("cannot serve metrics on {address}: choose another --metrics-address")]
     Listen {
@@ -158,6 +177,8 @@ pub async fn run(arguments: AgentArguments) -> Result<(), AgentCommandError> {
     let address = arguments.metrics_address;
     let listener =
         TcpListener::bind(address).await.map_err(|source| AgentCommandError::Listen { address, source })?;
+    // Port 0 takes a free one.
+    let address = listener.local_addr().unwrap_or(address);
     let is_ready = agent.readiness();
     let ready = Check {
         name: "controller",
@@ -175,18 +196,45 @@ pub async fn run(arguments: AgentArguments) -> Result<(), AgentCommandError> {
 
 async fn connect(kubeconfig: Option<PathBuf>, context: Option<String>) -> Result<Client, AgentCommandError> {
     let failed = |error: Box<dyn std::error::Error + Send + Sync>| AgentCommandError::Config(error);
-    let options = KubeConfigOptions { context, ..KubeConfigOptions::default() };
-    let config = match kubeconfig {
-        Some(path) => {
-            let kubeconfig = kube::config::Kubeconfig::read_from(path).map_err(|error| failed(error.into()))?;
-            Config::from_custom_kubeconfig(kubeconfig, &options).await.map_err(|error| failed(error.into()))?
+    let in_cluster = if kubeconfig.is_none() { Config::incluster().ok() } else { None };
+    let config = match in_cluster {
+        Some(config) => config,
+        None => {
+            let kubeconfig = match kubeconfig {
+                Some(path) => Kubeconfig::read_from(path),
+                None => Kubeconfig::read(),
+            };
+            let kubeconfig = kubeconfig.map_err(|error| failed(error.into()))?;
+            refuse_credential_programs(&kubeconfig, context.as_deref())?;
+            let options = KubeConfigOptions { context, ..KubeConfigOptions::default() };
+            Config::from_custom_kubeconfig(kubeconfig, &options)
+                .await
+                .map_err(|error| failed(error.into()))?
         }
-        None => match Config::incluster() {
-            Ok(config) => config,
-            Err(_) => Config::from_kubeconfig(&options).await.map_err(|error| failed(error.into()))?,
-        },
     };
     Client::try_from(config).map_err(|error| failed(error.into()))
+}
+
+/// The client would run them without asking.
+fn refuse_credential_programs(
+    kubeconfig: &Kubeconfig,
+    context: Option<&str>,
+) -> Result<(), AgentCommandError> {
+    let chosen = context.or(kubeconfig.current_context.as_deref());
+    let context = kubeconfig.contexts.iter().find(|context| Some(context.name.as_str()) == chosen);
+    let user =
+        context.and_then(|context| context.context.as_ref()).and_then(|context| context.user.as_deref());
+    let found = kubeconfig.auth_infos.iter().find(|found| Some(found.name.as_str()) == user);
+    let Some((user, credentials)) = found.and_then(|found| Some((&found.name, found.auth_info.as_ref()?)))
+    else {
+        return Ok(());
+    };
+    let means = match (&credentials.exec, &credentials.auth_provider) {
+        (Some(_), _) => "exec",
+        (None, Some(_)) => "auth-provider",
+        (None, None) => return Ok(()),
+    };
+    Err(AgentCommandError::CredentialProgram { user: user.clone(), means })
 }
 
 /// A token that is cancelled by SIGTERM or SIGINT.
