@@ -1,0 +1,18 @@
+//! The binary as a process: what it prints, how it exits, and that it ends well when it is told to.
+//!
+//! A [`World`](world::World) has a sandbox on loopback, a kubeconfig that leads there, and a repository. Tests start
+//! the binary as people and Pods do, and look at its output, its exit code and the cluster.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stderr
+)]
+
+mod agent;
+mod app;
+mod offline;
+mod sandbox;
+mod world;
