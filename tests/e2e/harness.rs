@@ -19,10 +19,12 @@ use skiff::{
     },
     metrics::{Metrics, MetricsOptions},
     object::yaml,
-    sandbox::{Sandbox, fault::RequestRecord},
+    sandbox::Sandbox,
 };
 use tokio::{task::JoinHandle, time::Instant};
 use tokio_util::sync::CancellationToken;
+
+use crate::recorder::{Recorder, Sent};
 
 /// How long a test waits for something to come true. Nothing takes this long unless it is broken.
 pub const PATIENCE: Duration = Duration::from_secs(30);
@@ -45,6 +47,8 @@ pub struct World {
     pub repository: Repository,
     /// The agent's metrics.
     pub metrics: Arc<Metrics>,
+    /// What the agent has sent to the cluster.
+    pub requests: Recorder,
     directory: tempfile::TempDir,
     agent: Option<RunningAgent>,
 }
@@ -100,6 +104,7 @@ impl Setup {
             namespace: "shop".to_owned(),
             repository,
             metrics: Arc::new(Metrics::new(&MetricsOptions::default()).unwrap()),
+            requests: Recorder::default(),
             directory,
             agent: None,
         };
@@ -137,8 +142,13 @@ impl World {
 
     /// Starts the agent and waits until it leads.
     pub async fn start_agent(&mut self) {
-        let options = self.agent_options("agent-0");
-        let agent = Agent::new(self.client.clone(), options, Arc::clone(&self.metrics));
+        self.start_agent_with(self.agent_options("agent-0")).await;
+    }
+
+    /// Starts the agent with other options and waits until it leads.
+    pub async fn start_agent_with(&mut self, options: AgentOptions) {
+        let client = self.requests.client(self.client.clone());
+        let agent = Agent::new(client, options, Arc::clone(&self.metrics));
         let ready = agent.readiness();
         let leadership = agent.leadership();
         let stop = CancellationToken::new();
@@ -302,10 +312,95 @@ impl World {
         find_condition(&application, condition_type, text).unwrap().clone()
     }
 
+    /// Waits until an Application's last operation has ended with a phase.
+    pub async fn until_operation(&self, name: &str, phase: OperationPhase) -> Application {
+        self.until_application(name, &format!("has an operation that ended as {phase}"), |application| {
+            let state = application.status.operation_state.as_ref();
+            application.operation.is_none() && state.is_some_and(|state| state.phase == phase)
+        })
+        .await
+    }
+
+    /// Waits until an Application has a sync status.
+    pub async fn until_status(&self, name: &str, code: SyncStatusCode) -> Application {
+        self.until_application(name, &format!("is {code}"), |application| application.status.sync_code() == code)
+            .await
+    }
+
+    /// Changes the spec of an Application, as a person does.
+    pub async fn change_spec(&self, name: &str, spec: Value) {
+        let patch = json!({ "spec": spec });
+        self.patch("argoproj.io/v1alpha1", "Application", &self.argocd, name, patch).await;
+    }
+
+    /// Makes an AppProject, or makes it another one.
+    pub async fn project(&self, name: &str, spec: Value) {
+        self.apply(json!({
+            "apiVersion": "argoproj.io/v1alpha1",
+            "kind": "AppProject",
+            "metadata": { "name": name, "namespace": self.argocd },
+            "spec": spec,
+        }))
+        .await;
+    }
+
+    /// The names of the objects of a kind in a namespace, but for those that every namespace has.
+    pub async fn names(&self, api_version: &str, kind: &str, namespace: &str) -> Vec<String> {
+        let listed = self.api(api_version, kind, namespace).await.list(&Default::default()).await.unwrap();
+        let names = listed.items.into_iter().filter_map(|object| object.metadata.name);
+        names.filter(|name| name != "kube-root-ca.crt").collect()
+    }
+
     /// The writes that the agent has sent, but for its lease and its events.
-    pub fn agent_writes(&self) -> Vec<RequestRecord> {
-        let writes = self.sandbox.requests().writes();
-        writes.into_iter().filter(|write| !matches!(write.resource.as_str(), "leases" | "events")).collect()
+    pub fn agent_writes(&self) -> Vec<Sent> {
+        self.requests.writes()
+    }
+
+    /// The agent's writes to anything but Applications and the project that it makes at its start.
+    pub fn workload_writes(&self) -> Vec<Sent> {
+        let own = |sent: &Sent| sent.uri.contains("/applications/") || sent.uri.contains("/appprojects");
+        self.agent_writes().into_iter().filter(|sent| !own(sent)).collect()
+    }
+
+    /// The same without AppProjects, in brief and in order: `PATCH configmaps/settings`.
+    pub fn written(&self) -> Vec<String> {
+        let brief = |sent: Sent| {
+            let path = sent.uri.split('?').next().unwrap_or_default();
+            let mut segments = path.rsplit('/');
+            let (name, resource) = (segments.next().unwrap_or_default(), segments.next().unwrap_or_default());
+            format!("{} {resource}/{name}", sent.method)
+        };
+        self.workload_writes().into_iter().filter(|sent| !sent.uri.contains("/appprojects")).map(brief).collect()
+    }
+
+    /// Asks for a refresh, as a person does, and waits until the agent has done it.
+    pub async fn refresh(&self, name: &str) -> Application {
+        let patch = json!({ "metadata": { "annotations": { "argocd.argoproj.io/refresh": "normal" } } });
+        self.patch("argoproj.io/v1alpha1", "Application", &self.argocd, name, patch).await;
+        self.until_application(name, "is refreshed", |application| {
+            application.annotation("argocd.argoproj.io/refresh").is_none()
+        })
+        .await
+    }
+
+    /// The sum of the values of a metric's series that have all of these labels.
+    pub fn metric(&self, name: &str, labels: &[&str]) -> f64 {
+        let text = self.metrics.text().unwrap();
+        let of_name = |line: &&str| line.strip_prefix(name).is_some_and(|rest| rest.starts_with([' ', '{']));
+        let series = text.lines().filter(of_name).filter(|line| labels.iter().all(|label| line.contains(label)));
+        series.map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap()).sum()
+    }
+
+    /// Waits until the agent has looked at its repositories so many times more.
+    pub async fn until_polled(&self, times: u32) {
+        let polls = |world: &World| world.metric("argocd_git_request_total", &["ls-remote"]);
+        let enough = polls(self) + f64::from(times);
+        self.until("the repositories were polled", async |world: &World| (polls(world) >= enough).then_some(())).await;
+    }
+
+    /// A directory that goes with this world.
+    pub fn directory(&self) -> &Path {
+        self.directory.path()
     }
 }
 
@@ -388,6 +483,24 @@ impl Repository {
     pub fn change(&self, changes: &[Change]) -> CommitId {
         let author = Author::new("Developer", "developer@example.com");
         writer::commit(&self.directory, "main", changes, "a change", &author).unwrap()
+    }
+
+    /// Commits one file to a branch, which is made if it does not exist.
+    pub fn commit_to(&self, branch: &str, path: &str, content: &str) -> CommitId {
+        let change = Change::Write(RepoPath::parse(path).unwrap(), content.as_bytes().to_vec());
+        let author = Author::new("Developer", "developer@example.com");
+        writer::commit(&self.directory, branch, &[change], "a change", &author).unwrap()
+    }
+
+    /// Tags a commit; with a message the tag is an object of its own.
+    pub fn tag(&self, name: &str, commit: &CommitId, message: Option<&str>) {
+        let repository = git2::Repository::open(&self.directory).unwrap();
+        let tagged = repository.revparse_single(commit.as_str()).unwrap();
+        let tagger = git2::Signature::now("Developer", "developer@example.com").unwrap();
+        match message {
+            Some(message) => repository.tag(name, &tagged, &tagger, message, false).unwrap(),
+            None => repository.tag_lightweight(name, &tagged, false).unwrap(),
+        };
     }
 
     /// Takes a commit back.

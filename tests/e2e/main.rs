@@ -5,5 +5,17 @@
 
 mod harness;
 
+mod automated;
 mod cli;
+mod crds;
+mod deletion;
+mod drift;
+mod kustomize;
+mod operation;
+mod project;
+mod prune;
+mod recorder;
+mod sources;
+mod status;
 mod sync;
+mod waves;

@@ -1,7 +1,7 @@
 //! From a commit to the cluster.
 
 use serde_json::json;
-use skiff::api::HealthStatusCode;
+use skiff::api::{HealthStatusCode, OperationPhase};
 
 use crate::harness::{World, config_map, deployment};
 
@@ -36,10 +36,9 @@ async fn a_commit_reaches_the_cluster() {
 #[tokio::test]
 async fn an_object_that_is_removed_from_the_source_is_pruned() {
     let world = World::new().await;
-    world.repository.commit(&[
-        ("app/a.yaml", Some(&config_map("a", "1"))),
-        ("app/b.yaml", Some(&config_map("b", "1"))),
-    ]);
+    world
+        .repository
+        .commit(&[("app/a.yaml", Some(&config_map("a", "1"))), ("app/b.yaml", Some(&config_map("b", "1")))]);
     world.apply(world.automated("orders", "app")).await;
     world.until("b is there", async |w: &World| w.get("v1", "ConfigMap", "shop", "b").await).await;
     let commit = world.repository.commit(&[("app/b.yaml", None)]);
@@ -51,7 +50,8 @@ async fn an_object_that_is_removed_from_the_source_is_pruned() {
 #[tokio::test]
 async fn drift_is_put_back() {
     let world = World::new().await;
-    let commit = world.repository.commit(&[("app/deployment.yaml", Some(&deployment("orders", "orders:1.0", 2)))]);
+    let commit =
+        world.repository.commit(&[("app/deployment.yaml", Some(&deployment("orders", "orders:1.0", 2)))]);
     world.apply(world.automated("orders", "app")).await;
     world.until_synced("orders", &commit).await;
     world.patch("apps/v1", "Deployment", "shop", "orders", json!({ "spec": { "replicas": 5 } })).await;
@@ -61,4 +61,91 @@ async fn drift_is_put_back() {
             (live["spec"]["replicas"] == 2).then_some(())
         })
         .await;
+}
+
+#[tokio::test]
+async fn the_destination_namespace_is_created_when_that_is_asked_for() {
+    let world = World::new().await;
+    let commit = world.repository.commit(&[("app/a.yaml", Some(&config_map("a", "1")))]);
+    world.apply(world.automated("orders", "app")).await;
+    let application = world.until_synced("orders", &commit).await;
+    let namespace = world.get("v1", "Namespace", "", "shop").await.unwrap();
+    assert!(namespace["metadata"].get("annotations").is_none(), "it belongs to nobody: {namespace}");
+    let rows: Vec<&str> = application.status.resources.iter().map(|row| row.kind.as_str()).collect();
+    assert_eq!(rows, ["ConfigMap"]);
+}
+
+#[tokio::test]
+async fn without_the_destination_namespace_nothing_is_applied() {
+    let world = World::new().await;
+    let elsewhere =
+        config_map("elsewhere", "1").replace("name: elsewhere", "name: elsewhere\n  namespace: default");
+    world
+        .repository
+        .commit(&[("app/a.yaml", Some(&config_map("a", "1"))), ("app/elsewhere.yaml", Some(&elsewhere))]);
+    world.apply(world.application("orders", "app")).await;
+    world.sync("orders", json!({})).await;
+    let application = world.until_operation("orders", OperationPhase::Failed).await;
+    let message = application.status.operation_state.unwrap().message;
+    assert!(message.contains("namespaces \"shop\" not found"), "{message}");
+    assert_eq!(world.written(), [""; 0]);
+    assert!(world.get("v1", "ConfigMap", "default", "elsewhere").await.is_none());
+}
+
+#[tokio::test]
+async fn a_namespace_that_the_source_declares_wins_over_a_created_one() {
+    let world = World::new().await;
+    let namespace = "apiVersion: v1\nkind: Namespace\nmetadata: {name: shop, labels: {team: shop}}\n";
+    let commit = world
+        .repository
+        .commit(&[("app/namespace.yaml", Some(namespace)), ("app/a.yaml", Some(&config_map("a", "1")))]);
+    world.apply(world.automated("orders", "app")).await;
+    world.until_synced("orders", &commit).await;
+    let live = world.get("v1", "Namespace", "", "shop").await.unwrap();
+    assert_eq!(live["metadata"]["labels"]["team"], "shop");
+    assert_eq!(world.written(), ["PATCH namespaces/shop", "PATCH configmaps/a"]);
+}
+
+/// An Application as a manifest in the repository.
+fn child(world: &World, name: &str, path: &str) -> String {
+    let mut application = world.automated(name, path);
+    application["metadata"]["finalizers"] = json!(["resources-finalizer.argocd.argoproj.io"]);
+    application.to_string()
+}
+
+#[tokio::test]
+async fn an_application_of_applications_brings_them_and_takes_them_away() {
+    let world = World::new().await;
+    world.repository.commit(&[
+        ("apps/one.json", Some(&child(&world, "one", "one"))),
+        ("apps/two.json", Some(&child(&world, "two", "two"))),
+        ("one/a.yaml", Some(&config_map("a", "1"))),
+        ("two/b.yaml", Some(&config_map("b", "1"))),
+    ]);
+    let mut root = world.automated("root", "apps");
+    root["spec"]["destination"]["namespace"] = json!("argocd");
+    world.apply(root).await;
+    world
+        .until("the objects of both are there", async |w: &World| {
+            (w.get("v1", "ConfigMap", "shop", "a").await.is_some()
+                && w.get("v1", "ConfigMap", "shop", "b").await.is_some())
+            .then_some(())
+        })
+        .await;
+    let root = world
+        .until_application("root", "is healthy", |application| {
+            application.status.health_code() == HealthStatusCode::Healthy
+                && !application.status.history.is_empty()
+        })
+        .await;
+    assert!(root.status.summary.is_app_of_apps);
+    let commit = world.repository.commit(&[("apps/two.json", None)]);
+    world
+        .until("b is gone", async |w: &World| {
+            w.get("v1", "ConfigMap", "shop", "b").await.is_none().then_some(())
+        })
+        .await;
+    world.until_synced("root", &commit).await;
+    assert_eq!(world.names("argoproj.io/v1alpha1", "Application", "argocd").await, ["one", "root"]);
+    assert!(world.get("v1", "ConfigMap", "shop", "a").await.is_some());
 }

@@ -1,0 +1,206 @@
+//! Deleting an Application, with its objects or without them.
+
+use serde_json::{Value, json};
+use skiff::api::names;
+
+use crate::harness::{World, config_map, deployment};
+
+fn with_finalizer(mut application: Value, finalizer: &str) -> Value {
+    application["metadata"]["finalizers"] = json!([finalizer]);
+    application
+}
+
+async fn delete_application(world: &World, name: &str) {
+    world.delete("argoproj.io/v1alpha1", "Application", "argocd", name).await;
+}
+
+async fn until_gone(world: &World, name: &str) {
+    world
+        .until(&format!("Application {name} is gone"), async |w: &World| {
+            w.get("argoproj.io/v1alpha1", "Application", "argocd", name).await.is_none().then_some(())
+        })
+        .await;
+}
+
+fn annotated(manifest: &str, annotation: &str) -> String {
+    manifest.replacen("metadata:\n", &format!("metadata:\n  annotations: {{{annotation}}}\n"), 1)
+}
+
+fn in_wave(name: &str, wave: i64) -> String {
+    annotated(&config_map(name, "1"), &format!("argocd.argoproj.io/sync-wave: \"{wave}\""))
+}
+
+fn deletions(world: &World) -> Vec<String> {
+    world.written().into_iter().filter(|write| write.starts_with("DELETE")).collect()
+}
+
+#[tokio::test]
+async fn without_a_finalizer_the_objects_stay() {
+    let world = World::new().await;
+    let commit = world.repository.commit(&[("app/a.yaml", Some(&config_map("a", "1")))]);
+    world.apply(world.automated("orders", "app")).await;
+    world.until_synced("orders", &commit).await;
+    delete_application(&world, "orders").await;
+    until_gone(&world, "orders").await;
+    // What another Application can do afterwards shows that the agent is past it.
+    world.apply(world.automated("payments", "app")).await;
+    world.until_synced("payments", &commit).await;
+    assert_eq!(world.names("v1", "ConfigMap", "shop").await, ["a"]);
+    assert_eq!(deletions(&world), [""; 0]);
+}
+
+#[tokio::test]
+async fn with_the_finalizer_objects_go_in_reverse_order_of_waves_and_the_application_last() {
+    let world = World::new().await;
+    let commit = world.repository.commit(&[
+        ("app/first.yaml", Some(&in_wave("first", -1))),
+        ("app/second.yaml", Some(&config_map("second", "1"))),
+        ("app/third.yaml", Some(&in_wave("third", 3))),
+    ]);
+    world.apply(with_finalizer(world.automated("orders", "app"), names::FINALIZER_RESOURCES)).await;
+    world.until_synced("orders", &commit).await;
+    let guarded = json!({ "metadata": { "finalizers": ["example.com/guard"] } });
+    world.patch("v1", "ConfigMap", "shop", "second", guarded).await;
+    delete_application(&world, "orders").await;
+    world
+        .until("the second object is going", async |w: &World| {
+            let second = w.get("v1", "ConfigMap", "shop", "second").await?;
+            second["metadata"].get("deletionTimestamp").cloned()
+        })
+        .await;
+    assert_eq!(deletions(&world), ["DELETE configmaps/third", "DELETE configmaps/second"]);
+    assert!(world.read_application("orders").await.is_terminating());
+    assert_eq!(world.names("v1", "ConfigMap", "shop").await, ["first", "second"]);
+
+    world.patch("v1", "ConfigMap", "shop", "second", json!({ "metadata": { "finalizers": [] } })).await;
+    until_gone(&world, "orders").await;
+    assert_eq!(world.names("v1", "ConfigMap", "shop").await, [""; 0]);
+    assert!(world.get("v1", "Namespace", "", "shop").await.is_some(), "a created namespace stays");
+}
+
+/// The propagation policies of all deletions that were sent.
+fn policies(world: &World) -> Vec<String> {
+    let deletions = world.requests.writes().into_iter().filter(|sent| sent.method == "DELETE");
+    let policy = |body: &[u8]| {
+        serde_json::from_slice::<Value>(body).unwrap()["propagationPolicy"].as_str().map(str::to_owned)
+    };
+    deletions.filter_map(|sent| policy(&sent.body)).collect()
+}
+
+async fn deleted_with(finalizer: &str) -> World {
+    let world = World::new().await;
+    let commit = world.repository.commit(&[("app/web.yaml", Some(&deployment("web", "web:1.0", 2)))]);
+    world.apply(with_finalizer(world.automated("orders", "app"), finalizer)).await;
+    world.until_synced("orders", &commit).await;
+    world
+        .until("two Pods run", async |w: &World| {
+            (w.names("v1", "Pod", "shop").await.len() == 2).then_some(())
+        })
+        .await;
+    delete_application(&world, "orders").await;
+    until_gone(&world, "orders").await;
+    assert!(world.get("apps/v1", "Deployment", "shop", "web").await.is_none());
+    world
+        .until("the Pods are gone", async |w: &World| {
+            w.names("v1", "Pod", "shop").await.is_empty().then_some(())
+        })
+        .await;
+    world
+}
+
+#[tokio::test]
+async fn dependents_go_before_their_owner_or_after_it_as_the_finalizer_says() {
+    let world = deleted_with(names::FINALIZER_RESOURCES_FOREGROUND).await;
+    assert_eq!(policies(&world), ["Foreground"]);
+    let world = deleted_with(names::FINALIZER_RESOURCES_BACKGROUND).await;
+    assert_eq!(policies(&world), ["Background"]);
+}
+
+#[tokio::test]
+async fn what_says_that_it_stays_stays() {
+    let world = World::new().await;
+    let commit = world.repository.commit(&[
+        ("app/a.yaml", Some(&config_map("a", "1"))),
+        (
+            "app/b.yaml",
+            Some(&annotated(&config_map("b", "1"), "argocd.argoproj.io/sync-options: Delete=false")),
+        ),
+        ("app/c.yaml", Some(&annotated(&config_map("c", "1"), "helm.sh/resource-policy: keep"))),
+    ]);
+    world.apply(with_finalizer(world.automated("orders", "app"), names::FINALIZER_RESOURCES)).await;
+    world.until_synced("orders", &commit).await;
+    delete_application(&world, "orders").await;
+    until_gone(&world, "orders").await;
+    assert_eq!(world.names("v1", "ConfigMap", "shop").await, ["b", "c"]);
+}
+
+#[tokio::test]
+async fn delete_false_of_the_application_keeps_everything() {
+    let world = World::new().await;
+    let commit = world.repository.commit(&[("app/a.yaml", Some(&config_map("a", "1")))]);
+    let mut application = with_finalizer(world.automated("orders", "app"), names::FINALIZER_RESOURCES);
+    application["spec"]["syncPolicy"]["syncOptions"] = json!(["CreateNamespace=true", "Delete=false"]);
+    world.apply(application).await;
+    world.until_synced("orders", &commit).await;
+    delete_application(&world, "orders").await;
+    until_gone(&world, "orders").await;
+    assert_eq!(world.names("v1", "ConfigMap", "shop").await, ["a"]);
+}
+
+#[tokio::test]
+async fn a_project_that_forbids_the_destination_holds_the_deletion_up() {
+    let world = World::new().await;
+    let permitted = json!({
+        "sourceRepos": ["*"],
+        "destinations": [{ "server": "*", "namespace": "*" }],
+        "clusterResourceWhitelist": [{ "group": "*", "kind": "*" }],
+    });
+    world.project("team-a", permitted.clone()).await;
+    let commit = world.repository.commit(&[("app/a.yaml", Some(&config_map("a", "1")))]);
+    let mut application = with_finalizer(world.automated("orders", "app"), names::FINALIZER_RESOURCES);
+    application["spec"]["project"] = json!("team-a");
+    world.apply(application).await;
+    world.until_synced("orders", &commit).await;
+    let mut forbidding = permitted.clone();
+    forbidding["destinations"] = json!([{ "server": "*", "namespace": "elsewhere" }]);
+    world.project("team-a", forbidding).await;
+    delete_application(&world, "orders").await;
+    let text = "do not match any of the allowed destinations";
+    world.until_condition("orders", names::CONDITION_DELETION_ERROR, text).await;
+    assert_eq!(world.names("v1", "ConfigMap", "shop").await, ["a"]);
+    assert_eq!(deletions(&world), [""; 0]);
+
+    world.project("team-a", permitted).await;
+    until_gone(&world, "orders").await;
+    assert_eq!(world.names("v1", "ConfigMap", "shop").await, [""; 0]);
+}
+
+#[tokio::test]
+async fn an_application_whose_source_is_broken_can_be_deleted_with_its_objects() {
+    let world = World::new().await;
+    let commit = world.repository.commit(&[("app/a.yaml", Some(&config_map("a", "1")))]);
+    world.apply(with_finalizer(world.automated("orders", "app"), names::FINALIZER_RESOURCES)).await;
+    world.until_synced("orders", &commit).await;
+    world.change_spec("orders", json!({ "source": { "repoURL": "file:///no/such/repository" } })).await;
+    world.until_condition("orders", names::CONDITION_COMPARISON_ERROR, "no/such/repository").await;
+    delete_application(&world, "orders").await;
+    until_gone(&world, "orders").await;
+    assert_eq!(world.names("v1", "ConfigMap", "shop").await, [""; 0]);
+}
+
+#[tokio::test]
+async fn an_object_that_belongs_to_nobody_any_more_is_not_deleted() {
+    let world = World::new().await;
+    let commit = world
+        .repository
+        .commit(&[("app/a.yaml", Some(&config_map("a", "1"))), ("app/b.yaml", Some(&config_map("b", "1")))]);
+    let mut application = with_finalizer(world.automated("orders", "app"), names::FINALIZER_RESOURCES);
+    application["spec"]["syncPolicy"]["automated"] = json!({});
+    world.apply(application).await;
+    world.until_synced("orders", &commit).await;
+    let released = json!({ "metadata": { "annotations": { "argocd.argoproj.io/tracking-id": null } } });
+    world.patch("v1", "ConfigMap", "shop", "b", released).await;
+    delete_application(&world, "orders").await;
+    until_gone(&world, "orders").await;
+    assert_eq!(world.names("v1", "ConfigMap", "shop").await, ["b"]);
+}

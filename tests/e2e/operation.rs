@@ -1,0 +1,297 @@
+//! Syncs that somebody asks for through `operation`: what they do, how they end, and how they are tried again.
+
+use serde_json::{Value, json};
+use skiff::{
+    api::{Application, OperationPhase, OperationState, ResourceResult, ResultCode, SyncStatusCode},
+    sandbox::fault::{Fault, FaultRule},
+};
+
+use crate::harness::{World, config_map};
+
+const APPLICATION: (&str, &str) = ("argoproj.io/v1alpha1", "Application");
+
+/// A world in which the namespace of the workloads exists and an Application waits to be synced by hand.
+async fn world_with(manifests: &[(&str, Option<&str>)]) -> World {
+    let world = World::new().await;
+    world.repository.commit(manifests);
+    world.apply(json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": "shop" } })).await;
+    world.apply(world.application("orders", "app")).await;
+    world.until_status("orders", SyncStatusCode::OutOfSync).await;
+    world
+}
+
+fn state(application: &Application) -> &OperationState {
+    application.status.operation_state.as_ref().unwrap()
+}
+
+fn results(application: &Application) -> &[ResourceResult] {
+    &state(application).sync_result.as_ref().unwrap().resources
+}
+
+async fn value(world: &World, name: &str) -> Option<Value> {
+    Some(world.get("v1", "ConfigMap", "shop", name).await?["data"]["key"].clone())
+}
+
+/// Asks for a sync that is tried again as `retry` says.
+async fn sync_with_retry(world: &World, retry: Value) {
+    let operation = json!({ "sync": {}, "retry": retry });
+    let patch = json!({ "operation": operation, "status": { "operationState": null } });
+    world.patch(APPLICATION.0, APPLICATION.1, "argocd", "orders", patch).await;
+}
+
+#[tokio::test]
+async fn nothing_is_synced_before_somebody_asks() {
+    let world = world_with(&[("app/a.yaml", Some(&config_map("a", "1")))]).await;
+    let application = world.refresh("orders").await;
+    assert_eq!(application.status.operation_state, None);
+    assert_eq!(value(&world, "a").await, None);
+}
+
+#[tokio::test]
+async fn a_sync_tells_who_asked_and_what_became_of_each_object() {
+    let world = world_with(&[("app/a.yaml", Some(&config_map("a", "1")))]).await;
+    world.sync("orders", json!({})).await;
+    let application = world.until_operation("orders", OperationPhase::Succeeded).await;
+    let state = state(&application);
+    assert_eq!(state.message, "successfully synced (all tasks run)");
+    assert_eq!(state.operation.initiated_by.username, "person");
+    assert!(!state.operation.initiated_by.automated);
+    assert!(state.finished_at.is_some());
+    let [result] = results(&application) else { panic!("one result expected: {state:?}") };
+    assert_eq!(
+        (result.kind.as_str(), result.namespace.as_str(), result.name.as_str()),
+        ("ConfigMap", "shop", "a")
+    );
+    assert_eq!(
+        (result.status, result.message.as_str()),
+        (Some(ResultCode::Synced), "configmap/a serverside-applied")
+    );
+    let [entry] = application.status.history.as_slice() else { panic!("one entry expected") };
+    assert_eq!(entry.initiated_by.username, "person");
+    assert_eq!(entry.revision, application.status.sync.unwrap().revision);
+
+    world.sync("orders", json!({})).await;
+    let application = world.until_operation("orders", OperationPhase::Succeeded).await;
+    assert_eq!(results(&application)[0].message, "configmap/a unchanged");
+}
+
+#[tokio::test]
+async fn a_sync_may_go_to_another_revision() {
+    let world = World::new().await;
+    let first = world.repository.commit(&[("app/a.yaml", Some(&config_map("a", "1")))]);
+    let second = world.repository.commit(&[("app/a.yaml", Some(&config_map("a", "2")))]);
+    world.apply(world.application("orders", "app")).await;
+    world
+        .sync("orders", json!({ "revision": first.as_str(), "syncOptions": ["CreateNamespace=true"] }))
+        .await;
+    let application = world.until_operation("orders", OperationPhase::Succeeded).await;
+    assert_eq!(value(&world, "a").await.unwrap(), "1");
+    assert_eq!(state(&application).sync_result.as_ref().unwrap().revision, first.as_str());
+    assert_eq!(application.status.history[0].revision, first.as_str());
+    let sync = application.status.sync.unwrap();
+    assert_eq!((sync.status, sync.revision.as_str()), (SyncStatusCode::OutOfSync, second.as_str()));
+}
+
+#[tokio::test]
+async fn a_sync_to_a_revision_that_does_not_exist_ends_in_an_error() {
+    let world = world_with(&[("app/a.yaml", Some(&config_map("a", "1")))]).await;
+    world.sync("orders", json!({ "revision": "no-such-branch" })).await;
+    let application = world.until_operation("orders", OperationPhase::Error).await;
+    assert!(state(&application).message.contains("no-such-branch"), "{}", state(&application).message);
+    assert_eq!(value(&world, "a").await, None);
+}
+
+#[tokio::test]
+async fn a_sync_prunes_only_if_it_says_so() {
+    let world = world_with(&[
+        ("app/a.yaml", Some(&config_map("a", "1"))),
+        ("app/b.yaml", Some(&config_map("b", "1"))),
+    ])
+    .await;
+    world.sync("orders", json!({})).await;
+    world.until_operation("orders", OperationPhase::Succeeded).await;
+    world.repository.commit(&[("app/b.yaml", None)]);
+    world
+        .until_application("orders", "has an object to prune", |application| {
+            application.status.resources.iter().any(|row| row.requires_pruning)
+        })
+        .await;
+    world.sync("orders", json!({})).await;
+    let application = world.until_operation("orders", OperationPhase::Succeeded).await;
+    let kept = results(&application).iter().find(|result| result.name == "b").unwrap();
+    let skipped = (Some(ResultCode::PruneSkipped), "ignored (requires pruning)");
+    assert_eq!((kept.status, kept.message.as_str()), skipped);
+    assert!(value(&world, "b").await.is_some());
+
+    world.sync("orders", json!({ "prune": true })).await;
+    let application = world.until_operation("orders", OperationPhase::Succeeded).await;
+    let pruned = results(&application).iter().find(|result| result.name == "b").unwrap();
+    assert_eq!((pruned.status, pruned.message.as_str()), (Some(ResultCode::Pruned), "pruned"));
+    assert_eq!(value(&world, "b").await, None);
+    assert_eq!(application.status.sync_code(), SyncStatusCode::Synced);
+}
+
+#[tokio::test]
+async fn a_dry_run_writes_nothing_and_leaves_no_history() {
+    let world = world_with(&[("app/a.yaml", Some(&config_map("a", "1")))]).await;
+    world.sync("orders", json!({ "dryRun": true })).await;
+    let application = world.until_operation("orders", OperationPhase::Succeeded).await;
+    assert_eq!(state(&application).message, "successfully validated (dry run)");
+    assert_eq!(results(&application)[0].message, "configmap/a serverside-applied (dry run)");
+    assert_eq!(application.status.history, []);
+    assert_eq!(application.status.sync_code(), SyncStatusCode::OutOfSync);
+    assert_eq!(world.written(), [""; 0]);
+    assert_eq!(value(&world, "a").await, None);
+}
+
+#[tokio::test]
+async fn a_dry_run_shows_what_would_be_refused() {
+    let invalid = "apiVersion: v1\nkind: Service\nmetadata: {name: web}\nspec: {ports: [{port: 70000}]}\n";
+    let world = world_with(&[("app/web.yaml", Some(invalid))]).await;
+    world.sync("orders", json!({ "dryRun": true })).await;
+    let application = world.until_operation("orders", OperationPhase::Failed).await;
+    assert!(state(&application).message.contains("port"), "{}", state(&application).message);
+}
+
+#[tokio::test]
+async fn a_selective_sync_touches_only_what_is_selected_and_leaves_no_history() {
+    let world = world_with(&[
+        ("app/a.yaml", Some(&config_map("a", "1"))),
+        ("app/b.yaml", Some(&config_map("b", "1"))),
+    ])
+    .await;
+    world.sync("orders", json!({ "resources": [{ "kind": "ConfigMap", "name": "b" }] })).await;
+    let application = world.until_operation("orders", OperationPhase::Succeeded).await;
+    assert_eq!(world.names("v1", "ConfigMap", "shop").await, ["b"]);
+    assert_eq!(results(&application).len(), 1);
+    assert_eq!(application.status.history, []);
+    assert_eq!(application.status.sync_code(), SyncStatusCode::OutOfSync);
+}
+
+async fn until_refused(world: &World, sync: Value, text: &str) {
+    world.sync("orders", sync).await;
+    let application = world.until_operation("orders", OperationPhase::Error).await;
+    assert!(state(&application).message.contains(text), "{}", state(&application).message);
+    assert_eq!(world.written(), [""; 0]);
+}
+
+#[tokio::test]
+async fn what_is_not_supported_is_refused_by_name() {
+    let world = world_with(&[("app/a.yaml", Some(&config_map("a", "1")))]).await;
+    let sources = json!([{ "repoURL": world.repository.url(), "path": "app" }]);
+    until_refused(&world, json!({ "manifests": ["{}"] }), "operation.sync.manifests").await;
+    until_refused(&world, json!({ "sources": sources }), "operation.sync.sources").await;
+    until_refused(&world, json!({ "syncStrategy": { "apply": { "force": true } } }), "'force'").await;
+    until_refused(&world, json!({ "syncStrategy": { "hook": { "force": true } } }), "'force'").await;
+    let nothing = json!({ "operation": { "info": [{ "name": "why", "value": "no reason" }] } });
+    world.patch(APPLICATION.0, APPLICATION.1, "argocd", "orders", nothing).await;
+    world
+        .until_application("orders", "has an operation that asked for nothing", |application| {
+            application.operation.is_none() && state(application).message.contains("no operation specified")
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn a_sync_that_fails_is_tried_again_and_may_succeed() {
+    let world = world_with(&[("app/a.yaml", Some(&config_map("a", "1")))]).await;
+    let fails_twice = FaultRule::on("patch", "configmaps").named("a").times(2);
+    world.sandbox.faults().inject(fails_twice, Fault::InternalError);
+    sync_with_retry(&world, json!({ "limit": 3, "backoff": { "duration": "10ms", "factor": 1 } })).await;
+    let application = world.until_operation("orders", OperationPhase::Succeeded).await;
+    assert_eq!(state(&application).retry_count, 2);
+    assert_eq!(value(&world, "a").await.unwrap(), "1");
+    assert_eq!(application.status.history.len(), 1);
+}
+
+#[tokio::test]
+async fn a_sync_that_fails_too_often_ends() {
+    let world = world_with(&[("app/a.yaml", Some(&config_map("a", "1")))]).await;
+    world.sandbox.faults().inject(FaultRule::on("patch", "configmaps").named("a"), Fault::InternalError);
+    sync_with_retry(&world, json!({ "limit": 2, "backoff": { "duration": "10ms", "factor": 1 } })).await;
+    let application = world.until_operation("orders", OperationPhase::Failed).await;
+    let message = &state(&application).message;
+    assert!(message.ends_with("(retried 2 times)."), "{message}");
+    assert!(message.contains("injected fault"), "{message}");
+    assert_eq!(results(&application)[0].status, Some(ResultCode::SyncFailed));
+    assert_eq!(application.status.history, []);
+}
+
+/// Asks for a sync that fails and waits long for its next attempt.
+async fn until_waiting(world: &World) {
+    world.sandbox.faults().inject(FaultRule::on("patch", "configmaps").named("a"), Fault::InternalError);
+    sync_with_retry(world, json!({ "limit": 5, "backoff": { "duration": "1h", "maxDuration": "1h" } })).await;
+    let application = world
+        .until_application("orders", "waits for its next attempt", |application| {
+            application.status.operation_state.as_ref().is_some_and(OperationState::is_waiting_for_retry)
+        })
+        .await;
+    assert!(
+        state(&application).message.contains("Retrying attempt #1 at"),
+        "{}",
+        state(&application).message
+    );
+    world.sandbox.faults().clear();
+}
+
+#[tokio::test]
+async fn an_operation_that_waits_can_be_terminated() {
+    let world = world_with(&[("app/a.yaml", Some(&config_map("a", "1")))]).await;
+    until_waiting(&world).await;
+    let patch = json!({ "status": { "operationState": { "phase": "Terminating" } } });
+    world.patch(APPLICATION.0, APPLICATION.1, "argocd", "orders", patch).await;
+    let application = world.until_operation("orders", OperationPhase::Failed).await;
+    assert_eq!(state(&application).message, "Operation terminated (retried 1 times).");
+    assert_eq!(value(&world, "a").await, None);
+
+    world.sync("orders", json!({})).await;
+    world.until_operation("orders", OperationPhase::Succeeded).await;
+    assert_eq!(value(&world, "a").await.unwrap(), "1");
+}
+
+#[tokio::test]
+async fn an_operation_that_waits_is_not_disturbed_by_another_request() {
+    let world = world_with(&[("app/a.yaml", Some(&config_map("a", "1")))]).await;
+    until_waiting(&world).await;
+    let patch =
+        json!({ "operation": { "initiatedBy": { "username": "somebody else" }, "sync": { "prune": true } } });
+    world.patch(APPLICATION.0, APPLICATION.1, "argocd", "orders", patch).await;
+    let application = world.refresh("orders").await;
+    assert!(state(&application).is_waiting_for_retry());
+    assert_eq!(state(&application).operation.initiated_by.username, "");
+    assert_eq!(value(&world, "a").await, None);
+}
+
+#[tokio::test]
+async fn an_operation_that_waits_can_be_replaced_by_a_new_one() {
+    let world = world_with(&[("app/a.yaml", Some(&config_map("a", "1")))]).await;
+    until_waiting(&world).await;
+    world.sync("orders", json!({})).await;
+    let application = world.until_operation("orders", OperationPhase::Succeeded).await;
+    assert_eq!(state(&application).operation.initiated_by.username, "person");
+    assert_eq!(state(&application).retry_count, 0);
+}
+
+#[tokio::test]
+async fn the_history_keeps_the_last_ten_syncs_or_as_many_as_the_spec_says() {
+    let world = World::new().await;
+    world.apply(world.automated("orders", "app")).await;
+    let mut commits = Vec::new();
+    for round in 0..12 {
+        let commit = world.repository.commit(&[("app/a.yaml", Some(&config_map("a", &round.to_string())))]);
+        world.until_synced("orders", &commit).await;
+        commits.push(commit);
+    }
+    let application = world.read_application("orders").await;
+    let ids: Vec<i64> = application.status.history.iter().map(|entry| entry.id).collect();
+    assert_eq!(ids, (2..12).collect::<Vec<_>>());
+    let revisions: Vec<&str> =
+        application.status.history.iter().map(|entry| entry.revision.as_str()).collect();
+    assert_eq!(revisions, commits.iter().skip(2).map(|commit| commit.as_str()).collect::<Vec<_>>());
+
+    world.change_spec("orders", json!({ "revisionHistoryLimit": 3 })).await;
+    let commit = world.repository.commit(&[("app/a.yaml", Some(&config_map("a", "last")))]);
+    let application = world.until_synced("orders", &commit).await;
+    let ids: Vec<i64> = application.status.history.iter().map(|entry| entry.id).collect();
+    assert_eq!(ids, [10, 11, 12]);
+}

@@ -1,0 +1,118 @@
+//! What a sync deletes, and what it never deletes.
+
+use serde_json::json;
+use skiff::api::{ResultCode, SyncStatusCode};
+
+use crate::harness::{World, config_map};
+
+const TRACKING_ID: &str = "argocd.argoproj.io/tracking-id";
+
+async fn two_config_maps() -> World {
+    let world = World::new().await;
+    let commit = world
+        .repository
+        .commit(&[("app/a.yaml", Some(&config_map("a", "1"))), ("app/b.yaml", Some(&config_map("b", "1")))]);
+    world.apply(world.automated("orders", "app")).await;
+    world.until_synced("orders", &commit).await;
+    world
+}
+
+#[tokio::test]
+async fn objects_that_say_nothing_of_the_application_stay() {
+    let world = two_config_maps().await;
+    let foreign = |name: &str, annotations: serde_json::Value| {
+        let metadata = json!({
+            "name": name, "namespace": "shop", "annotations": annotations,
+            "labels": { "app.kubernetes.io/instance": "orders" },
+        });
+        json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata })
+    };
+    world.apply(foreign("untracked", json!({}))).await;
+    world.apply(foreign("theirs", json!({ TRACKING_ID: "payments:/ConfigMap:shop/theirs" }))).await;
+    world.apply(foreign("copied", json!({ TRACKING_ID: "orders:/ConfigMap:shop/a" }))).await;
+    let commit = world.repository.commit(&[("app/b.yaml", None)]);
+    world.until_synced("orders", &commit).await;
+    assert_eq!(world.names("v1", "ConfigMap", "shop").await, ["a", "copied", "theirs", "untracked"]);
+    let deleted: Vec<String> =
+        world.written().into_iter().filter(|write| write.starts_with("DELETE")).collect();
+    assert_eq!(deleted, ["DELETE configmaps/b"]);
+}
+
+#[tokio::test]
+async fn an_object_that_says_prune_false_stays() {
+    let world = World::new().await;
+    let keep = "metadata:\n  annotations: {argocd.argoproj.io/sync-options: Prune=false}\n";
+    let kept = config_map("kept", "1").replacen("metadata:\n", keep, 1);
+    let commit = world
+        .repository
+        .commit(&[("app/a.yaml", Some(&config_map("a", "1"))), ("app/kept.yaml", Some(&kept))]);
+    let mut application = world.automated("orders", "app");
+    application["spec"]["syncPolicy"]["automated"] = json!({ "prune": true });
+    world.apply(application).await;
+    world.until_synced("orders", &commit).await;
+    let commit = world.repository.commit(&[("app/kept.yaml", None)]);
+    let application = world
+        .until_application("orders", "has tried to prune", |application| {
+            let result =
+                application.status.operation_state.as_ref().and_then(|state| state.sync_result.as_ref());
+            application.operation.is_none() && result.is_some_and(|result| result.revision == commit.as_str())
+        })
+        .await;
+    let state = application.status.operation_state.as_ref().unwrap();
+    let results = &state.sync_result.as_ref().unwrap().resources;
+    let result = results.iter().find(|result| result.name == "kept").unwrap();
+    assert_eq!(
+        (result.status, result.message.as_str()),
+        (Some(ResultCode::PruneSkipped), "ignored (no prune)")
+    );
+    assert_eq!(application.status.sync_code(), SyncStatusCode::OutOfSync);
+    assert_eq!(world.names("v1", "ConfigMap", "shop").await, ["a", "kept"]);
+}
+
+#[tokio::test]
+async fn an_object_that_moves_to_another_directory_of_the_application_is_not_pruned() {
+    let world = two_config_maps().await;
+    let before = world.get("v1", "ConfigMap", "shop", "b").await.unwrap();
+    let commit =
+        world.repository.commit(&[("app/b.yaml", None), ("app/moved.yaml", Some(&config_map("b", "1")))]);
+    world.until_synced("orders", &commit).await;
+    let after = world.get("v1", "ConfigMap", "shop", "b").await.unwrap();
+    assert_eq!(before["metadata"]["uid"], after["metadata"]["uid"]);
+}
+
+#[tokio::test]
+async fn an_object_of_a_kind_that_the_source_no_longer_has_is_pruned() {
+    let world = World::new().await;
+    let service = "apiVersion: v1\nkind: Service\nmetadata: {name: web}\nspec: {ports: [{port: 80}]}\n";
+    let commit = world
+        .repository
+        .commit(&[("app/a.yaml", Some(&config_map("a", "1"))), ("app/service.yaml", Some(service))]);
+    world.apply(world.automated("orders", "app")).await;
+    world.until_synced("orders", &commit).await;
+    let commit = world.repository.commit(&[("app/service.yaml", None)]);
+    world.until_synced("orders", &commit).await;
+    assert!(world.get("v1", "Service", "shop", "web").await.is_none());
+}
+
+#[tokio::test]
+async fn what_was_pruned_goes_with_its_dependents() {
+    let world = World::new().await;
+    let deployment = crate::harness::deployment("web", "web:1.0", 2);
+    let commit = world
+        .repository
+        .commit(&[("app/a.yaml", Some(&config_map("a", "1"))), ("app/web.yaml", Some(&deployment))]);
+    world.apply(world.automated("orders", "app")).await;
+    world.until_synced("orders", &commit).await;
+    world
+        .until("two Pods run", async |w: &World| {
+            (w.names("v1", "Pod", "shop").await.len() == 2).then_some(())
+        })
+        .await;
+    world.repository.commit(&[("app/web.yaml", None)]);
+    world
+        .until("the Pods are gone", async |w: &World| {
+            w.names("v1", "Pod", "shop").await.is_empty().then_some(())
+        })
+        .await;
+    world.until_status("orders", SyncStatusCode::Synced).await;
+}
