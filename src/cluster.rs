@@ -43,11 +43,16 @@ impl Default for Timeouts {
     }
 }
 
+/// Names the owner of an object.
+pub type OwnerOf = dyn Fn(&crate::object::Object) -> Option<String> + Send + Sync;
+/// Takes out of an object what is not kept.
+pub type Strip = dyn Fn(serde_json::Value) -> serde_json::Value + Send + Sync;
+
 /// What the index must be told about objects, since it holds no rules itself.
 #[derive(Clone)]
 pub struct LiveRules {
     /// The instance name of the application that an object is tracked by.
-    pub owner: Arc<dyn Fn(&crate::object::Object) -> Option<String> + Send + Sync>,
+    pub owner: Arc<OwnerOf>,
     /// Drops what neither comparison nor health needs.
-    pub strip: Arc<dyn Fn(serde_json::Value) -> serde_json::Value + Send + Sync>,
+    pub strip: Arc<Strip>,
 }

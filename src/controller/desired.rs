@@ -63,7 +63,7 @@ pub enum DesiredError {
         origin: String,
         /// Why it is not known.
         #[source]
-        source: ClusterError,
+        source: Box<ClusterError>,
     },
     /// A namespaced object has no namespace.
     #[error("{origin}: no namespace: set metadata.namespace or spec.destination.namespace")]
@@ -280,7 +280,7 @@ fn finish(
             (Ok(scope), _) => scope,
             (Err(_), Some((_, scope))) => *scope,
             (Err(ClusterError::UnknownKind { .. }), None) if tolerates(input, &object) => Scope::Namespaced,
-            (Err(source), None) => return Err(DesiredError::Kind { origin: origin(), source }),
+            (Err(source), None) => return Err(DesiredError::Kind { origin: origin(), source: source.into() }),
         };
         if object.name().is_empty() {
             return Err(DesiredError::GeneratedName { origin: origin() });

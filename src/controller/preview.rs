@@ -126,7 +126,7 @@ async fn look_at(
     let mut memory = Memory::default();
     let observed = Box::pin(look.observe(&mut memory, &source, &revision, Freshness::Now)).await;
     let observation = observed.map_err(|error| match error {
-        ObserveError::Cluster(error) => PreviewError::Cluster(error),
+        ObserveError::Cluster(error) => PreviewError::Cluster(*error),
         error => PreviewError::Observe {
             application: look.key.to_string(),
             kind: error.kind(),

@@ -161,9 +161,21 @@ pub(super) enum ObserveError {
     #[error("{0}")]
     InvalidSpec(String),
     #[error(transparent)]
-    Desired(#[from] DesiredError),
+    Desired(#[from] Box<DesiredError>),
     #[error(transparent)]
-    Cluster(#[from] ClusterError),
+    Cluster(#[from] Box<ClusterError>),
+}
+
+impl From<DesiredError> for ObserveError {
+    fn from(error: DesiredError) -> Self {
+        Self::Desired(error.into())
+    }
+}
+
+impl From<ClusterError> for ObserveError {
+    fn from(error: ClusterError) -> Self {
+        Self::Cluster(error.into())
+    }
 }
 
 impl Classified for ObserveError {
