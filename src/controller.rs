@@ -245,7 +245,11 @@ impl Agent {
         let interval = settings.borrow().poll_interval();
         let sources = Arc::new(Sources::new(repositories, interval, moved, stop.child_token()));
         let applications: Arc<Applications> = Arc::default();
-        let writer = Writer::new(client.clone(), Arc::clone(&applications), self.options.timeouts.write);
+        let asked = {
+            let queue = Arc::clone(&queue);
+            Arc::new(move |key, asks| enqueue(&queue, key, asks))
+        };
+        let writer = Writer::new(client.clone(), Arc::clone(&applications), asked, self.options.timeouts.write);
         let (reporter, send_events) = Reporter::new(client.clone(), Arc::clone(&self.metrics));
         background.spawn(send_events);
         Ok(Arc::new(Context {
@@ -476,10 +480,8 @@ impl Context {
                 if !self.settings().manages_namespace(namespace.unwrap_or_default(), &self.options.namespace) {
                     return;
                 }
-                match self.applications.observe(value) {
-                    Some((key, Asks::Resolution)) => self.queue.add(key, Level::Latest),
-                    Some((key, Asks::Comparison)) => self.queue.add(key, Level::Live),
-                    Some((_, Asks::Nothing)) | None => {}
+                if let Some((key, asks)) = self.applications.observe(value) {
+                    enqueue(&self.queue, key, asks);
                 }
             }
             Change::Gone { namespace, name } => {
@@ -488,6 +490,14 @@ impl Context {
                 self.queue.add(key, Level::Live);
             }
         }
+    }
+}
+
+fn enqueue(queue: &Queue<ApplicationKey, Level>, key: ApplicationKey, asks: Asks) {
+    match asks {
+        Asks::Resolution => queue.add(key, Level::Latest),
+        Asks::Comparison => queue.add(key, Level::Live),
+        Asks::Nothing => {}
     }
 }
 

@@ -63,6 +63,19 @@ pub enum Asks {
     Resolution,
 }
 
+/// What a write of the agent's own changed, besides the status: coming back in the answer it is no news.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Own {
+    /// Nothing else.
+    Status,
+    /// The field `operation`.
+    Operation,
+    /// The annotations that ask for a refresh.
+    Refresh,
+    /// The finalizers.
+    Finalizers,
+}
+
 /// All Applications by key.
 #[derive(Default)]
 pub struct Applications {
@@ -70,8 +83,20 @@ pub struct Applications {
 }
 
 impl Applications {
-    /// Takes in a version of an Application, unless a newer one is known already.
+    /// Takes in a version of an Application that the watch showed, unless a newer one is known already.
     pub fn observe(&self, value: Value) -> Option<(ApplicationKey, Asks)> {
+        self.take_in(value, None)
+    }
+
+    /// Takes in the answer to a write of the agent's own. What somebody else changed meanwhile is in it too, and the
+    /// watch that shows it later finds nothing new: so whoever wrote has to pass on what is asked for here.
+    ///
+    /// An answer never brings an Application back that the watch has shown to be gone.
+    pub fn answered(&self, value: Value, own: Own) -> Option<(ApplicationKey, Asks)> {
+        self.take_in(value, Some(own))
+    }
+
+    fn take_in(&self, value: Value, own: Option<Own>) -> Option<(ApplicationKey, Asks)> {
         let text = |pointer| value.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
         let key = ApplicationKey::new(text("/metadata/namespace"), text("/metadata/name"));
         let resource_version = text("/metadata/resourceVersion");
@@ -82,9 +107,11 @@ impl Applications {
         let asks = match stored.get(&key) {
             Some(known) if is_older(&resource_version, &known.resource_version) => return None,
             Some(known) => match (&known.application, &application) {
-                (Ok(old), Ok(new)) => asks(old, new),
+                (Ok(old), Ok(new)) => asks(old, new, own),
+                (Err(old), Err(new)) if old == new => Asks::Nothing,
                 _ => Asks::Resolution,
             },
+            None if own.is_some() => return None,
             None => Asks::Resolution,
         };
         stored.insert(key.clone(), Stored { application, resource_version });
@@ -121,25 +148,117 @@ impl Applications {
     }
 }
 
-fn asks(old: &Application, new: &Application) -> Asks {
-    if old.spec != new.spec {
+fn asks(old: &Application, new: &Application, own: Option<Own>) -> Asks {
+    if old.metadata.uid != new.metadata.uid || old.spec != new.spec {
         return Asks::Resolution;
     }
     let terminating = |application: &Application| {
         application.status.operation_state.as_ref().map(|state| state.phase) == Some(OperationPhase::Terminating)
     };
-    let metadata_changed = old.metadata.annotations != new.metadata.annotations
-        || old.metadata.finalizers != new.metadata.finalizers
-        || old.metadata.deletion_timestamp != new.metadata.deletion_timestamp;
-    if metadata_changed || old.operation != new.operation || terminating(old) != terminating(new) {
-        return Asks::Comparison;
-    }
-    Asks::Nothing
+    let annotations = |application: &Application| {
+        let mut annotations = application.metadata.annotations.clone().unwrap_or_default();
+        if own == Some(Own::Refresh) {
+            annotations.retain(|name, _| {
+                ![names::ANNOTATION_REFRESH, names::ANNOTATION_REFRESH_TIMESTAMP].contains(&name.as_str())
+            });
+        }
+        annotations
+    };
+    let finalizers_changed =
+        own != Some(Own::Finalizers) && old.metadata.finalizers != new.metadata.finalizers;
+    let operation_changed = own != Some(Own::Operation) && old.operation != new.operation;
+    // Where the kind has no status subresource, whoever replaces the whole object wipes the status out.
+    let was_wiped = old.status.sync.is_some() && new.status.sync.is_none();
+    let changed = finalizers_changed
+        || operation_changed
+        || was_wiped
+        || old.metadata.deletion_timestamp != new.metadata.deletion_timestamp
+        || annotations(old) != annotations(new)
+        || (!terminating(old) && terminating(new));
+    if changed { Asks::Comparison } else { Asks::Nothing }
 }
 
 fn is_older(version: &str, than: &str) -> bool {
     match (version.parse::<u64>(), than.parse::<u64>()) {
         (Ok(version), Ok(than)) => version < than,
         _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn version(number: u64, change: impl FnOnce(&mut Value)) -> Value {
+        let mut value = json!({
+            "apiVersion": "argoproj.io/v1alpha1", "kind": "Application",
+            "metadata": { "namespace": "argocd", "name": "orders", "uid": "first" },
+            "spec": { "project": "default", "destination": {}, "source": { "repoURL": "https://git.example/a" } },
+        });
+        value["metadata"]["resourceVersion"] = number.to_string().into();
+        change(&mut value);
+        value
+    }
+
+    fn known(value: Value) -> Applications {
+        let applications = Applications::default();
+        applications.observe(value);
+        applications
+    }
+
+    fn asked(found: Option<(ApplicationKey, Asks)>) -> Asks {
+        found.unwrap().1
+    }
+
+    #[test]
+    fn what_somebody_else_changed_is_found_in_the_answer_to_an_own_write() {
+        let applications = known(version(1, |_| {}));
+        let answer = version(3, |value| {
+            value["status"]["health"]["status"] = "Healthy".into();
+            value["spec"]["source"]["targetRevision"] = "v2".into();
+        });
+        assert_eq!(asked(applications.answered(answer, Own::Status)), Asks::Resolution);
+        let applications = known(version(1, |_| {}));
+        let answer = version(3, |value| value["operation"] = json!({ "sync": {} }));
+        assert_eq!(asked(applications.answered(answer, Own::Status)), Asks::Comparison);
+    }
+
+    #[test]
+    fn what_the_agent_wrote_itself_is_no_news() {
+        let applications = known(version(1, |_| {}));
+        let answer = version(2, |value| value["operation"] = json!({ "sync": {} }));
+        assert_eq!(asked(applications.answered(answer, Own::Operation)), Asks::Nothing);
+        let refresh = json!({ "argocd.argoproj.io/refresh": "normal" });
+        let applications = known(version(1, |value| value["metadata"]["annotations"] = refresh));
+        assert_eq!(asked(applications.answered(version(2, |_| {}), Own::Refresh)), Asks::Nothing);
+    }
+
+    #[test]
+    fn an_answer_does_not_bring_back_what_is_gone() {
+        let applications = Applications::default();
+        assert!(applications.answered(version(1, |_| {}), Own::Status).is_none());
+        assert!(applications.keys().is_empty());
+    }
+
+    #[test]
+    fn a_successor_of_the_same_name_is_new() {
+        let applications = known(version(1, |_| {}));
+        let successor = version(5, |value| value["metadata"]["uid"] = "second".into());
+        assert_eq!(asked(applications.observe(successor)), Asks::Resolution);
+    }
+
+    #[test]
+    fn an_unreadable_application_is_news_once() {
+        let broken = |number| version(number, |value| value["spec"]["source"] = 1.into());
+        let applications = known(broken(1));
+        assert_eq!(asked(applications.observe(broken(2))), Asks::Nothing);
+    }
+
+    #[test]
+    fn a_status_that_was_wiped_out_is_written_anew() {
+        let applications = known(version(1, |value| value["status"]["sync"] = json!({ "status": "Synced" })));
+        assert_eq!(asked(applications.observe(version(2, |_| {}))), Asks::Comparison);
     }
 }

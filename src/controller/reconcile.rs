@@ -531,11 +531,9 @@ impl<'a> Look<'a> {
     }
 
     async fn acknowledge_refresh(&self) -> Result<(), ClusterError> {
-        if refresh::requested(&self.application).is_none() {
-            return Ok(());
-        }
+        let Some(refresh) = self.application.annotation(names::ANNOTATION_REFRESH) else { return Ok(()) };
         let timestamp = self.application.annotation(names::ANNOTATION_REFRESH_TIMESTAMP);
-        self.context.writer.refreshed(self.key, timestamp).await
+        self.context.writer.refreshed(self.key, refresh, timestamp).await
     }
 
     /// The operation that is on record or asked for.

@@ -13,7 +13,7 @@ use kube::{
 };
 use serde_json::{Map, Value, json};
 
-use super::applications::{ApplicationKey, Applications};
+use super::applications::{ApplicationKey, Applications, Asks, Own};
 use crate::{
     api::{ApplicationCondition, ApplicationStatus, Operation, Time, conditions, names},
     cluster::ClusterError,
@@ -35,18 +35,23 @@ pub enum OperationChange {
     Clear,
 }
 
+/// Told of what others asked for, where the answer to a write shows it before the watch does.
+pub type Asked = Arc<dyn Fn(ApplicationKey, Asks) + Send + Sync>;
+
 /// Writes Applications.
 pub struct Writer {
     client: Client,
     applications: Arc<Applications>,
+    asked: Asked,
     resource: ApiResource,
     limit: Duration,
 }
 
 impl Writer {
-    /// A writer that tells `applications` of each answer. `limit` is the time for one request.
-    pub fn new(client: Client, applications: Arc<Applications>, limit: Duration) -> Self {
-        Self { client, applications, resource: resource("Application", "applications"), limit }
+    /// A writer that tells `applications` of each answer, and `asked` of what is new in it. `limit` is the time for
+    /// one request.
+    pub fn new(client: Client, applications: Arc<Applications>, asked: Asked, limit: Duration) -> Self {
+        Self { client, applications, asked, resource: resource("Application", "applications"), limit }
     }
 
     /// Brings status and operation to what they should be. Returns whether anything was written.
@@ -63,6 +68,7 @@ impl Writer {
     ) -> Result<bool, ClusterError> {
         let status = merge_patch(&json_of(old), &json_of(new));
         let mut main = Map::new();
+        let own = if operation == OperationChange::Keep { Own::Status } else { Own::Operation };
         match operation {
             OperationChange::Keep => {}
             OperationChange::Set { operation, resource_version } => {
@@ -79,15 +85,15 @@ impl Writer {
             // a crash in between never loses it.
             let clears = main.get("operation") == Some(&Value::Null);
             if !clears && !main.is_empty() {
-                self.patch(key, &Value::Object(std::mem::take(&mut main)), None).await?;
+                self.patch(key, &Value::Object(std::mem::take(&mut main)), None, own).await?;
                 written = true;
             }
             if let Some(status) = status {
-                self.patch_status(key, status, Some("status")).await?;
+                self.patch(key, &json!({ "status": status }), Some("status"), Own::Status).await?;
                 written = true;
             }
             if !main.is_empty() {
-                self.patch(key, &Value::Object(main), None).await?;
+                self.patch(key, &Value::Object(main), None, own).await?;
                 written = true;
             }
             return Ok(written);
@@ -96,17 +102,22 @@ impl Writer {
             main.insert("status".to_owned(), status);
         }
         if !main.is_empty() {
-            self.patch_sized(key, main).await?;
+            self.patch_sized(key, main, own).await?;
             written = true;
         }
         Ok(written)
     }
 
-    /// Removes the refresh annotations, unless a later request has come in meanwhile.
+    /// Removes the refresh annotations, unless a later request (or a more thorough one) has come in meanwhile.
     ///
     /// # Errors
     /// As [`Writer::write`].
-    pub async fn refreshed(&self, key: &ApplicationKey, timestamp: Option<&str>) -> Result<(), ClusterError> {
+    pub async fn refreshed(
+        &self,
+        key: &ApplicationKey,
+        refresh: &str,
+        timestamp: Option<&str>,
+    ) -> Result<(), ClusterError> {
         let pointer = |annotation: &str| format!("/metadata/annotations/{}", annotation.replace('/', "~1"));
         let mut operations = Vec::new();
         if let Some(timestamp) = timestamp {
@@ -114,11 +125,13 @@ impl Writer {
             operations.push(json!({ "op": "test", "path": path, "value": timestamp }));
             operations.push(json!({ "op": "remove", "path": path }));
         }
-        operations.push(json!({ "op": "remove", "path": pointer(names::ANNOTATION_REFRESH) }));
+        let path = pointer(names::ANNOTATION_REFRESH);
+        operations.push(json!({ "op": "test", "path": path, "value": refresh }));
+        operations.push(json!({ "op": "remove", "path": path }));
         let patch: json_patch::Patch = serde_json::from_value(Value::Array(operations)).unwrap_or_default();
         let params = PatchParams::default();
         let api = self.api(key);
-        match self.send(key, "patch", api.patch(&key.name, &params, &Patch::Json::<()>(patch))).await {
+        match self.send(key, Own::Refresh, api.patch(&key.name, &params, &Patch::Json::<()>(patch))).await {
             // The test failed or the annotation is gone: then the next version of the object says what to do.
             Err(ClusterError::Refused { code: 422 | 400 | 404, .. }) => Ok(()),
             result => result,
@@ -142,7 +155,7 @@ impl Writer {
         let patch: json_patch::Patch = serde_json::from_value(patch).unwrap_or_default();
         let params = PatchParams::default();
         let api = self.api(key);
-        match self.send(key, "patch", api.patch(&key.name, &params, &Patch::Json::<()>(patch))).await {
+        match self.send(key, Own::Finalizers, api.patch(&key.name, &params, &Patch::Json::<()>(patch))).await {
             Err(error) if error.is_not_found() => Ok(()),
             result => result,
         }
@@ -154,31 +167,27 @@ impl Writer {
     /// As [`Writer::write`].
     pub async fn write_condition(&self, key: &ApplicationKey, condition: ApplicationCondition) -> Result<(), ClusterError> {
         let conditions = conditions::set(&[], &[], vec![condition], Time::now());
-        self.patch(key, &json!({ "status": { "conditions": conditions } }), None).await
+        self.patch(key, &json!({ "status": { "conditions": conditions } }), None, Own::Status).await
     }
 
     fn api(&self, key: &ApplicationKey) -> Api<DynamicObject> {
         Api::namespaced_with(self.client.clone(), &key.namespace, &self.resource)
     }
 
-    async fn patch_status(
+    /// A status that the API server finds too large is replaced by a condition that says so; the operation still ends.
+    async fn patch_sized(
         &self,
         key: &ApplicationKey,
-        status: Value,
-        subresource: Option<&'static str>,
+        mut patch: Map<String, Value>,
+        own: Own,
     ) -> Result<(), ClusterError> {
-        self.patch(key, &json!({ "status": status }), subresource).await
-    }
-
-    /// A status that the API server finds too large is replaced by a condition that says so; the operation still ends.
-    async fn patch_sized(&self, key: &ApplicationKey, mut patch: Map<String, Value>) -> Result<(), ClusterError> {
-        match self.patch(key, &Value::Object(patch.clone()), None).await {
+        match self.patch(key, &Value::Object(patch.clone()), None, own).await {
             Err(ClusterError::Refused { code: 413, message, .. }) => {
                 let text = format!("the status is too large for the API server: {message}; split the application");
                 let condition = ApplicationCondition::new(names::CONDITION_UNKNOWN_ERROR, text);
                 let conditions = conditions::set(&[], &[], vec![condition], Time::now());
                 patch.insert("status".to_owned(), json!({ "conditions": conditions }));
-                self.patch(key, &Value::Object(patch), None).await
+                self.patch(key, &Value::Object(patch), None, own).await
             }
             result => result,
         }
@@ -189,28 +198,31 @@ impl Writer {
         key: &ApplicationKey,
         patch: &Value,
         subresource: Option<&'static str>,
+        own: Own,
     ) -> Result<(), ClusterError> {
         let api = self.api(key);
         let params = PatchParams::default();
         let patch = Patch::Merge(patch);
         match subresource {
-            Some(_) => self.send(key, "patch", api.patch_status(&key.name, &params, &patch)).await,
-            None => self.send(key, "patch", api.patch(&key.name, &params, &patch)).await,
+            Some(_) => self.send(key, own, api.patch_status(&key.name, &params, &patch)).await,
+            None => self.send(key, own, api.patch(&key.name, &params, &patch)).await,
         }
     }
 
     async fn send(
         &self,
         key: &ApplicationKey,
-        action: &'static str,
+        own: Own,
         request: impl Future<Output = Result<DynamicObject, kube::Error>>,
     ) -> Result<(), ClusterError> {
-        let object = format!("Application {key}");
+        let (action, object) = ("patch", format!("Application {key}"));
         match tokio::time::timeout(self.limit, request).await {
             Ok(Ok(mut application)) => {
                 application.metadata.managed_fields = None;
-                if let Ok(value) = serde_json::to_value(application) {
-                    self.applications.observe(value);
+                if let Ok(value) = serde_json::to_value(application)
+                    && let Some((key, asks)) = self.applications.answered(value, own)
+                {
+                    (self.asked)(key, asks);
                 }
                 Ok(())
             }
