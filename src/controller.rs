@@ -76,6 +76,8 @@ use crate::{
 /// How long looks that are under way may take to end on a stop. Together with giving up the lease it stays below the
 /// ten seconds that a stop may take.
 const DRAIN_LIMIT: Duration = Duration::from_secs(6);
+/// When an Application is looked at again whose look panicked.
+const AFTER_PANIC: Duration = Duration::from_secs(180);
 /// How often sizes are measured.
 const MEASURE_EVERY: Duration = Duration::from_secs(5);
 /// How long to wait for the first listing of the agent's own kinds before saying what is missing.
@@ -185,17 +187,15 @@ impl Agent {
         let gate: Arc<dyn Gate> = Arc::new(self.leadership.clone());
         let client = transport::instrument(self.client.clone(), Arc::new(CountedRequests(Arc::clone(&self.metrics))), gate);
         let mut background = JoinSet::new();
-        let context = self.context(&client, &stop, &mut background).await?;
-        let synced = self.follow_own_kinds(&client, &context, &mut background).await;
-        let all_synced = async {
-            for (kind, synced) in &synced {
-                if tokio::time::timeout(START_LIMIT, synced.wait()).await.is_err() {
-                    tracing::error!(kind, "still waiting for the first listing: check the agent's permissions");
-                    synced.wait().await;
-                }
-            }
-        };
-        if stop.run_until_cancelled(all_synced).await.is_some() {
+        let begun = Box::pin(async {
+            let context = self.context(&client, &stop, &mut background).await?;
+            let followed = self.follow_own_kinds(&client, &context, &mut background).await;
+            all_listed(&followed).await;
+            Ok::<_, AgentError>(context)
+        });
+        // A stop, or the loss of the lease, does not wait for a server that does not answer.
+        let begun = stop.run_until_cancelled(begun).await.transpose()?;
+        if let Some(context) = begun {
             self.ready.store(true, Ordering::Release);
             background.spawn(measure(Arc::clone(&context)));
             work(&context, &stop).await;
@@ -308,11 +308,8 @@ impl Agent {
             }
         }));
         all.push(("Secret", synced));
-        for (kind, synced) in &all {
-            if tokio::time::timeout(START_LIMIT, synced.wait()).await.is_err() {
-                tracing::error!(kind, "cannot be listed yet: check the agent's permissions");
-            }
-        }
+        // Nothing may be decided by defaults only because the settings are slow to come.
+        all_listed(&all).await;
         context.settings_changed();
 
         ensure_default_project(client, namespace).await;
@@ -347,6 +344,16 @@ impl Agent {
         }));
         all.push(("Application", synced));
         all
+    }
+}
+
+/// Waits for the first listing of each kind, however long it takes, and says which one is late.
+async fn all_listed(followed: &[(&'static str, Synced)]) {
+    for (kind, synced) in followed {
+        if tokio::time::timeout(START_LIMIT, synced.wait()).await.is_err() {
+            tracing::error!(kind, "still waiting for the first listing: check the agent's permissions");
+            synced.wait().await;
+        }
     }
 }
 
@@ -430,7 +437,6 @@ impl Context {
     /// Drops all that is known of an Application that is gone.
     fn forget(&self, key: &ApplicationKey) {
         self.memories.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
-        self.queue.forget(key);
         self.sources.forget(key);
         let instance = key.instance_name(&self.options.namespace);
         self.cluster.live.declare(&instance, []);
@@ -534,11 +540,16 @@ async fn work(context: &Arc<Context>, stop: &CancellationToken) {
     }
 }
 
-/// One look. A panic in it is this Application's alone: the guard ends the work on the key in any case.
+/// One look. A panic in it is this Application's alone: the guard ends the work on the key in any case, and has it
+/// looked at again later.
 async fn look(context: Arc<Context>, key: ApplicationKey, level: Level, waited: Duration) {
     struct Done<'a>(&'a Context, &'a ApplicationKey);
     impl Drop for Done<'_> {
         fn drop(&mut self) {
+            if std::thread::panicking() {
+                tracing::error!(application = %self.1, "a look ended unexpectedly; this is a bug of Skiff, please report it");
+                self.0.queue.add_after(self.1.clone(), Level::Latest, AFTER_PANIC);
+            }
             self.0.queue.done(self.1);
         }
     }

@@ -60,8 +60,9 @@ impl<K: Clone + Eq + Hash + Ord, L: Copy + Ord> Queue<K, L> {
             None => Wanted { level, at },
         };
         let at = wanted.at;
-        state.wanted.insert(key.clone(), wanted);
-        if !state.running.contains(&key) {
+        let earlier = state.wanted.insert(key.clone(), wanted);
+        // An entry of the heap that still holds is not made twice: the heap would grow with each event.
+        if !state.running.contains(&key) && earlier.is_none_or(|earlier| earlier.at != at) {
             state.sequence += 1;
             let sequence = state.sequence;
             state.due.push(Reverse((at, sequence, key)));
@@ -103,11 +104,6 @@ impl<K: Clone + Eq + Hash + Ord, L: Copy + Ord> Queue<K, L> {
             drop(state);
             self.wake.notify_one();
         }
-    }
-
-    /// Drops what is wanted of a key that is gone.
-    pub fn forget(&self, key: &K) {
-        self.lock().wanted.remove(key);
     }
 
     /// How many keys are due now and wait to be taken, for metrics.
@@ -203,14 +199,5 @@ mod tests {
         assert_eq!(start.elapsed().as_secs(), 5);
         queue.done(&"app");
         assert_eq!(queue.depth(), 0);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_forgotten_key_is_not_worked_on() {
-        let queue = Queue::new();
-        queue.add("gone", 1);
-        queue.add_after("app", 1, Duration::from_secs(1));
-        queue.forget(&"gone");
-        assert_eq!(queue.take().await, ("app", 1));
     }
 }
