@@ -53,7 +53,7 @@ impl WatchState {
         match self {
             Self::Failing { had_synced: false, error, .. } => Some(error),
             Self::Failing { since, last, had_synced: true, error }
-                if since.elapsed() > STALE_AFTER && last.elapsed() < LONGEST_BACKOFF =>
+                if last.duration_since(*since) > STALE_AFTER && last.elapsed() < LONGEST_BACKOFF =>
             {
                 Some(error)
             }
