@@ -158,9 +158,10 @@ impl Executor<'_> {
         let served = self.cluster.kinds();
         let mut created: Vec<&str> = Vec::new();
         for ready in groups.iter().flatten() {
-            if let Ready::Apply { task, changed: true, .. } = ready
+            if let Ready::Apply { task, .. } = ready
                 && task.key.kind == "Namespace"
                 && task.key.group.is_empty()
+                && !matches!(task.action, Action::Apply { live: Some(_), .. })
             {
                 created.push(&task.key.name);
             }
