@@ -8,7 +8,7 @@
 //! unless everything before it succeeded. All that must survive a crash is in the Application: an operation is on
 //! record before its first write and is taken up again by whoever leads next.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use tokio::time::Instant;
@@ -27,7 +27,8 @@ use super::{
 use crate::{
     api::{
         Application, ApplicationCondition, ApplicationSource, ApplicationStatus, ComparedTo, HealthStatus,
-        HealthStatusCode, Operation, OperationPhase, SyncStatus, SyncStatusCode, Time, conditions, names,
+        HealthStatusCode, Operation, OperationPhase, ResourceStatus, SyncStatus, SyncStatusCode, Time, conditions,
+        names,
         refresh::{self, Refresh},
         sync_options::SyncOptions,
         unsupported_fields,
@@ -35,10 +36,10 @@ use crate::{
     cluster::{ClusterError, discovery::Kinds},
     compare::Rules,
     error::{Classified, ErrorKind, chain},
-    object::Gvk,
+    object::{Gvk, ObjectKey},
     project::{Admission, Claim, Destination},
     sync::{
-        auto::{self, AutoSyncInput, Decision},
+        auto::{self, AutoSyncInput, Decision, Nothing},
         ownership::Tracking,
         retry,
     },
@@ -245,7 +246,7 @@ impl<'a> Look<'a> {
         if self.operation_is_pending() {
             next = next.sooner(operation::advance(self, memory, observed.as_ref().ok(), &source).await?);
         } else if let Ok(observation) = &observed {
-            match self.decide(&source) {
+            match self.decide(&source, &observation.comparison) {
                 Decision::Nothing(_) => self.set_conditions(&[names::CONDITION_SYNC_ERROR], Vec::new()),
                 Decision::Later(at) => {
                     let wait = at.duration_since(Timestamp::now());
@@ -267,8 +268,11 @@ impl<'a> Look<'a> {
         Ok(next)
     }
 
+    /// An operation that begins means the newest commit, not the one that the last poll saw.
     fn freshness(&self) -> Freshness {
-        if self.level >= Level::Forced { Freshness::Now } else { Freshness::Polled }
+        let unfinished = self.status.operation_state.as_ref().is_some_and(|state| !state.phase.is_completed());
+        let begins = self.application.operation.is_some() && !unfinished;
+        if self.level >= Level::Forced || begins { Freshness::Now } else { Freshness::Polled }
     }
 
     /// Finds out what a source declares at a revision and how that compares with the cluster.
@@ -479,7 +483,21 @@ impl<'a> Look<'a> {
         }
     }
 
-    fn decide(&self, source: &ApplicationSource) -> Decision {
+    fn decide(&self, source: &ApplicationSource, comparison: &Comparison) -> Decision {
+        // What is going already needs no sync to go.
+        let going: HashSet<ObjectKey> = comparison
+            .candidates
+            .iter()
+            .filter(|candidate| candidate.desired.is_none())
+            .filter_map(|candidate| Some(candidate.live.as_ref()?).filter(|live| live.is_terminating()))
+            .map(|live| live.key())
+            .collect();
+        let is_left = |row: &ResourceStatus| {
+            row.status.is_some_and(|status| status != SyncStatusCode::Synced) && !going.contains(&row.key())
+        };
+        if !going.is_empty() && !self.status.resources.iter().any(is_left) {
+            return Decision::Nothing(Nothing::NotOutOfSync);
+        }
         let mut application = Application::clone(&self.application);
         application.status = self.status.clone();
         let sync = self.status.sync.clone().unwrap_or_default();
