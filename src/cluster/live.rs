@@ -106,9 +106,17 @@ impl LiveIndex {
         self.write().insert(live)
     }
 
-    /// Takes an object out. Returns the applications that it concerned.
-    pub fn forget(&self, gvk: &Arc<Gvk>, key: &ObjectKey) -> Vec<Arc<str>> {
-        self.write().remove(gvk, key)
+    /// Takes an object out that a watch showed to be gone. Returns the applications that it concerned.
+    ///
+    /// A successor of the same name stays: the answer to a write may be ahead of the watch.
+    pub fn forget(&self, gvk: &Arc<Gvk>, object: &Object) -> Vec<Arc<str>> {
+        let key = object.key();
+        let mut state = self.write();
+        let known = state.kinds.get(gvk).and_then(|kind| kind.objects.get(&key));
+        if known.is_some_and(|known| *known.uid != *object.uid()) {
+            return Vec::new();
+        }
+        state.remove(gvk, &key)
     }
 
     /// Takes out all objects of a kind that a full listing did not show.
@@ -211,7 +219,7 @@ impl State {
         let mut affected: Vec<Arc<str>> = live.owner.iter().cloned().collect();
         let key = match kind.objects.get_key_value(&live.key) {
             Some((key, known)) => {
-                if known.uid == live.uid && is_older(&live.resource_version, &known.resource_version) {
+                if is_older(&live.resource_version, &known.resource_version) {
                     return Vec::new();
                 }
                 let unchanged = known.uid == live.uid
@@ -331,7 +339,7 @@ mod tests {
         assert_eq!(affected, ["declarer".into(), "first".into(), "second".into()]);
         assert!(index.owned_by("first").is_empty());
         assert_eq!(index.owned_by("second").len(), 1);
-        assert_eq!(index.forget(&gvk(), &config_map("a", None, 0, "").key()), ["declarer".into(), "second".into()]);
+        assert_eq!(index.forget(&gvk(), &config_map("a", None, 0, "")), ["declarer".into(), "second".into()]);
     }
 
     #[test]
@@ -349,6 +357,21 @@ mod tests {
         assert!(index.observe(&gvk(), &config_map("a", Some("app"), 4, "old")).is_empty());
         let live = index.owned_by("app").remove(0).object().unwrap();
         assert_eq!(live.value()["data"]["key"], "new");
+    }
+
+    #[test]
+    fn the_end_of_an_object_does_not_take_its_successor_along() {
+        let index = index();
+        let first = config_map("a", Some("app"), 1, "x");
+        let of_uid = |uid: &str, version: u64| {
+            config_map("a", Some("app"), version, "x").edit(|value| value["metadata"]["uid"] = uid.into()).unwrap()
+        };
+        index.observe(&gvk(), &first);
+        index.observe(&gvk(), &of_uid("successor", 4));
+        assert!(index.observe(&gvk(), &config_map("a", Some("app"), 2, "going")).is_empty());
+        assert!(index.forget(&gvk(), &config_map("a", Some("app"), 3, "going")).is_empty());
+        assert_eq!(&*index.owned_by("app")[0].uid, "successor");
+        assert_eq!(index.forget(&gvk(), &of_uid("successor", 5)), ["app".into()]);
     }
 
     #[test]

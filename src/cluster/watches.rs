@@ -218,7 +218,7 @@ impl Follow {
                 Ok(watcher::Event::Delete(object)) => {
                     (self.count_event)(&self.gvk);
                     if let Some(object) = self.object(object) {
-                        self.tell(self.index.forget(&self.gvk, &object.key()));
+                        self.tell(self.index.forget(&self.gvk, &object));
                     }
                     self.recovered();
                 }
