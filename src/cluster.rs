@@ -14,6 +14,7 @@
 //! This room holds no rules: what belongs to whom and what to strip is given to it as functions.
 
 mod api;
+mod backoff;
 pub mod discovery;
 mod error;
 pub mod live;
@@ -24,6 +25,7 @@ pub mod watches;
 use std::{sync::Arc, time::Duration};
 
 pub use api::{Cluster, kinds_of_definition};
+pub use backoff::WatchBackoff;
 pub use error::ClusterError;
 pub use parallel::bounded;
 

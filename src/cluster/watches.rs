@@ -19,7 +19,7 @@ use kube::{
 use tokio::{sync::watch, time::Instant};
 use tokio_util::sync::CancellationToken;
 
-use super::{ClusterError, discovery::KindInfo, live::LiveIndex};
+use super::{ClusterError, WatchBackoff, discovery::KindInfo, live::LiveIndex};
 use crate::{
     error::{Classified, ErrorKind},
     object::{Gvk, Object},
@@ -192,7 +192,7 @@ impl Follow {
     async fn run(self) {
         let api: Api<DynamicObject> = Api::all_with(self.client.clone(), &self.info.resource);
         let config = watcher::Config::default().page_size(PAGE_SIZE);
-        let mut events = Box::pin(watcher(api, config).default_backoff());
+        let mut events = Box::pin(watcher(api, config).backoff(WatchBackoff::default()));
         let mut listed = HashSet::new();
         while let Some(event) = events.next().await {
             match event {

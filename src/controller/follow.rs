@@ -18,6 +18,8 @@ use kube::{
 use serde_json::Value;
 use tokio::sync::Notify;
 
+use crate::cluster::WatchBackoff;
+
 /// Objects in one page of a listing.
 const PAGE_SIZE: u32 = 100;
 
@@ -73,7 +75,7 @@ pub async fn follow(
     if let Some(selector) = label_selector {
         config = config.labels(selector);
     }
-    let mut events = Box::pin(watcher(api, config).default_backoff());
+    let mut events = Box::pin(watcher(api, config).backoff(WatchBackoff::default()));
     let mut known: HashSet<(String, String)> = HashSet::new();
     let mut listed = HashSet::new();
     while let Some(event) = events.next().await {
