@@ -81,14 +81,21 @@ pub(super) async fn advance(
         let outcome = failure(OperationPhase::Error, "Invalid operation request: no operation specified");
         return finish(look, memory, state, None, outcome).await;
     };
-    if let Some(problem) = unsupported(&sync) {
-        return finish(look, memory, state, None, failure(OperationPhase::Error, problem)).await;
-    }
     let source = sync.source.clone().unwrap_or_else(|| source.clone());
     let pinned = state.sync_result.as_ref().map(|result| result.revision.clone()).filter(|text| !text.is_empty());
     let revision = pinned.unwrap_or_else(|| {
         if sync.revision.is_empty() { source.target_revision.clone() } else { sync.revision.clone() }
     });
+    // What was asked for is on record even if it never becomes known which commit that is: otherwise no automated
+    // sync could tell later whether its own commit was tried.
+    state.sync_result.get_or_insert_with(|| SyncOperationResult {
+        revision: revision.clone(),
+        source: Some(source.clone()),
+        ..SyncOperationResult::default()
+    });
+    if let Some(problem) = unsupported(&sync) {
+        return finish(look, memory, state, None, failure(OperationPhase::Error, problem)).await;
+    }
     let usable = observed.filter(|observation| {
         look.status.sync.as_ref().is_some_and(|sync| sync.compared_to.source.as_ref() == Some(&source))
             && (revision == source.target_revision || revision == observation.desired.commit.as_str())
