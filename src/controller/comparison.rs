@@ -213,7 +213,7 @@ async fn pair(input: &ComparisonInput<'_>) -> Result<Vec<Pair>, ClusterError> {
 }
 
 /// A live object with its body, which is read if nobody had asked for it when its last event came.
-async fn with_body(cluster: &Cluster, live: LiveObject) -> Result<Option<LiveObject>, ClusterError> {
+pub(super) async fn with_body(cluster: &Cluster, live: LiveObject) -> Result<Option<LiveObject>, ClusterError> {
     if live.has_body() {
         return Ok(Some(live));
     }

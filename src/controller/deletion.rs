@@ -6,6 +6,7 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use super::{
+    comparison,
     reconcile::{Level, Look, Next},
     writer::OperationChange,
 };
@@ -98,9 +99,12 @@ async fn delete_next(look: &Look<'_>) -> Result<bool, String> {
         let permitted = kinds.get(&found.gvk).is_ok_and(|info| {
             admission.project().permits_resource(&found.key, info.scope, admission.destination()).is_ok()
         });
-        if let Some(object) = found.object().filter(|_| permitted) {
-            live.push(Arc::new(object));
+        if !permitted {
+            continue;
         }
+        // An object whose body is not kept at the moment must not be left behind for that.
+        let found = comparison::with_body(cluster, found).await.map_err(|error| error.to_string())?;
+        live.extend(found.and_then(|found| found.object()).map(Arc::new));
     }
     let options = SyncOptions::new(look.application.spec.sync_options());
     let itself = ObjectKey::new(names::GROUP, "Application", &look.key.namespace, &look.key.name);
