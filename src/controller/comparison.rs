@@ -22,6 +22,7 @@ use crate::{
         live::LiveObject,
     },
     compare::{self, Local, Rules, Settled},
+    error::{Classified, ErrorKind},
     health,
     object::{GroupKind, Gvk, Object, ObjectKey},
     project::{Admission, Apply},
@@ -85,6 +86,8 @@ pub struct Comparison {
     pub conditions: Vec<ApplicationCondition>,
     /// Whether the destination namespace exists.
     pub namespace_exists: bool,
+    /// Whether every difference was settled. One that was not, because the server could not say, may be none.
+    pub settled: bool,
 }
 
 /// Compares an Application with its destination.
@@ -103,7 +106,7 @@ pub async fn compare(
         cluster.watches.synced(gvk, LISTING_LIMIT).await?;
     }
     let pairs = pair(input).await?;
-    let candidates = judge(input, pairs, verdicts).await;
+    let (candidates, settled) = judge(input, pairs, verdicts).await;
 
     let mut conditions = Vec::new();
     let mut healths: Vec<Option<HealthStatus>> = Vec::with_capacity(candidates.len());
@@ -147,7 +150,7 @@ pub async fn compare(
         candidates.iter().filter_map(|candidate| candidate.object().map(AsRef::as_ref)),
     );
     let namespace_exists = namespace_exists(input).await?;
-    Ok(Comparison { candidates, rows, sync, health, summary, conditions, namespace_exists })
+    Ok(Comparison { candidates, rows, sync, health, summary, conditions, namespace_exists, settled })
 }
 
 /// The kinds that are declared, and those of the objects that were there at the last comparison: what was removed
@@ -226,7 +229,8 @@ pub(super) async fn with_body(cluster: &Cluster, live: LiveObject) -> Result<Opt
     }
 }
 
-async fn judge(input: &ComparisonInput<'_>, pairs: Vec<Pair>, verdicts: &mut Verdicts) -> Vec<Candidate> {
+/// Judges all objects. The flag tells whether every difference was settled.
+async fn judge(input: &ComparisonInput<'_>, pairs: Vec<Pair>, verdicts: &mut Verdicts) -> (Vec<Candidate>, bool) {
     let known = std::mem::take(&mut verdicts.0);
     let rules = input.rules.fingerprint();
     let mut judging = Vec::with_capacity(pairs.len());
@@ -235,13 +239,34 @@ async fn judge(input: &ComparisonInput<'_>, pairs: Vec<Pair>, verdicts: &mut Ver
     }
     let judged = bounded(judging).await;
     let mut candidates = Vec::with_capacity(judged.len());
-    for (candidate, kept) in judged {
-        if let Some((key, verdict_key)) = kept {
-            verdicts.0.insert(key, (verdict_key, candidate.verdict.clone()));
+    let mut all_settled = true;
+    for Judgement { candidate, key, certainty } in judged {
+        match certainty {
+            Certainty::Holds(verdict_key) => {
+                verdicts.0.insert(key, (verdict_key, candidate.verdict.clone()));
+            }
+            Certainty::Once => {}
+            Certainty::Unsettled => all_settled = false,
         }
         candidates.push(candidate);
     }
-    candidates
+    (candidates, all_settled)
+}
+
+struct Judgement {
+    candidate: Candidate,
+    key: ObjectKey,
+    certainty: Certainty,
+}
+
+/// How long a verdict holds.
+enum Certainty {
+    /// As long as nothing changes that it depends on.
+    Holds(VerdictKey),
+    /// For this comparison.
+    Once,
+    /// It could not be settled now and has to be asked again soon.
+    Unsettled,
 }
 
 async fn judge_pair(
@@ -249,53 +274,58 @@ async fn judge_pair(
     pair: Pair,
     known: &HashMap<ObjectKey, (VerdictKey, Verdict)>,
     rules: u64,
-) -> (Candidate, Option<(ObjectKey, VerdictKey)>) {
+) -> Judgement {
     let Pair { key, desired, live } = pair;
     let live_hash = live.as_ref().map(LiveObject::hash).unwrap_or_default();
     let declared = desired.as_ref().and_then(DesiredObject::object).map(Arc::new);
     let found = live.as_ref().and_then(LiveObject::object).map(Arc::new);
-    let (verdict, kept) = match (&desired, &declared, &found) {
+    let (verdict, certainty) = match (&desired, &declared, &found) {
         (Some(desired), Some(declared), Some(found)) => {
             let verdict_key = VerdictKey { desired: desired.hash, live: live_hash, rules };
-            let verdict = match known.get(&key) {
-                Some((of, verdict)) if *of == verdict_key => verdict.clone(),
-                _ => verdict_of(input, declared, found, live.as_ref()).await,
-            };
-            (verdict, Some((key, verdict_key)))
+            match known.get(&key) {
+                Some((of, verdict)) if *of == verdict_key => (verdict.clone(), Certainty::Holds(verdict_key)),
+                _ => match verdict_of(input, declared, found, live.as_ref()).await {
+                    (verdict, None) => (verdict, Certainty::Holds(verdict_key)),
+                    (verdict, Some(ErrorKind::Transient)) => (verdict, Certainty::Unsettled),
+                    (verdict, Some(_)) => (verdict, Certainty::Once),
+                },
+            }
         }
-        (_, Some(_), None) => (Verdict::Missing, None),
-        _ => (Verdict::Extra, None),
+        (_, Some(_), None) => (Verdict::Missing, Certainty::Once),
+        _ => (Verdict::Extra, Certainty::Once),
     };
-    (Candidate { desired: declared, live: found, verdict }, kept)
+    Judgement { candidate: Candidate { desired: declared, live: found, verdict }, key, certainty }
 }
 
-/// The local verdict, settled by a dry run where it says that something differs.
+/// The local verdict, settled by a dry run where it says that something differs; with the kind of the error where
+/// that failed.
 async fn verdict_of(
     input: &ComparisonInput<'_>,
     desired: &Object,
     live: &Object,
     known: Option<&LiveObject>,
-) -> Verdict {
+) -> (Verdict, Option<ErrorKind>) {
     let Local::Differs(local) = compare::local(desired, live, input.rules, names::FIELD_MANAGER) else {
-        return Verdict::Same;
+        return (Verdict::Same, None);
     };
-    let Ok(info) = input.kinds.get(&desired.gvk()) else { return Verdict::Differs(local) };
+    let Ok(info) = input.kinds.get(&desired.gvk()) else { return (Verdict::Differs(local), None) };
     let write = Apply { object: desired.clone(), scope: info.scope };
     // What the project refuses is shown as different; the sync will say why it is not done.
-    let Ok(permitted) = input.admission.permit(write) else { return Verdict::Differs(local) };
+    let Ok(permitted) = input.admission.permit(write) else { return (Verdict::Differs(local), None) };
     match input.cluster.dry_run(&permitted).await {
         Ok(predicted) => {
             // A prediction for a newer version of the object says nothing about the one that was compared.
             let newer = known.is_some_and(|known| *known.resource_version != *predicted.resource_version());
             let fresh = if newer { reread(input, desired).await } else { None };
-            match compare::settle(&predicted, fresh.as_ref().unwrap_or(live), input.rules) {
+            let verdict = match compare::settle(&predicted, fresh.as_ref().unwrap_or(live), input.rules) {
                 Settled::Same => Verdict::Same,
                 Settled::Differs(differences) => Verdict::Differs(differences),
-            }
+            };
+            (verdict, None)
         }
         Err(error) => {
             tracing::debug!(object = %desired.key(), %error, "the difference could not be settled by a dry run");
-            Verdict::Differs(local)
+            (Verdict::Differs(local), Some(error.kind()))
         }
     }
 }

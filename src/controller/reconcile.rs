@@ -64,6 +64,8 @@ pub struct Next(pub Option<(Level, Duration)>);
 
 /// An error that will pass is not shown while the last good comparison is younger than this.
 const GRACE: Duration = Duration::from_secs(180);
+/// When to look again at a difference that the server could not settle.
+const UNSETTLED: Duration = Duration::from_secs(5);
 /// Pauses between looks at an Application that cannot be compared.
 const FIRST_RETRY: Duration = Duration::from_secs(1);
 const LAST_RETRY: Duration = Duration::from_secs(180);
@@ -239,7 +241,8 @@ impl<'a> Look<'a> {
                 memory.compared = Some(Instant::now());
                 self.take_over(observation, &source);
                 self.note_drift(memory);
-                Next::default()
+                let settled = observation.comparison.settled;
+                Next((!settled).then_some((Level::Live, UNSETTLED)))
             }
             Err(error) => self.take_error(memory, error),
         };
