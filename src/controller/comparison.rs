@@ -311,7 +311,9 @@ async fn verdict_of(
     let Ok(info) = input.kinds.get(&desired.gvk()) else { return (Verdict::Differs(local), None) };
     let write = Apply { object: desired.clone(), scope: info.scope };
     // What the project refuses is shown as different; the sync will say why it is not done.
-    let Ok(permitted) = input.admission.permit(write) else { return (Verdict::Differs(local), None) };
+    let Ok(permitted) = input.admission.permit(write) else {
+        return (Verdict::Differs(local), Some(ErrorKind::Configuration));
+    };
     match input.cluster.dry_run(&permitted).await {
         Ok(predicted) => {
             // A prediction for a newer version of the object says nothing about the one that was compared.

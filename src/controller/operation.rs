@@ -227,7 +227,8 @@ async fn finish(
     look.status.operation_state = Some(state.clone());
     if !ended {
         look.write(OperationChange::Keep).await?;
-        let wait = look.until_retry().unwrap_or(Duration::from_secs(1));
+        // However short the backoff is said to be.
+        let wait = look.until_retry().unwrap_or_default().max(Duration::from_secs(1));
         return Ok(Next(Some((Level::Live, wait))));
     }
     let recorded = phase == OperationPhase::Succeeded && !sync.dry_run && !sync.is_selective();
