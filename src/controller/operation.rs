@@ -25,6 +25,7 @@ use crate::{
     },
     cluster::ClusterError,
     error::chain,
+    git::CommitId,
     project::Propagation,
     sync::{
         executor::{Executor, Outcome},
@@ -70,6 +71,15 @@ pub(super) async fn advance(
     };
     if state.phase == OperationPhase::Terminating {
         return finish(look, memory, state, None, failure(OperationPhase::Failed, "Operation terminated")).await;
+    }
+    if let Some(commit) = observed.and_then(|observation| overtaken_by(&state, observation, source)) {
+        // What stands in the way of one commit must not keep the one that mends it waiting.
+        let failure = state.message.split(". Retrying attempt #").next().unwrap_or_default();
+        let message = format!("{failure}; not tried again: {commit} takes its place");
+        let resources = state.sync_result.as_ref().map(|result| result.resources.clone()).unwrap_or_default();
+        state.phase = OperationPhase::Terminating;
+        let outcome = Outcome { phase: OperationPhase::Failed, message, resources };
+        return finish(look, memory, state, None, outcome).await;
     }
     if let Some(wait) = look.until_retry().filter(|wait| !wait.is_zero()) {
         return Ok(Next(Some((Level::Live, wait))));
@@ -125,6 +135,18 @@ pub(super) async fn advance(
         look.context.reporter.operation_started(&look.application, &state, observation.desired.commit.as_str());
     }
     execute(look, memory, observation, &source).await
+}
+
+/// The newer commit that an automated operation would wait with, while it waits to try an older one again.
+fn overtaken_by<'a>(
+    state: &OperationState,
+    observation: &'a Observation,
+    source: &ApplicationSource,
+) -> Option<&'a CommitId> {
+    let tried = state.sync_result.as_ref().filter(|_| state.is_waiting_for_retry())?;
+    let is_newest =
+        tried.revision == observation.desired.commit.as_str() && tried.source.as_ref() == Some(source);
+    (state.operation.initiated_by.automated && !is_newest).then_some(&observation.desired.commit)
 }
 
 /// What an operation may ask for that is not done yet.

@@ -1,7 +1,7 @@
 //! What the automated sync policy does by itself, and what it leaves to people.
 
 use serde_json::{Value, json};
-use skiff::api::{SyncStatusCode, names};
+use skiff::api::{OperationState, SyncStatusCode, names};
 
 use crate::harness::{World, config_map, deployment};
 
@@ -141,4 +141,73 @@ async fn a_revision_that_failed_is_not_tried_again_until_another_one_comes() {
     let application = world.until_synced("orders", &fix).await;
     assert_eq!(application.status.conditions, []);
     assert_eq!(application.status.history.len(), 1);
+}
+
+#[tokio::test]
+async fn a_fix_does_not_wait_for_the_retries_of_what_it_mends() {
+    let world = World::new().await;
+    let broken = deployment("orders", "orders:1.0", 1).replace("replicas: 1", "replicas: -1");
+    world.repository.commit(&[("app/deployment.yaml", Some(&broken))]);
+    let mut application = world.automated("orders", "app");
+    let backoff = json!({ "duration": "1h", "maxDuration": "1h" });
+    application["spec"]["syncPolicy"]["retry"] = json!({ "limit": 5, "backoff": backoff });
+    world.apply(application).await;
+    world
+        .until_application("orders", "waits for its next attempt", |application| {
+            application.status.operation_state.as_ref().is_some_and(OperationState::is_waiting_for_retry)
+        })
+        .await;
+    let fix =
+        world.repository.commit(&[("app/deployment.yaml", Some(&deployment("orders", "orders:1.0", 1)))]);
+    let application = world.until_synced("orders", &fix).await;
+    assert_eq!(application.status.operation_state.unwrap().retry_count, 0);
+}
+
+#[tokio::test]
+async fn a_namespace_that_somebody_deletes_comes_back_with_its_objects() {
+    let world = World::new().await;
+    let commit = world.repository.commit(&[
+        ("app/a.yaml", Some(&config_map("a", "1"))),
+        ("app/web.yaml", Some(&deployment("web", "web:1.0", 1))),
+    ]);
+    let mut application = world.automated("orders", "app");
+    application["spec"]["syncPolicy"]["retry"] =
+        json!({ "limit": 9, "backoff": { "duration": "1s", "factor": 1 } });
+    world.apply(application).await;
+    world.until_synced("orders", &commit).await;
+    let before = world.get("v1", "Namespace", "", "shop").await.unwrap();
+    world.delete("v1", "Namespace", "", "shop").await;
+    world
+        .until("the objects are back in a new namespace", async |w: &World| {
+            let namespace = w.get("v1", "Namespace", "", "shop").await?;
+            let is_new = namespace["metadata"]["uid"] != before["metadata"]["uid"];
+            w.get("v1", "ConfigMap", "shop", "a").await.filter(|_| is_new)?;
+            w.get("apps/v1", "Deployment", "shop", "web").await
+        })
+        .await;
+    world.until_synced("orders", &commit).await;
+}
+
+#[tokio::test]
+async fn an_application_that_is_to_be_left_alone_is_left_alone() {
+    let world = World::new().await;
+    let commit = world.repository.commit(&[("app/a.yaml", Some(&config_map("a", "1")))]);
+    world.apply(world.automated("orders", "app")).await;
+    world.apply(world.automated("payments", "app")).await;
+    world.until_synced("orders", &commit).await;
+    let skip =
+        |value: Value| json!({ "metadata": { "annotations": { names::ANNOTATION_SKIP_RECONCILE: value } } });
+    let kind = ("argoproj.io/v1alpha1", "Application");
+    world.patch(kind.0, kind.1, "argocd", "payments", json!({ "spec": { "syncPolicy": null } })).await;
+    world.patch(kind.0, kind.1, "argocd", "orders", skip(json!("true"))).await;
+    let next = world.repository.commit(&[("app/a.yaml", Some(&config_map("a", "2")))]);
+    world
+        .until_application("payments", "has seen the commit", |application| {
+            application.status.sync.as_ref().is_some_and(|sync| sync.revision == next.as_str())
+        })
+        .await;
+    let application = world.read_application("orders").await;
+    assert_eq!(application.status.sync.unwrap().revision, commit.as_str());
+    world.patch(kind.0, kind.1, "argocd", "orders", skip(Value::Null)).await;
+    world.until_synced("orders", &next).await;
 }
