@@ -12,6 +12,7 @@
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use super::{
+    order::Provides,
     ownership::Tracking,
     plan::{self, Action, Group, Plan, Task},
     prune::{Pruned, Pruner},
@@ -156,21 +157,19 @@ impl Executor<'_> {
     /// this plan will create is judged when it is applied.
     async fn validate(&self, groups: &[Vec<Ready<'_>>]) -> Vec<ResourceResult> {
         let served = self.cluster.kinds();
-        let mut created: Vec<&str> = Vec::new();
-        for ready in groups.iter().flatten() {
-            if let Ready::Apply { task, .. } = ready
-                && task.key.kind == "Namespace"
-                && task.key.group.is_empty()
-                && !matches!(task.action, Action::Apply { live: Some(_), .. })
-            {
-                created.push(&task.key.name);
+        let missing = groups.iter().flatten().filter_map(|ready| match ready {
+            Ready::Apply { task, apply, .. } if !matches!(task.action, Action::Apply { live: Some(_), .. }) => {
+                Provides::of(&apply.write().object)
             }
-        }
+            _ => None,
+        });
+        // A kind may be known still though its definition is gone.
+        let missing: Vec<Provides> = missing.collect();
         let mut judged = Vec::new();
         for ready in groups.iter().flatten() {
             if let Ready::Apply { task, apply, changed: true } = ready
                 && served.get(&task.gvk).is_ok()
-                && !created.contains(&task.key.namespace.as_str())
+                && !missing.iter().any(|provided| provided.is_needed_by(&apply.write().object))
             {
                 judged.push(self.validate_one(task, apply));
             }

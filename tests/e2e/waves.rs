@@ -164,3 +164,31 @@ async fn a_wave_that_fails_keeps_the_next_one_from_beginning() {
     world.until_operation("orders", OperationPhase::Failed).await;
     assert_eq!(applied(&world), ["configmaps/first"]);
 }
+
+#[tokio::test]
+async fn a_definition_that_somebody_deletes_comes_back_with_its_objects() {
+    let world = World::new().await;
+    let commit = world.repository.commit(&[("app/all.yaml", Some(&format!("{WIDGET}{WIDGETS}")))]);
+    world.apply(world.automated("orders", "app")).await;
+    world.until_synced("orders", &commit).await;
+    let (version, kind, name) =
+        ("apiextensions.k8s.io/v1", "CustomResourceDefinition", "widgets.example.com");
+    let before = world.get(version, kind, "", name).await.unwrap();
+    world.delete(version, kind, "", name).await;
+    world
+        .until("the definition is back", async |w: &World| {
+            let definition = w.get(version, kind, "", name).await?;
+            let is_new = definition["metadata"]["uid"] != before["metadata"]["uid"];
+            let conditions = definition["status"]["conditions"].as_array()?.iter();
+            let mut established =
+                conditions.filter(|it| it["type"] == "Established" && it["status"] == "True");
+            established.next().filter(|_| is_new).map(drop)
+        })
+        .await;
+    world
+        .until("the object is back", async |w: &World| {
+            w.get("example.com/v1", "Widget", "shop", "gear").await
+        })
+        .await;
+    world.until_synced("orders", &commit).await;
+}
