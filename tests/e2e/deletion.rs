@@ -204,3 +204,37 @@ async fn an_object_that_belongs_to_nobody_any_more_is_not_deleted() {
     until_gone(&world, "orders").await;
     assert_eq!(world.names("v1", "ConfigMap", "shop").await, ["b"]);
 }
+
+#[tokio::test]
+async fn an_operation_that_waits_does_not_hold_the_deletion_up() {
+    use skiff::sandbox::fault::{Fault, FaultRule};
+    let world = World::new().await;
+    let commit = world.repository.commit(&[("app/a.yaml", Some(&config_map("a", "1")))]);
+    world.apply(with_finalizer(world.automated("orders", "app"), names::FINALIZER_RESOURCES)).await;
+    world.until_synced("orders", &commit).await;
+    world.sandbox.faults().inject(FaultRule::on("patch", "configmaps").named("a"), Fault::InternalError);
+    let operation =
+        json!({ "sync": {}, "retry": { "limit": 5, "backoff": { "duration": "1h", "maxDuration": "1h" } } });
+    let next = world.repository.commit(&[("app/a.yaml", Some(&config_map("a", "2")))]);
+    world
+        .patch("argoproj.io/v1alpha1", "Application", "argocd", "orders", json!({ "operation": operation }))
+        .await;
+    world
+        .until_application("orders", &format!("waits to try {next} again"), |application| {
+            application.status.operation_state.as_ref().is_some_and(|state| state.is_waiting_for_retry())
+        })
+        .await;
+    delete_application(&world, "orders").await;
+    until_gone(&world, "orders").await;
+    assert_eq!(world.names("v1", "ConfigMap", "shop").await, [""; 0]);
+}
+
+#[tokio::test]
+async fn hooks_of_a_deletion_are_refused_by_name() {
+    let world = World::new().await;
+    world.repository.commit(&[("app/a.yaml", Some(&config_map("a", "1")))]);
+    world.apply(with_finalizer(world.automated("orders", "app"), names::FINALIZER_PRE_DELETE)).await;
+    delete_application(&world, "orders").await;
+    let text = "PreDelete and PostDelete hooks are not supported yet";
+    world.until_condition("orders", names::CONDITION_DELETION_ERROR, text).await;
+}

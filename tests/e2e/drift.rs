@@ -165,3 +165,26 @@ async fn drift_while_no_agent_runs_is_found_by_the_next() {
         })
         .await;
 }
+
+#[tokio::test]
+async fn the_settings_may_ignore_differences_of_every_application() {
+    let world = World::new().await;
+    world
+        .apply(json!({
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": { "name": "argocd-cm", "namespace": "argocd", "labels": { "app.kubernetes.io/part-of": "argocd" } },
+            "data": { "resource.customizations.ignoreDifferences.apps_Deployment": "jsonPointers: [/spec/replicas]\n" },
+        }))
+        .await;
+    let commit = world.repository.commit(&[("app/web.yaml", Some(&deployment("web", "web:1.0", 2)))]);
+    let mut application = world.automated("orders", "app");
+    application["spec"]["syncPolicy"]["automated"] = json!({});
+    world.apply(application).await;
+    world.until_synced("orders", &commit).await;
+    world.patch("apps/v1", "Deployment", "shop", "web", json!({ "spec": { "replicas": 5 } })).await;
+    let application = world.refresh("orders").await;
+    assert_eq!(application.status.sync_code(), SyncStatusCode::Synced);
+    world.patch("v1", "ConfigMap", "argocd", "argocd-cm", json!({ "data": null })).await;
+    world.until_status("orders", SyncStatusCode::OutOfSync).await;
+}

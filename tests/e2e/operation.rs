@@ -295,3 +295,54 @@ async fn the_history_keeps_the_last_ten_syncs_or_as_many_as_the_spec_says() {
     let ids: Vec<i64> = application.status.history.iter().map(|entry| entry.id).collect();
     assert_eq!(ids, [10, 11, 12]);
 }
+
+#[tokio::test]
+async fn a_source_with_hooks_is_not_synced_half() {
+    let hook = config_map("hook", "1").replacen(
+        "metadata:\n",
+        "metadata:\n  annotations: {argocd.argoproj.io/hook: PreSync}\n",
+        1,
+    );
+    let world =
+        world_with(&[("app/a.yaml", Some(&config_map("a", "1"))), ("app/hook.yaml", Some(&hook))]).await;
+    until_refused(&world, json!({}), "hooks are not supported yet").await;
+    world.sync("orders", json!({ "syncStrategy": { "apply": {} } })).await;
+    world.until_operation("orders", OperationPhase::Succeeded).await;
+    assert_eq!(world.names("v1", "ConfigMap", "shop").await, ["a"]);
+}
+
+#[tokio::test]
+async fn a_source_given_with_the_operation_must_be_permitted_too() {
+    let world = world_with(&[("app/a.yaml", Some(&config_map("a", "1")))]).await;
+    let spec = json!({
+        "sourceRepos": [world.repository.url()],
+        "destinations": [{ "server": "*", "namespace": "*" }],
+    });
+    world.project("team-a", spec).await;
+    world.change_spec("orders", json!({ "project": "team-a" })).await;
+    world
+        .until_application("orders", "is compared", |application| application.status.conditions.is_empty())
+        .await;
+    let source =
+        json!({ "repoURL": "https://example.com/strange.git", "path": "app", "targetRevision": "main" });
+    let text = "application repo https://example.com/strange.git is not permitted in project 'team-a'";
+    until_refused(&world, json!({ "source": source }), text).await;
+}
+
+#[tokio::test]
+async fn a_dry_run_tells_what_would_be_pruned() {
+    let world = world_with(&[
+        ("app/a.yaml", Some(&config_map("a", "1"))),
+        ("app/b.yaml", Some(&config_map("b", "1"))),
+    ])
+    .await;
+    world.sync("orders", json!({})).await;
+    world.until_operation("orders", OperationPhase::Succeeded).await;
+    world.repository.commit(&[("app/b.yaml", None)]);
+    world.until_status("orders", SyncStatusCode::OutOfSync).await;
+    world.sync("orders", json!({ "dryRun": true, "prune": true })).await;
+    let application = world.until_operation("orders", OperationPhase::Succeeded).await;
+    let pruned = results(&application).iter().find(|result| result.name == "b").unwrap();
+    assert_eq!((pruned.status, pruned.message.as_str()), (Some(ResultCode::Pruned), "pruned (dry run)"));
+    assert_eq!(world.names("v1", "ConfigMap", "shop").await, ["a", "b"]);
+}

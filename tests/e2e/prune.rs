@@ -116,3 +116,47 @@ async fn what_was_pruned_goes_with_its_dependents() {
         .await;
     world.until_status("orders", SyncStatusCode::Synced).await;
 }
+
+#[tokio::test]
+async fn objects_follow_the_application_to_another_namespace() {
+    let world = two_config_maps().await;
+    world.change_spec("orders", json!({ "destination": { "namespace": "store" } })).await;
+    world
+        .until("the objects have moved", async |w: &World| {
+            w.get("v1", "ConfigMap", "store", "a").await?;
+            w.get("v1", "ConfigMap", "store", "b").await?;
+            w.names("v1", "ConfigMap", "shop").await.is_empty().then_some(())
+        })
+        .await;
+    world.until_status("orders", SyncStatusCode::Synced).await;
+}
+
+#[tokio::test]
+async fn objects_may_be_tracked_by_label() {
+    let world = World::new().await;
+    world
+        .apply(json!({
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": { "name": "argocd-cm", "namespace": "argocd", "labels": { "app.kubernetes.io/part-of": "argocd" } },
+            "data": { "application.resourceTrackingMethod": "label" },
+        }))
+        .await;
+    let commit = world
+        .repository
+        .commit(&[("app/a.yaml", Some(&config_map("a", "1"))), ("app/b.yaml", Some(&config_map("b", "1")))]);
+    world.apply(world.automated("orders", "app")).await;
+    world.until_synced("orders", &commit).await;
+    world
+        .until("a has the label", async |w: &World| {
+            let live = w.get("v1", "ConfigMap", "shop", "a").await?;
+            let metadata = &live["metadata"];
+            (metadata["labels"]["app.kubernetes.io/instance"] == "orders"
+                && metadata.get("annotations").is_none())
+            .then_some(())
+        })
+        .await;
+    let commit = world.repository.commit(&[("app/b.yaml", None)]);
+    world.until_synced("orders", &commit).await;
+    assert_eq!(world.names("v1", "ConfigMap", "shop").await, ["a"]);
+}

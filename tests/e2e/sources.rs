@@ -86,6 +86,7 @@ async fn every_kind_of_revision_names_its_commit() {
     until_compared(&world, "refs/tags/v1.1.0", &second).await;
     until_compared(&world, "release/1", &release).await;
     until_compared(&world, "HEAD", &head).await;
+    until_compared(&world, "", &head).await;
     until_compared(&world, "main", &head).await;
     until_compared(&world, third.as_str(), &third).await;
     until_compared(&world, first.as_str().get(..8).unwrap(), &first).await;

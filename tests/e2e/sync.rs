@@ -149,3 +149,30 @@ async fn an_application_of_applications_brings_them_and_takes_them_away() {
     assert_eq!(world.names("argoproj.io/v1alpha1", "Application", "argocd").await, ["one", "root"]);
     assert!(world.get("v1", "ConfigMap", "shop", "a").await.is_some());
 }
+
+#[tokio::test]
+async fn the_cluster_may_be_given_by_its_name_and_no_other_cluster_is_taken_for_it() {
+    let world = World::new().await;
+    let commit = world.repository.commit(&[("app/a.yaml", Some(&config_map("a", "1")))]);
+    let mut application = world.automated("orders", "app");
+    application["spec"]["destination"] = json!({ "name": "in-cluster", "namespace": "shop" });
+    world.apply(application.clone()).await;
+    world.until_synced("orders", &commit).await;
+    for destination in [
+        json!({ "name": "production", "namespace": "shop" }),
+        json!({ "server": "https://203.0.113.1", "namespace": "shop" }),
+        json!({ "server": "https://kubernetes.default.svc", "name": "in-cluster", "namespace": "shop" }),
+        json!({ "namespace": "shop" }),
+    ] {
+        let mut other = world.automated("other", "app");
+        other["spec"]["destination"] = destination;
+        world.apply(other).await;
+        world.until_condition("other", "InvalidSpecError", "spec.destination").await;
+        world.delete("argoproj.io/v1alpha1", "Application", "argocd", "other").await;
+        world
+            .until("the Application is gone", async |w: &World| {
+                w.get("argoproj.io/v1alpha1", "Application", "argocd", "other").await.is_none().then_some(())
+            })
+            .await;
+    }
+}
