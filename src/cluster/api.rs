@@ -26,6 +26,9 @@ use crate::{
     project::{Apply, Delete, Permitted, Propagation},
 };
 
+/// How long an incomplete discovery is good for.
+const INCOMPLETE_MAX_AGE: Duration = Duration::from_secs(2);
+
 /// One destination cluster.
 pub struct Cluster {
     client: Client,
@@ -64,12 +67,14 @@ impl Cluster {
         Arc::clone(&self.kinds.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Discovers the kinds anew unless that was done less than `max_age` ago.
+    /// Discovers the kinds anew unless that was done less than `max_age` ago, or less than a moment ago while some
+    /// of them cannot be discovered.
     ///
     /// # Errors
     /// When the API server cannot be asked; then the kinds stay as they were.
     pub async fn discover(&self, max_age: Duration) -> Result<Arc<Kinds>, ClusterError> {
         let mut discovered = self.discovered.lock().await;
+        let max_age = if self.kinds().are_complete() { max_age } else { max_age.min(INCOMPLETE_MAX_AGE) };
         if discovered.is_none_or(|at| at.elapsed() > max_age) {
             let kinds = discovery::discover(&self.client, self.timeouts).await?;
             *self.kinds.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(kinds);

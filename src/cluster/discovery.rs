@@ -42,17 +42,27 @@ impl Kinds {
         if let Some(info) = self.kinds.get(gvk) {
             return Ok(info);
         }
-        match self.unavailable.get(&gvk.group) {
-            Some(reason) => {
-                Err(ClusterError::GroupUnavailable { group: gvk.group.clone(), reason: reason.clone() })
-            }
-            None => Err(ClusterError::UnknownKind { gvk: gvk.clone() }),
-        }
+        self.available(&gvk.group)?;
+        Err(ClusterError::UnknownKind { gvk: gvk.clone() })
     }
 
-    /// The version that the cluster prefers for a kind.
-    pub fn preferred(&self, kind: &GroupKind) -> Option<Gvk> {
-        self.preferred.get(kind).map(|version| Gvk::new(&kind.group, version, &kind.kind))
+    /// The version that the cluster prefers for a kind; `None` when it has no such kind.
+    ///
+    /// # Errors
+    /// [`ClusterError::GroupUnavailable`] when that cannot be known now.
+    pub fn preferred(&self, kind: &GroupKind) -> Result<Option<Gvk>, ClusterError> {
+        let Some(version) = self.preferred.get(kind) else { return self.available(&kind.group).map(|()| None) };
+        Ok(Some(Gvk::new(&kind.group, version, &kind.kind)))
+    }
+
+    /// Whether every group could be discovered.
+    pub fn are_complete(&self) -> bool {
+        self.unavailable.is_empty()
+    }
+
+    fn available(&self, group: &str) -> Result<(), ClusterError> {
+        let Some(reason) = self.unavailable.get(group) else { return Ok(()) };
+        Err(ClusterError::GroupUnavailable { group: group.to_owned(), reason: reason.clone() })
     }
 
     /// Adds one kind that is not served yet but will be: that of a CustomResourceDefinition in the same sync.

@@ -99,7 +99,7 @@ pub async fn compare(
     verdicts: &mut Verdicts,
 ) -> Result<Comparison, ClusterError> {
     let ComparisonInput { cluster, application, desired, tracking, .. } = *input;
-    let watched = watched_kinds(input);
+    let watched = watched_kinds(input)?;
     cluster.watches.require(tracking.instance_name(), watched.clone());
     cluster.live.declare(tracking.instance_name(), desired.objects.iter().map(|object| object.key.clone()));
     for (gvk, _) in &watched {
@@ -155,7 +155,7 @@ pub async fn compare(
 
 /// The kinds that are declared, and those of the objects that were there at the last comparison: what was removed
 /// from the source must still be seen to be pruned.
-fn watched_kinds(input: &ComparisonInput<'_>) -> Vec<(Gvk, KindInfo)> {
+fn watched_kinds(input: &ComparisonInput<'_>) -> Result<Vec<(Gvk, KindInfo)>, ClusterError> {
     let mut wanted: BTreeMap<Gvk, ()> = BTreeMap::new();
     let mut declared: HashSet<GroupKind> = HashSet::new();
     for object in input.desired.objects.iter() {
@@ -171,18 +171,16 @@ fn watched_kinds(input: &ComparisonInput<'_>) -> Vec<(Gvk, KindInfo)> {
         .chain(results.flat_map(|result| &result.resources).map(|row| GroupKind::new(&row.group, &row.kind)));
     for kind in before {
         if !declared.contains(&kind)
-            && let Some(gvk) = input.kinds.preferred(&kind)
+            && let Some(gvk) = input.kinds.preferred(&kind)?
         {
             wanted.insert(gvk, ());
         }
     }
-    wanted
-        .into_keys()
-        .filter_map(|gvk| {
-            let info = input.kinds.get(&gvk).ok()?.clone();
-            info.watchable.then_some((gvk, info))
-        })
-        .collect()
+    let watchable = wanted.into_keys().filter_map(|gvk| {
+        let info = input.kinds.get(&gvk).ok()?.clone();
+        info.watchable.then_some((gvk, info))
+    });
+    Ok(watchable.collect())
 }
 
 /// An object that is declared, live, or both.

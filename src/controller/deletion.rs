@@ -84,7 +84,7 @@ async fn delete_next(look: &Look<'_>) -> Result<bool, String> {
         .chain(results.flat_map(|result| &result.resources).map(|row| GroupKind::new(&row.group, &row.kind)));
     for kind in managed {
         // A kind that the cluster does not have has no objects.
-        let Some(gvk) = kinds.preferred(&kind) else { continue };
+        let Some(gvk) = kinds.preferred(&kind).map_err(|error| error.to_string())? else { continue };
         let info = kinds.get(&gvk).map_err(|error| error.to_string())?;
         if info.watchable {
             watched.insert(gvk, info.clone());
