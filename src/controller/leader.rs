@@ -85,6 +85,15 @@ impl Gate for Leadership {
     }
 }
 
+/// Why the lease could be neither taken nor renewed.
+#[derive(Debug, thiserror::Error)]
+enum LeaseError {
+    #[error(transparent)]
+    Refused(#[from] kube::Error),
+    #[error("the API server did not answer within {} s", limit.as_secs_f32())]
+    Timeout { limit: Duration },
+}
+
 /// One replica's part in the election.
 pub struct Elector {
     options: LeaderOptions,
@@ -160,7 +169,15 @@ impl Elector {
     }
 
     /// Takes or renews the lease. `false`: somebody else holds it.
-    async fn attempt(&mut self) -> Result<bool, kube::Error> {
+    async fn attempt(&mut self) -> Result<bool, LeaseError> {
+        let limit = self.options.trusted_for;
+        match tokio::time::timeout(limit, self.ask()).await {
+            Ok(answer) => Ok(answer?),
+            Err(_) => Err(LeaseError::Timeout { limit }),
+        }
+    }
+
+    async fn ask(&mut self) -> Result<bool, kube::Error> {
         let begun = Instant::now();
         let now = MicroTime(Timestamp::now());
         let lease = self.leases.get_opt(&self.options.name).await?;
