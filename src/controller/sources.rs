@@ -14,14 +14,15 @@ use std::{
     time::Duration,
 };
 
-use tokio::{sync::Mutex as AsyncMutex, time::Instant};
+use tokio::{
+    sync::{Mutex as AsyncMutex, watch},
+    time::Instant,
+};
 use tokio_util::sync::CancellationToken;
 
-use super::{
-    applications::ApplicationKey,
-    leader::jittered,
-};
+use super::applications::ApplicationKey;
 use crate::{
+    error::Classified,
     files::Tree,
     git::{CommitId, CredentialStore, Credentials, GitError, References, RepoUrl, Repositories, RevisionSpec},
 };
@@ -64,7 +65,7 @@ pub struct PollInterval {
 pub struct Sources {
     repositories: Repositories,
     credentials: RwLock<Arc<CredentialStore>>,
-    interval: RwLock<PollInterval>,
+    interval: watch::Sender<PollInterval>,
     moved: Moved,
     stop: CancellationToken,
     sources: Mutex<HashMap<SourceId, Arc<Source>>>,
@@ -105,17 +106,21 @@ impl Sources {
         Self {
             repositories,
             credentials: RwLock::default(),
-            interval: RwLock::new(interval),
+            interval: watch::Sender::new(interval),
             moved,
             stop,
             sources: Mutex::default(),
         }
     }
 
-    /// Takes over new credentials and a new interval; both count from the next request on.
+    /// Takes over new credentials, which count from the next request on, and a new interval, which counts from now on.
     pub fn configure(&self, credentials: CredentialStore, interval: PollInterval) {
         *self.credentials.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(credentials);
-        *self.interval.write().unwrap_or_else(PoisonError::into_inner) = interval;
+        self.interval.send_if_modified(|current| {
+            let changed = *current != interval;
+            *current = interval;
+            changed
+        });
     }
 
     /// Says which repository an application reads now; it is told when that moves. Repositories that no application
@@ -225,6 +230,10 @@ impl Sources {
             Ok(references) => references,
             Err(error) => {
                 known.failing_since.get_or_insert(asked);
+                if !error.kind().is_transient() {
+                    // Waiting does not mend this one, so nobody may go on as if nothing had happened.
+                    known.listed = None;
+                }
                 return Err(error);
             }
         };
@@ -241,17 +250,22 @@ impl Sources {
 
     async fn poll(self: Arc<Self>, source: Arc<Source>) {
         let mut failures = 0u32;
+        let mut settings = self.interval.subscribe();
         loop {
-            let PollInterval { interval, jitter } =
-                *self.interval.read().unwrap_or_else(PoisonError::into_inner);
-            if interval.is_zero() {
-                // Polling is off until the settings say otherwise.
-                tokio::time::sleep(jittered(Duration::from_secs(10))).await;
-                continue;
-            }
+            let PollInterval { interval, jitter } = *settings.borrow_and_update();
             // A repository that fails is asked less often, up to eight times the interval.
-            let backoff = interval * 2u32.saturating_pow(failures.min(3));
-            tokio::time::sleep(backoff + jitter.mul_f64(fastrand::f64())).await;
+            let backoff = interval.saturating_mul(2u32.saturating_pow(failures.min(3)));
+            let pause = async {
+                if interval.is_zero() {
+                    // Polling is off until the settings say otherwise.
+                    return std::future::pending().await;
+                }
+                tokio::time::sleep(backoff.saturating_add(jitter.mul_f64(fastrand::f64()))).await;
+            };
+            tokio::select! {
+                () = pause => {}
+                Ok(()) = settings.changed() => continue,
+            }
             let credentials = self.credentials(&source);
             let listed = {
                 let mut known = source.known.lock().await;
