@@ -120,7 +120,9 @@ fn file(
         let problem = format!("a JSON file must hold one object, but this one holds {}", documents.len());
         return Err(RenderError::Document { origin: Origin { path: path.clone(), line: 1 }, problem });
     }
-    let some_manifest = is_json || documents.iter().any(|document| claims_to_be_an_object(&document.value));
+    let some_manifest = is_json
+        || documents.iter().any(|document| claims_to_be_an_object(&document.value))
+        || (documents.iter().any(|document| !document.value.is_object()) && !is_unrelated(&lenient, 0));
     let mut values = Vec::with_capacity(documents.len());
     for document in documents {
         let origin = Origin { path: path.clone(), line: document.line };
