@@ -364,7 +364,9 @@ mod tests {
         let index = index();
         let first = config_map("a", Some("app"), 1, "x");
         let of_uid = |uid: &str, version: u64| {
-            config_map("a", Some("app"), version, "x").edit(|value| value["metadata"]["uid"] = uid.into()).unwrap()
+            config_map("a", Some("app"), version, "x")
+                .edit(|value| value["metadata"]["uid"] = uid.into())
+                .unwrap()
         };
         index.observe(&gvk(), &first);
         index.observe(&gvk(), &of_uid("successor", 4));

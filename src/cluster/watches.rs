@@ -124,7 +124,8 @@ impl Watches {
     /// [`ClusterError::NotWatched`] when the kind is not required by anybody, when the watch fails (at once if it
     /// never worked, after [`STALE_AFTER`] if it did), or when the listing takes longer than `limit`.
     pub async fn synced(&self, gvk: &Gvk, limit: Duration) -> Result<(), ClusterError> {
-        let not_watched = |message: String, kind| ClusterError::NotWatched { gvk: gvk.clone(), message, kind };
+        let not_watched =
+            |message: String, kind| ClusterError::NotWatched { gvk: gvk.clone(), message, kind };
         let Some(mut state) = self.lock().get(gvk).map(|watched| watched.state.clone()) else {
             return Err(not_watched("nobody has asked for it".to_owned(), ErrorKind::Bug));
         };
@@ -272,7 +273,9 @@ impl Follow {
         }
         let resource = self.info.resource.plural.clone();
         let error = match error {
-            watcher::Error::InitialListFailed(error) => ClusterError::from_kube(error, "list", resource, false),
+            watcher::Error::InitialListFailed(error) => {
+                ClusterError::from_kube(error, "list", resource, false)
+            }
             watcher::Error::WatchStartFailed(error) | watcher::Error::WatchFailed(error) => {
                 ClusterError::from_kube(error, "watch", resource, false)
             }

@@ -153,7 +153,8 @@ fn asks(old: &Application, new: &Application, own: Option<Own>) -> Asks {
         return Asks::Resolution;
     }
     let terminating = |application: &Application| {
-        application.status.operation_state.as_ref().map(|state| state.phase) == Some(OperationPhase::Terminating)
+        application.status.operation_state.as_ref().map(|state| state.phase)
+            == Some(OperationPhase::Terminating)
     };
     let annotations = |application: &Application| {
         let mut annotations = application.metadata.annotations.clone().unwrap_or_default();

@@ -36,12 +36,8 @@ struct Wanted<L> {
 impl<K: Clone + Eq + Hash + Ord, L: Copy + Ord> Queue<K, L> {
     /// An empty queue.
     pub fn new() -> Self {
-        let state = State {
-            wanted: HashMap::new(),
-            running: HashSet::new(),
-            due: BinaryHeap::new(),
-            sequence: 0,
-        };
+        let state =
+            State { wanted: HashMap::new(), running: HashSet::new(), due: BinaryHeap::new(), sequence: 0 };
         Self { state: Mutex::new(state), wake: Notify::new() }
     }
 

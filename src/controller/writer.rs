@@ -155,7 +155,8 @@ impl Writer {
         let patch: json_patch::Patch = serde_json::from_value(patch).unwrap_or_default();
         let params = PatchParams::default();
         let api = self.api(key);
-        match self.send(key, Own::Finalizers, api.patch(&key.name, &params, &Patch::Json::<()>(patch))).await {
+        match self.send(key, Own::Finalizers, api.patch(&key.name, &params, &Patch::Json::<()>(patch))).await
+        {
             Err(error) if error.is_not_found() => Ok(()),
             result => result,
         }
@@ -165,7 +166,11 @@ impl Writer {
     ///
     /// # Errors
     /// As [`Writer::write`].
-    pub async fn write_condition(&self, key: &ApplicationKey, condition: ApplicationCondition) -> Result<(), ClusterError> {
+    pub async fn write_condition(
+        &self,
+        key: &ApplicationKey,
+        condition: ApplicationCondition,
+    ) -> Result<(), ClusterError> {
         let conditions = conditions::set(&[], &[], vec![condition], Time::now());
         self.patch(key, &json!({ "status": { "conditions": conditions } }), None, Own::Status).await
     }
@@ -183,7 +188,8 @@ impl Writer {
     ) -> Result<(), ClusterError> {
         match self.patch(key, &Value::Object(patch.clone()), None, own).await {
             Err(ClusterError::Refused { code: 413, message, .. }) => {
-                let text = format!("the status is too large for the API server: {message}; split the application");
+                let text =
+                    format!("the status is too large for the API server: {message}; split the application");
                 let condition = ApplicationCondition::new(names::CONDITION_UNKNOWN_ERROR, text);
                 let conditions = conditions::set(&[], &[], vec![condition], Time::now());
                 patch.insert("status".to_owned(), json!({ "conditions": conditions }));
