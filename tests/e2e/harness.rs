@@ -1,6 +1,11 @@
 //! A cluster, a Git repository and an agent for one test.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    path::Path,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use kube::{
     Api, Client,
@@ -49,6 +54,8 @@ pub struct World {
     pub metrics: Arc<Metrics>,
     /// What the agent has sent to the cluster.
     pub requests: Recorder,
+    /// The kinds that this test has asked for.
+    kinds: Mutex<HashMap<GroupVersionKind, (ApiResource, Scope)>>,
     directory: tempfile::TempDir,
     agent: Option<RunningAgent>,
 }
@@ -105,6 +112,7 @@ impl Setup {
             repository,
             metrics: Arc::new(Metrics::new(&MetricsOptions::default()).unwrap()),
             requests: Recorder::default(),
+            kinds: Mutex::default(),
             directory,
             agent: None,
         };
@@ -207,10 +215,20 @@ impl World {
             kind: kind.to_owned(),
         })
         .unwrap();
-        let discovery = Discovery::new(self.client.clone()).run_aggregated().await.unwrap();
-        let (resource, capabilities) =
-            discovery.resolve_gvk(&gvk).unwrap_or_else(|| panic!("the cluster has no {api_version} {kind}"));
-        match capabilities.scope {
+        let known = self.kinds.lock().unwrap().get(&gvk).cloned();
+        let (resource, scope) = match known {
+            Some(known) => known,
+            None => {
+                let discovery = Discovery::new(self.client.clone()).run_aggregated().await.unwrap();
+                let (resource, capabilities) = discovery
+                    .resolve_gvk(&gvk)
+                    .unwrap_or_else(|| panic!("the cluster has no {api_version} {kind}"));
+                let found = (resource, capabilities.scope);
+                self.kinds.lock().unwrap().insert(gvk, found.clone());
+                found
+            }
+        };
+        match scope {
             Scope::Cluster => Api::all_with(self.client.clone(), &resource),
             Scope::Namespaced => Api::namespaced_with(self.client.clone(), namespace, &resource),
         }
@@ -501,6 +519,13 @@ impl Repository {
             Some(message) => repository.tag(name, &tagged, &tagger, message, false).unwrap(),
             None => repository.tag_lightweight(name, &tagged, false).unwrap(),
         };
+    }
+
+    /// Lets `main` be at a commit, as a forced push does.
+    pub fn force(&self, commit: &CommitId) {
+        let repository = git2::Repository::open(&self.directory).unwrap();
+        let target = repository.revparse_single(commit.as_str()).unwrap().id();
+        repository.reference("refs/heads/main", target, true, "forced").unwrap();
     }
 
     /// Takes a commit back.

@@ -117,3 +117,16 @@ async fn a_revision_that_is_pinned_stays_where_it_is() {
     assert_eq!(application.status.sync_code(), SyncStatusCode::Synced);
     assert_eq!(world.get("v1", "ConfigMap", "shop", "a").await.unwrap()["data"]["key"], "1");
 }
+
+#[tokio::test]
+async fn a_branch_that_is_forced_back_takes_the_cluster_along() {
+    let world = World::new().await;
+    let first = world.repository.commit(&[("app/a.yaml", Some(&config_map("a", "1")))]);
+    world.apply(world.automated("orders", "app")).await;
+    world.until_synced("orders", &first).await;
+    let second = world.repository.commit(&[("app/a.yaml", Some(&config_map("a", "2")))]);
+    world.until_synced("orders", &second).await;
+    world.repository.force(&first);
+    world.until_synced("orders", &first).await;
+    assert_eq!(world.get("v1", "ConfigMap", "shop", "a").await.unwrap()["data"]["key"], "1");
+}

@@ -15,7 +15,7 @@ async fn until_health(world: &World, code: HealthStatusCode) {
 
 #[tokio::test]
 async fn health_follows_the_objects() {
-    let slow = std::time::Duration::from_millis(300);
+    let slow = std::time::Duration::from_secs(1);
     let world = Setup::new().sandbox(|it| it.pod_ready_delay(slow)).build().await;
     world.repository.commit(&[("app/web.yaml", Some(&deployment("web", "web:1.0", 1)))]);
     world.apply(world.application("orders", "app")).await;

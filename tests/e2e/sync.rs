@@ -176,3 +176,111 @@ async fn the_cluster_may_be_given_by_its_name_and_no_other_cluster_is_taken_for_
             .await;
     }
 }
+
+#[tokio::test]
+async fn a_child_application_that_somebody_edits_is_put_back_and_its_status_is_no_drift() {
+    let world = World::new().await;
+    world.repository.commit(&[
+        ("apps/one.json", Some(&child(&world, "one", "one"))),
+        ("one/a.yaml", Some(&config_map("a", "1"))),
+    ]);
+    let mut root = world.automated("root", "apps");
+    root["spec"]["destination"]["namespace"] = json!("argocd");
+    world.apply(root).await;
+    world.until("a is there", async |w: &World| w.get("v1", "ConfigMap", "shop", "a").await).await;
+    let next = world.repository.commit(&[("one/a.yaml", Some(&config_map("a", "2")))]);
+    world.until_synced("one", &next).await;
+    let root = world.until_synced("root", &next).await;
+    assert_eq!(
+        root.status.history.len(),
+        1,
+        "what the agent writes into a child is not synced by its parent"
+    );
+    world.change_spec("one", json!({ "source": { "path": "elsewhere" } })).await;
+    world
+        .until_application("one", "has its path again", |application| {
+            application.spec.source.as_ref().is_some_and(|source| source.path == "one")
+        })
+        .await;
+    world.until_synced("one", &next).await;
+}
+
+#[tokio::test]
+async fn an_object_that_is_there_already_is_taken_over_with_what_others_have_in_it() {
+    let world = World::new().await;
+    world.apply(json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": "shop" } })).await;
+    let found = json!({
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": { "name": "a", "namespace": "shop", "labels": { "owner": "person" } },
+        "data": { "key": "other", "more": "kept" },
+    });
+    let found = world.apply(found).await;
+    let commit = world.repository.commit(&[("app/a.yaml", Some(&config_map("a", "1")))]);
+    world.apply(world.automated("orders", "app")).await;
+    world.until_synced("orders", &commit).await;
+    let live = world.get("v1", "ConfigMap", "shop", "a").await.unwrap();
+    assert_eq!(live["metadata"]["uid"], found["metadata"]["uid"]);
+    assert_eq!(live["metadata"]["labels"]["owner"], "person");
+    assert_eq!(live["data"], json!({ "key": "1", "more": "kept" }));
+}
+
+#[tokio::test]
+async fn a_field_that_the_source_no_longer_has_is_removed() {
+    let world = World::new().await;
+    let both = config_map("a", "1") + "  more: gone soon\n";
+    let commit = world.repository.commit(&[("app/a.yaml", Some(&both))]);
+    world.apply(world.automated("orders", "app")).await;
+    world.until_synced("orders", &commit).await;
+    assert_eq!(world.get("v1", "ConfigMap", "shop", "a").await.unwrap()["data"]["more"], "gone soon");
+    let commit = world.repository.commit(&[("app/a.yaml", Some(&config_map("a", "1")))]);
+    world.until_synced("orders", &commit).await;
+    let live = world.get("v1", "ConfigMap", "shop", "a").await.unwrap();
+    assert_eq!(live["data"], json!({ "key": "1" }));
+}
+
+#[tokio::test]
+async fn a_change_that_the_api_server_refuses_is_told_and_changes_nothing() {
+    let world = World::new().await;
+    let commit = world.repository.commit(&[
+        ("app/a.yaml", Some(&config_map("a", "1"))),
+        ("app/web.yaml", Some(&deployment("web", "web:1.0", 1))),
+    ]);
+    world.apply(world.automated("orders", "app")).await;
+    world.until_synced("orders", &commit).await;
+    world.requests.clear();
+    let other = deployment("web", "web:1.0", 1).replace("{app: web}", "{app: other}");
+    world.repository.commit(&[("app/a.yaml", Some(&config_map("a", "2"))), ("app/web.yaml", Some(&other))]);
+    world
+        .until_application("orders", "tells of the immutable field", |application| {
+            let state = application.status.operation_state.as_ref().unwrap();
+            state.message.contains("spec.selector") && state.message.contains("immutable")
+        })
+        .await;
+    assert_eq!(world.written(), [""; 0]);
+}
+
+#[tokio::test]
+async fn drift_that_comes_back_is_put_back_again() {
+    let world = World::new().await;
+    let commit = world.repository.commit(&[("app/a.yaml", Some(&config_map("a", "1")))]);
+    world.apply(world.automated("orders", "app")).await;
+    world.until_synced("orders", &commit).await;
+    for value in ["first", "second"] {
+        world.patch("v1", "ConfigMap", "shop", "a", json!({ "data": { "key": value } })).await;
+        world
+            .until(&format!("the {value} drift is put back"), async |w: &World| {
+                let live = w.get("v1", "ConfigMap", "shop", "a").await?;
+                (live["data"]["key"] == "1").then_some(())
+            })
+            .await;
+    }
+    let application = world
+        .until_application("orders", "has healed twice", |application| {
+            let state = application.status.operation_state.as_ref().unwrap();
+            let sync = state.operation.sync.as_ref().unwrap();
+            application.operation.is_none() && sync.auto_heal_attempts_count == 2
+        })
+        .await;
+    assert_eq!(application.status.history.len(), 1, "putting drift back is no new entry of the history");
+}
