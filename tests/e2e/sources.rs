@@ -130,3 +130,19 @@ async fn a_branch_that_is_forced_back_takes_the_cluster_along() {
     world.until_synced("orders", &first).await;
     assert_eq!(world.get("v1", "ConfigMap", "shop", "a").await.unwrap()["data"]["key"], "1");
 }
+
+#[tokio::test]
+async fn a_commit_that_is_reverted_is_taken_back() {
+    let world = World::new().await;
+    let first = world.repository.commit(&[("app/a.yaml", Some(&config_map("a", "1")))]);
+    world.apply(world.automated("orders", "app")).await;
+    world.until_synced("orders", &first).await;
+    let change = world
+        .repository
+        .commit(&[("app/a.yaml", Some(&config_map("a", "2"))), ("app/b.yaml", Some(&config_map("b", "1")))]);
+    world.until_synced("orders", &change).await;
+    let reverted = world.repository.revert(&change);
+    world.until_synced("orders", &reverted).await;
+    assert_eq!(world.get("v1", "ConfigMap", "shop", "a").await.unwrap()["data"]["key"], "1");
+    assert_eq!(world.names("v1", "ConfigMap", "shop").await, ["a"]);
+}
