@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use super::{applications::ApplicationKey, follow::Change, sources::PollInterval};
 use crate::{
     api::{Application, names},
-    compare::{self, SystemRules},
+    compare::SystemRules,
     git::{CredentialSecret, CredentialStore, SecretKind},
     masked::Masked,
     object::Gvk,
@@ -22,7 +22,7 @@ use crate::{
         kustomize::{self, LoadRestrictor},
     },
     settings::{
-        self, COMMAND_PARAMETERS_CONFIG_MAP, CONFIG_MAP, KNOWN_HOSTS_CONFIG_MAP, RawSecret, RawSettings, Settings,
+        COMMAND_PARAMETERS_CONFIG_MAP, CONFIG_MAP, KNOWN_HOSTS_CONFIG_MAP, RawSecret, RawSettings, Settings,
         TLS_CERTIFICATES_CONFIG_MAP,
     },
     sync::{auto::SelfHealBackoff, ownership::TrackingSettings},
@@ -43,12 +43,9 @@ pub struct AgentSettings {
 
 impl AgentSettings {
     fn new(settings: Settings) -> Self {
-        let backoff = settings.controller.self_heal;
         let mut hasher = DefaultHasher::new();
         format!("{:?}", settings.resource_filter).hash(&mut hasher);
-        settings.kustomize_build_options.hash(&mut hasher);
-        settings.kustomize_enabled.hash(&mut hasher);
-        format!("{:?}", settings.repositories).hash(&mut hasher);
+        (settings.load_restrictor == LoadRestrictor::None).hash(&mut hasher);
         Self {
             tracking: TrackingSettings {
                 method: settings.tracking_method,
@@ -57,13 +54,9 @@ impl AgentSettings {
             },
             system_rules: SystemRules {
                 ignore_differences: settings.ignore_differences.clone(),
-                options: compare_options(settings.compare_options),
+                options: settings.compare_options,
             },
-            self_heal_backoff: SelfHealBackoff {
-                first: backoff.initial,
-                factor: backoff.factor,
-                longest: backoff.cap,
-            },
+            self_heal_backoff: settings.self_heal_backoff,
             fingerprint: hasher.finish(),
             settings,
         }
@@ -102,7 +95,7 @@ impl AgentSettings {
             destination_namespace: application.spec.destination.namespace.clone(),
             project_name: application.spec.project_name().to_owned(),
             kustomize: kustomize::Options {
-                load_restrictor: load_restrictor(&self.settings.kustomize_build_options),
+                load_restrictor: self.settings.load_restrictor,
                 ..kustomize::Options::default()
             },
             ..RenderContext::default()
@@ -117,7 +110,11 @@ impl AgentSettings {
             .iter()
             .map(|secret| CredentialSecret {
                 name: secret.name.clone(),
-                kind: if secret.secret_type() == "repo-creds" { SecretKind::Template } else { SecretKind::Repository },
+                kind: if secret.secret_type() == "repo-creds" {
+                    SecretKind::Template
+                } else {
+                    SecretKind::Repository
+                },
                 data: secret.data.clone(),
             })
             .collect();
@@ -128,25 +125,6 @@ impl AgentSettings {
         }
         store
     }
-}
-
-fn compare_options(options: settings::CompareOptions) -> compare::CompareOptions {
-    compare::CompareOptions {
-        ignore_aggregated_roles: options.ignore_aggregated_roles,
-        ignore_status: match options.ignore_status {
-            settings::IgnoreStatus::All => compare::IgnoreStatus::All,
-            settings::IgnoreStatus::CustomResourceDefinitions => compare::IgnoreStatus::CustomResourceDefinitions,
-            settings::IgnoreStatus::None => compare::IgnoreStatus::None,
-        },
-    }
-}
-
-/// `--load-restrictor` of `kustomize.buildOptions`, in both of its spellings.
-fn load_restrictor(build_options: &[String]) -> LoadRestrictor {
-    const OFF: &str = "LoadRestrictionsNone";
-    let separate = build_options.windows(2).any(|pair| pair == ["--load-restrictor", OFF]);
-    let joined = build_options.iter().any(|option| option.strip_prefix("--load-restrictor=") == Some(OFF));
-    if separate || joined { LoadRestrictor::None } else { LoadRestrictor::RootOnly }
 }
 
 /// Collects the ConfigMaps and Secrets and publishes the settings that they add up to.
@@ -189,7 +167,6 @@ impl SettingsStore {
                 let secret = RawSecret {
                     name: text(&value, "/metadata/name"),
                     labels: strings(value.pointer("/metadata/labels")),
-                    annotations: strings(value.pointer("/metadata/annotations")),
                     data: strings(value.get("data"))
                         .into_iter()
                         .filter_map(|(key, encoded)| Some((key, Masked::new(STANDARD.decode(encoded).ok()?))))
@@ -213,10 +190,9 @@ impl SettingsStore {
         for problem in problems {
             tracing::error!(%problem, "a setting is not used; its last good value holds");
         }
-        if settings.ignored != last_good.settings.ignored {
-            for key in &settings.ignored {
-                tracing::warn!(config_map = key.config_map, key = key.key, known = key.is_known, "setting has no effect");
-            }
+        let known = &last_good.settings.ignored;
+        for ignored in settings.ignored.iter().filter(|ignored| !known.contains(ignored)) {
+            tracing::warn!(setting = ignored.place, reason = ignored.why, "a setting has no effect");
         }
         self.publish.send_replace(Arc::new(AgentSettings::new(settings)));
     }

@@ -1,45 +1,45 @@
-//! Keys that have no effect, so that a log line can name them.
+//! What is set and has no effect, so that a log line can name it.
 
 use std::{collections::BTreeMap, fmt};
 
-use super::{COMMAND_PARAMETERS_CONFIG_MAP, CONFIG_MAP, RawSettings, customizations};
+use super::{
+    COMMAND_PARAMETERS_CONFIG_MAP, CONFIG_MAP, REPOSITORY_SECRETS, RawSecret, RawSettings, customizations,
+    kustomize,
+};
 
-/// A key that is set and has no effect.
+/// Something that is set and has no effect.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct IgnoredKey {
-    /// The ConfigMap.
-    pub config_map: &'static str,
-    /// The key.
-    pub key: String,
-    /// Whether Argo CD acts on it.
-    pub is_known: bool,
+pub struct Ignored {
+    /// What: a key, a part of its value, or a Secret.
+    pub place: String,
+    /// Why it has no effect.
+    pub why: &'static str,
 }
 
-impl fmt::Display for IgnoredKey {
+impl fmt::Display for Ignored {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let why = if self.is_known { "is not acted on yet" } else { "is not known: check its spelling" };
-        write!(f, "ConfigMap '{}', key '{}' {why}", self.config_map, self.key)
+        write!(f, "{}: {}", self.place, self.why)
     }
 }
 
-const CONFIG_ACTED_ON: &[&str] = &[
+const NOT_YET: &str = "is not acted on yet";
+const UNKNOWN: &str = "is not known: check its spelling";
+const CLUSTER: &str = "other clusters are not supported yet: Skiff manages the cluster that it runs in";
+
+pub(super) const CONFIG_ACTED_ON: &[&str] = &[
     "application.instanceLabelKey",
     "application.resourceTrackingMethod",
-    "cluster.inClusterEnabled",
     "installationID",
     "kustomize.buildOptions",
-    "kustomize.enable",
     "resource.compareoptions",
     "resource.customizations",
     "resource.exclusions",
-    "resource.ignoreResourceUpdatesEnabled",
     "resource.inclusions",
-    "timeout.hard.reconciliation",
     "timeout.reconciliation",
     "timeout.reconciliation.jitter",
 ];
 
-/// Keys of `argocd-cm` that Argo CD acts on; a trailing `*` stands for any rest.
+/// Further keys of `argocd-cm` that Argo CD acts on; a trailing `*` stands for any rest.
 const CONFIG_KNOWN: &[&str] = &[
     "accounts.*",
     "additionalUrls",
@@ -49,6 +49,7 @@ const CONFIG_KNOWN: &[&str] = &[
     "application.sync.impersonation.enabled",
     "application.sync.impersonation.enforced",
     "application.sync.requireOverridePrivilegeForRevisionSync",
+    "cluster.inClusterEnabled",
     "commit.author.*",
     "dex.*",
     "exec.*",
@@ -59,12 +60,14 @@ const CONFIG_KNOWN: &[&str] = &[
     "help.*",
     "jsonnet.enable",
     "kustomize.buildOptions.*",
+    "kustomize.enable",
     "kustomize.path.*",
     "oidc.*",
     "passwordPattern",
     "project.links",
     "resource.customLabels",
     "resource.excludeEventLabelKeys",
+    "resource.ignoreResourceUpdatesEnabled",
     "resource.includeEventLabelKeys",
     "resource.links",
     "resource.respectRBAC",
@@ -72,34 +75,21 @@ const CONFIG_KNOWN: &[&str] = &[
     "server.*",
     "sourceHydrator.*",
     "statusbadge.*",
+    "timeout.hard.reconciliation",
     "ui.*",
     "url",
     "users.*",
     "webhook.*",
 ];
 
-const PARAMETERS_ACTED_ON: &[&str] = &[
+pub(super) const PARAMETERS_ACTED_ON: &[&str] = &[
     "application.namespaces",
-    "controller.ignore.normalizer.jq.timeout",
-    "controller.kubectl.parallelism.limit",
-    "controller.metrics.application.conditions",
-    "controller.metrics.application.labels",
-    "controller.operation.processors",
-    "controller.repo.error.grace.period.seconds",
-    "controller.resource.health.persist",
     "controller.self.heal.backoff.cap.seconds",
     "controller.self.heal.backoff.factor",
     "controller.self.heal.backoff.timeout.seconds",
-    "controller.status.processors",
-    "controller.sync.timeout.seconds",
-    "controller.sync.wave.delay.seconds",
-    "reposerver.git.lsremote.parallelism.limit",
-    "reposerver.git.request.timeout",
-    "reposerver.include.hidden.directories",
-    "reposerver.max.combined.directory.manifests.size",
 ];
 
-/// Prefixes of the keys of `argocd-cmd-params-cm`, as [`CONFIG_KNOWN`].
+/// Further keys of `argocd-cmd-params-cm`, as [`CONFIG_KNOWN`].
 const PARAMETERS_KNOWN: &[&str] = &[
     "applicationsetcontroller.*",
     "commit.server",
@@ -115,22 +105,21 @@ const PARAMETERS_KNOWN: &[&str] = &[
     "server.*",
 ];
 
-pub(super) fn keys(raw: &RawSettings) -> Vec<IgnoredKey> {
-    let config = (CONFIG_MAP, &raw.config, CONFIG_ACTED_ON, CONFIG_KNOWN);
-    let parameters =
-        (COMMAND_PARAMETERS_CONFIG_MAP, &raw.command_parameters, PARAMETERS_ACTED_ON, PARAMETERS_KNOWN);
-    [config, parameters]
-        .into_iter()
-        .flat_map(|(config_map, data, acted_on, known)| without_effect(config_map, data, acted_on, known))
-        .collect()
+pub(super) fn find(raw: &RawSettings) -> Vec<Ignored> {
+    let mut found = keys(CONFIG_MAP, &raw.config, CONFIG_ACTED_ON, CONFIG_KNOWN);
+    found.extend(parts(&raw.config));
+    let parameters = &raw.command_parameters;
+    found.extend(keys(COMMAND_PARAMETERS_CONFIG_MAP, parameters, PARAMETERS_ACTED_ON, PARAMETERS_KNOWN));
+    found.extend(raw.secrets.iter().filter_map(secret));
+    found
 }
 
-fn without_effect(
+fn keys(
     config_map: &'static str,
     data: &BTreeMap<String, String>,
     acted_on: &[&str],
     known: &[&str],
-) -> Vec<IgnoredKey> {
+) -> Vec<Ignored> {
     data.keys()
         .filter(|key| !acted_on.contains(&key.as_str()) && customizations::is_acted_on(key) != Some(true))
         .map(|key| {
@@ -139,7 +128,39 @@ fn without_effect(
                 None => key == pattern,
             });
             let is_known = is_known || customizations::is_acted_on(key).is_some();
-            IgnoredKey { config_map, key: key.clone(), is_known }
+            let why = if is_known { NOT_YET } else { UNKNOWN };
+            Ignored { place: format!("ConfigMap '{config_map}', key '{key}'"), why }
         })
         .collect()
+}
+
+/// Parts of the values of keys that are acted on in other parts.
+fn parts(config: &BTreeMap<String, String>) -> Vec<Ignored> {
+    type Parts = fn(&str) -> Vec<String>;
+    let readers: [(&str, Parts); 3] = [
+        (kustomize::BUILD_OPTIONS, kustomize::words_without_effect),
+        (customizations::COMPARE_OPTIONS, customizations::options_without_effect),
+        (customizations::MAP, customizations::parts_without_effect),
+    ];
+    let mut found = Vec::new();
+    for (key, read) in readers {
+        let parts = config.get(key).map(|text| read(text)).unwrap_or_default();
+        found.extend(parts.into_iter().map(|part| Ignored {
+            place: format!("ConfigMap '{CONFIG_MAP}', key '{key}', '{part}'"),
+            why: NOT_YET,
+        }));
+    }
+    found
+}
+
+fn secret(secret: &RawSecret) -> Option<Ignored> {
+    let secret_type = secret.secret_type();
+    if REPOSITORY_SECRETS.contains(&secret_type) {
+        return None;
+    }
+    let (place, why) = match secret_type {
+        "cluster" => (format!("Secret '{}'", secret.name), CLUSTER),
+        other => (format!("Secret '{}' of type '{other}'", secret.name), NOT_YET),
+    };
+    Some(Ignored { place, why })
 }

@@ -1,4 +1,5 @@
 use super::*;
+use crate::compare::IgnoreStatus;
 
 fn map(entries: &[(&str, &str)]) -> BTreeMap<String, String> {
     entries.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
@@ -17,9 +18,8 @@ fn good(raw: &RawSettings) -> Settings {
 fn secret(secret_type: &str, entries: &[(&str, &str)]) -> RawSecret {
     let data = entries.iter().map(|(key, value)| ((*key).to_owned(), Masked::new(value.as_bytes().to_vec())));
     RawSecret {
-        name: "a-secret".to_owned(),
-        labels: map(&[(names::LABEL_SECRET_TYPE, secret_type), ("env", "prod")]),
-        annotations: BTreeMap::new(),
+        name: format!("a-{secret_type}"),
+        labels: map(&[(names::LABEL_SECRET_TYPE, secret_type)]),
         data: data.collect(),
     }
 }
@@ -30,7 +30,7 @@ fn without_settings_the_defaults_hold() {
     assert_eq!(settings.reconciliation.timeout, Duration::from_secs(120));
     assert_eq!(settings.reconciliation.jitter, Duration::from_secs(60));
     assert_eq!(settings.tracking_method, TrackingMethod::Annotation);
-    assert_eq!(settings.controller.status_processors, 20);
+    assert_eq!(settings.self_heal_backoff.first, Duration::from_secs(2));
     assert!(settings.ignored.is_empty());
 }
 
@@ -41,23 +41,19 @@ fn written_values_win() {
         ("timeout.reconciliation.jitter", "0"),
         ("application.resourceTrackingMethod", "annotation+label"),
         ("installationID", "blue"),
-        ("kustomize.buildOptions", "--enable-helm  --load-restrictor LoadRestrictionsNone"),
+        ("kustomize.buildOptions", "--load-restrictor  LoadRestrictionsNone"),
     ]);
-    raw.command_parameters = map(&[
-        ("controller.sync.timeout.seconds", "600"),
-        ("controller.self.heal.backoff.cap.seconds", "10"),
-        ("application.namespaces", "team-*"),
-        ("controller.metrics.application.labels", "team, tier"),
-    ]);
+    raw.command_parameters =
+        map(&[("controller.self.heal.backoff.cap.seconds", "10"), ("application.namespaces", "team-*")]);
     let settings = good(&raw);
     assert_eq!(settings.reconciliation.timeout, Duration::from_secs(30));
     assert_eq!(settings.reconciliation.jitter, Duration::ZERO);
     assert_eq!(settings.tracking_method, TrackingMethod::AnnotationAndLabel);
     assert_eq!(settings.installation_id, "blue");
-    assert_eq!(settings.kustomize_build_options.len(), 3);
-    assert_eq!(settings.controller.sync_timeout, Some(Duration::from_secs(600)));
+    assert_eq!(settings.load_restrictor, LoadRestrictor::None);
+    assert_eq!(settings.self_heal_backoff.longest, Duration::from_secs(10));
     assert!(settings.application_namespaces.matches("team-a"));
-    assert_eq!(settings.metrics_application_labels, ["team", "tier"]);
+    assert_eq!(settings.ignored, []);
 }
 
 #[test]
@@ -118,18 +114,17 @@ fn ignored_fields_come_from_both_forms_and_the_split_form_wins() {
     let settings = good(&config(&[
         (
             "resource.customizations",
-            "apps/Deployment:\n  ignoreDifferences: |\n    jsonPointers: [/spec/replicas]\n  health.lua: x\n'*/*':\n  ignoreDifferences: |\n    managedFieldsManagers: [hpa]\n",
+            "apps/Deployment:\n  ignoreDifferences: |\n    jsonPointers: [/spec/replicas]\n  health.lua: x\nbatch/*:\n  ignoreDifferences: |\n    managedFieldsManagers: [hpa]\n",
         ),
         ("resource.customizations.ignoreDifferences.apps_Deployment", "jqPathExpressions: [.spec.paused]"),
         ("resource.customizations.ignoreDifferences.ConfigMap", "jsonPointers:\n- /data/a\n"),
-        ("resource.customizations.ignoreResourceUpdates.all", "jsonPointers: [/status]"),
+        ("resource.customizations.ignoreDifferences.all", "jsonPointers: [/metadata/labels]"),
     ]));
     let rules: Vec<_> =
         settings.ignore_differences.iter().map(|r| (r.group.as_str(), r.kind.as_str())).collect();
-    assert_eq!(rules, [("", "ConfigMap"), ("*", "*"), ("apps", "Deployment")]);
+    assert_eq!(rules, [("", "ConfigMap"), ("*", "*"), ("apps", "Deployment"), ("batch", "*")]);
     assert_eq!(settings.ignore_differences[2].jq_path_expressions, [".spec.paused"]);
     assert!(settings.ignore_differences[2].json_pointers.is_empty());
-    assert_eq!(settings.ignore_resource_updates[0].kind, "*");
 }
 
 #[test]
@@ -150,58 +145,113 @@ fn status_is_left_out_unless_it_is_switched_off() {
     assert!(of("ignoreAggregatedRoles: true").ignore_aggregated_roles);
 }
 
+fn ignored(settings: &Settings) -> Vec<String> {
+    settings.ignored.iter().map(ToString::to_string).collect()
+}
+
 #[test]
 fn keys_without_effect_are_listed() {
-    let settings = good(&config(&[
+    let mut raw = config(&[
         ("timeout.reconciliation", "30s"),
         ("oidc.config", "name: x"),
         ("resource.customizations.health.apps_Deployment", "return {}"),
         ("timeout.reconcilation", "30s"),
-    ]));
-    let listed: Vec<_> = settings.ignored.iter().map(|key| (key.key.as_str(), key.is_known)).collect();
+        ("timeout.hard.reconciliation", "1h"),
+    ]);
+    raw.command_parameters =
+        map(&[("controller.sync.timeout.seconds", "600"), ("reposerver.log.level", "debug")]);
+    let not_yet = |config_map, key| format!("ConfigMap '{config_map}', key '{key}': is not acted on yet");
     assert_eq!(
-        listed,
+        ignored(&good(&raw)),
         [
-            ("oidc.config", true),
-            ("resource.customizations.health.apps_Deployment", true),
-            ("timeout.reconcilation", false),
+            not_yet("argocd-cm", "oidc.config"),
+            not_yet("argocd-cm", "resource.customizations.health.apps_Deployment"),
+            not_yet("argocd-cm", "timeout.hard.reconciliation"),
+            "ConfigMap 'argocd-cm', key 'timeout.reconcilation': is not known: check its spelling".to_owned(),
+            not_yet("argocd-cmd-params-cm", "controller.sync.timeout.seconds"),
+            not_yet("argocd-cmd-params-cm", "reposerver.log.level"),
         ]
     );
 }
 
 #[test]
-fn a_cluster_secret_is_read_and_never_printed() {
-    let json =
-        r#"{"bearerToken":"hunter2","tlsClientConfig":{"caData":"cGVt"},"proxyUrl":"http://u:hunter2@p"}"#;
-    let raw = RawSettings {
-        secrets: vec![secret(
-            "cluster",
-            &[("server", "https://prod:6443/"), ("name", "prod"), ("config", json)],
-        )],
-        ..RawSettings::default()
-    };
-    let settings = good(&raw);
-    let cluster = &settings.clusters[0];
-    assert_eq!((cluster.name.as_str(), cluster.server.as_str()), ("prod", "https://prod:6443"));
-    assert_eq!(cluster.bearer_token.as_ref().unwrap().reveal(), "hunter2");
-    assert_eq!(cluster.certificate_authorities.as_deref(), Some(b"pem".as_slice()));
-    assert_eq!(cluster.labels, map(&[("env", "prod")]));
-    assert!(!format!("{settings:?}{raw:?}").contains("hunter2"));
+fn parts_of_a_value_without_effect_are_listed() {
+    let settings = good(&config(&[
+        ("kustomize.buildOptions", "--enable-helm --load-restrictor LoadRestrictionsNone"),
+        (
+            "resource.compareoptions",
+            "ignoreAggregatedRoles: true\nignoreDifferencesOnResourceUpdates: true\n",
+        ),
+        (
+            "resource.customizations",
+            "apps/Deployment:\n  health.lua: x\n  ignoreDifferences: |\n    jsonPointers: [/spec/replicas]\n",
+        ),
+    ]));
+    let places: Vec<_> = settings.ignored.iter().map(|ignored| ignored.place.as_str()).collect();
+    assert_eq!(
+        places,
+        [
+            "ConfigMap 'argocd-cm', key 'kustomize.buildOptions', '--enable-helm'",
+            "ConfigMap 'argocd-cm', key 'resource.compareoptions', 'ignoreDifferencesOnResourceUpdates'",
+            "ConfigMap 'argocd-cm', key 'resource.customizations', 'apps/Deployment: health.lua'",
+        ]
+    );
 }
 
 #[test]
-fn a_broken_cluster_secret_is_left_out_and_its_contents_stay_secret() {
-    let raw = RawSettings {
-        secrets: vec![secret(
-            "cluster",
-            &[("server", "https://a"), ("config", r#"{"bearerToken":hunter2}"#)],
-        )],
-        ..RawSettings::default()
+fn secrets_without_effect_are_listed_and_their_contents_stay_secret() {
+    let secrets = vec![
+        secret("cluster", &[("server", "https://prod:6443"), ("config", r#"{"bearerToken":"hunter2"}"#)]),
+        secret("repository", &[("url", "https://example.com/r.git"), ("password", "hunter2")]),
+        secret("scm-creds", &[("token", "hunter2")]),
+    ];
+    let settings = good(&RawSettings { secrets, ..RawSettings::default() });
+    assert_eq!(
+        ignored(&settings),
+        [
+            "Secret 'a-cluster': other clusters are not supported yet: Skiff manages the cluster that it runs in",
+            "Secret 'a-scm-creds' of type 'scm-creds': is not acted on yet",
+        ]
+    );
+    assert!(!format!("{settings:?}").contains("hunter2"));
+}
+
+/// A value of a key that is not what holds without it.
+fn sample(key: &str) -> &'static str {
+    match key {
+        "application.instanceLabelKey" => "example.com/instance",
+        "application.namespaces" => "team-*",
+        "application.resourceTrackingMethod" => "label",
+        "controller.self.heal.backoff.cap.seconds"
+        | "controller.self.heal.backoff.factor"
+        | "controller.self.heal.backoff.timeout.seconds" => "7",
+        "installationID" => "blue",
+        "kustomize.buildOptions" => "--load-restrictor LoadRestrictionsNone",
+        "resource.compareoptions" => "ignoreAggregatedRoles: true",
+        "resource.customizations" => {
+            "apps/Deployment:\n  ignoreDifferences: 'jsonPointers: [/spec/replicas]'"
+        }
+        "resource.exclusions" | "resource.inclusions" => "- kinds: [Pod]",
+        "timeout.reconciliation" | "timeout.reconciliation.jitter" => "7s",
+        other => panic!("'{other}' is said to be acted on: give an example of its value"),
+    }
+}
+
+#[test]
+fn every_key_that_is_acted_on_changes_the_settings() {
+    let default = format!("{:?}", Settings::default());
+    let read = |raw: &RawSettings| {
+        let settings = good(raw);
+        assert_eq!(settings.ignored, []);
+        format!("{settings:?}")
     };
-    let (settings, problems) = Settings::read(&raw, &Settings::default());
-    assert!(settings.clusters.is_empty());
-    let text = problems[0].to_string();
-    assert!(text.contains("Secret 'a-secret', key 'config'") && !text.contains("hunter2"), "{text}");
+    for key in ignored::CONFIG_ACTED_ON {
+        assert_ne!(read(&config(&[(key, sample(key))])), default, "{key}");
+    }
+    for key in ignored::PARAMETERS_ACTED_ON {
+        let raw = RawSettings { command_parameters: map(&[(key, sample(key))]), ..RawSettings::default() };
+        assert_ne!(read(&raw), default, "{key}");
+    }
 }
 
 #[test]
