@@ -8,7 +8,7 @@
 //!
 //! Names are Argo CD's (`argoproj.io/v1alpha1`). Reading is tolerant: unknown fields are skipped, a missing field has
 //! Go's zero value, and so has a `null`; writing leaves zero values out. Fields that Skiff accepts but does not act on
-//! are listed by [`unsupported_fields`], so that nobody has to guess. Only `resource` knows the Kubernetes client.
+//! are listed by [`unsupported_fields`] and its sibling for projects, so that nobody has to guess. Only `resource` knows the Kubernetes client.
 
 mod application;
 pub mod conditions;
@@ -32,4 +32,4 @@ pub use health::{HealthStatus, HealthStatusCode};
 pub use project::*;
 pub use resource::{AppProject, Application, ReadError};
 pub use time::Time;
-pub use unsupported::{UnsupportedField, unsupported_fields};
+pub use unsupported::{UnsupportedField, unsupported_fields, unsupported_project_fields};

@@ -1,9 +1,10 @@
 //! Fields that are accepted but not acted on, each with the reason.
 //!
-//! Two tables, one for the spec and one for each of its sources. Whoever makes Skiff act on a field removes its row;
-//! until then the field becomes a condition of every Application that sets it.
+//! Two tables for Applications, one for the spec and one for each of its sources, and one for AppProjects. Whoever
+//! makes Skiff act on a field removes its row; until then the field becomes a condition of every Application that sets
+//! it, or whose project does. `roles` of an AppProject has no row: it is for those who come through an API server.
 
-use super::{ApplicationSource, ApplicationSpec, omit, sync_options::SyncOptions};
+use super::{AppProjectSpec, ApplicationSource, ApplicationSpec, omit, sync_options::SyncOptions};
 
 /// A field that is set but not acted on.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -12,6 +13,8 @@ pub struct UnsupportedField {
     pub path: String,
     /// Why, and what happens instead.
     pub why: &'static str,
+    /// Whether nothing may be synced because of it: the field restricts syncs, and one that it forbids would be unsafe.
+    pub stops_syncs: bool,
 }
 
 impl std::fmt::Display for UnsupportedField {
@@ -24,6 +27,12 @@ struct Row<T> {
     path: &'static str,
     why: &'static str,
     is_set: fn(&T) -> bool,
+}
+
+impl<T> Row<T> {
+    fn field(&self, path: String) -> UnsupportedField {
+        UnsupportedField { path, why: self.why, stops_syncs: false }
+    }
 }
 
 const SPEC: &[Row<ApplicationSpec>] = &[
@@ -84,6 +93,36 @@ const SOURCE: &[Row<ApplicationSource>] = &[
     },
 ];
 
+/// What restricts syncs: none happens before it is obeyed.
+const PROJECT_RESTRICTIONS: &[Row<AppProjectSpec>] = &[
+    Row {
+        path: "syncWindows",
+        why: "sync windows are not supported yet: nothing is synced while the project has any",
+        is_set: |spec| !spec.sync_windows.is_empty(),
+    },
+    Row {
+        path: "signatureKeys",
+        why: "signatures are not checked yet: nothing is synced while the project asks for them",
+        is_set: |spec| !spec.signature_keys.is_empty(),
+    },
+    Row {
+        path: "sourceIntegrity",
+        why: "signatures are not checked yet: nothing is synced while the project asks for them",
+        is_set: |spec| spec.source_integrity.is_some(),
+    },
+    Row {
+        path: "destinationServiceAccounts",
+        why: "Skiff does not act as another service account yet: nothing is synced while the project names any",
+        is_set: |spec| !spec.destination_service_accounts.is_empty(),
+    },
+];
+
+const PROJECT: &[Row<AppProjectSpec>] = &[Row {
+    path: "orphanedResources",
+    why: "orphaned objects are not looked for yet",
+    is_set: |spec| spec.orphaned_resources.is_some(),
+}];
+
 const SYNC_OPTIONS: &[(&str, &str)] = &[
     ("ApplyOutOfSyncOnly=true", "is not supported yet: every object is applied"),
     (
@@ -106,23 +145,35 @@ const SYNC_OPTIONS: &[(&str, &str)] = &[
 pub fn unsupported_fields(spec: &ApplicationSpec) -> Vec<UnsupportedField> {
     let mut found = Vec::new();
     for row in SPEC.iter().filter(|row| (row.is_set)(spec)) {
-        found.push(UnsupportedField { path: format!("spec.{}", row.path), why: row.why });
+        found.push(row.field(format!("spec.{}", row.path)));
     }
     let single = spec.source.iter().map(|source| ("spec.source".to_owned(), source));
     let several =
         spec.sources.iter().enumerate().map(|(index, source)| (format!("spec.sources[{index}]"), source));
     for (path, source) in single.chain(several) {
         for row in SOURCE.iter().filter(|row| (row.is_set)(source)) {
-            found.push(UnsupportedField { path: format!("{path}.{}", row.path), why: row.why });
+            found.push(row.field(format!("{path}.{}", row.path)));
         }
     }
     let options = SyncOptions::new(spec.sync_options());
     let known = SYNC_OPTIONS.iter().filter(|(token, _)| options.has(token)).copied();
     let unknown = options.unknown().map(|token| (token, "is not a sync option: check its spelling"));
     for (token, why) in known.chain(unknown) {
-        found.push(UnsupportedField { path: format!("spec.syncPolicy.syncOptions[{token}]"), why });
+        let path = format!("spec.syncPolicy.syncOptions[{token}]");
+        found.push(UnsupportedField { path, why, stops_syncs: false });
     }
     found
+}
+
+/// The fields of an AppProject that are set but not acted on, those that stop syncs first.
+pub fn unsupported_project_fields(name: &str, spec: &AppProjectSpec) -> Vec<UnsupportedField> {
+    let of = |rows: &'static [Row<AppProjectSpec>], stops_syncs| {
+        rows.iter().filter(|row| (row.is_set)(spec)).map(move |row| UnsupportedField {
+            stops_syncs,
+            ..row.field(format!("AppProject '{name}': spec.{}", row.path))
+        })
+    };
+    of(PROJECT_RESTRICTIONS, true).chain(of(PROJECT, false)).collect()
 }
 
 #[cfg(test)]
@@ -130,7 +181,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::api::Application;
+    use crate::api::{AppProject, Application};
 
     fn unsupported(spec: &serde_json::Value) -> Vec<String> {
         let application = Application::from_value(json!({ "spec": spec })).unwrap();
@@ -146,6 +197,31 @@ mod tests {
             "syncPolicy": { "syncOptions": ["CreateNamespace=true", "ServerSideApply=true"] },
         });
         assert_eq!(unsupported(&spec), Vec::<String>::new());
+    }
+
+    #[test]
+    fn what_restricts_syncs_in_a_project_stops_them() {
+        let spec = json!({
+            "roles": [{ "name": "reader" }],
+            "orphanedResources": {},
+            "syncWindows": [{ "kind": "deny", "schedule": "* * * * *", "duration": "1h", "applications": ["*"] }],
+            "signatureKeys": [{ "keyID": "4AEE18F83AFDEB23" }],
+            "sourceIntegrity": { "git": { "policies": [] } },
+            "destinationServiceAccounts": [{ "server": "*", "defaultServiceAccount": "deployer" }],
+        });
+        let project = AppProject::from_value(json!({ "spec": spec })).unwrap();
+        let fields = unsupported_project_fields("shop", &project.spec);
+        let found: Vec<_> = fields.iter().map(|field| (field.path.as_str(), field.stops_syncs)).collect();
+        assert_eq!(
+            found,
+            [
+                ("AppProject 'shop': spec.syncWindows", true),
+                ("AppProject 'shop': spec.signatureKeys", true),
+                ("AppProject 'shop': spec.sourceIntegrity", true),
+                ("AppProject 'shop': spec.destinationServiceAccounts", true),
+                ("AppProject 'shop': spec.orphanedResources", false),
+            ]
+        );
     }
 
     #[test]

@@ -72,6 +72,11 @@ pub(super) async fn advance(
     if state.phase == OperationPhase::Terminating {
         return finish(look, memory, state, None, failure(OperationPhase::Failed, "Operation terminated")).await;
     }
+    if let Some(refusal) = look.refusal() {
+        // Trying again changes nothing, so this ends it.
+        state.phase = OperationPhase::Terminating;
+        return finish(look, memory, state, None, failure(OperationPhase::Error, &refusal)).await;
+    }
     if let Some(commit) = observed.and_then(|observation| overtaken_by(&state, observation, source)) {
         // What stands in the way of one commit must not keep the one that mends it waiting.
         let failure = state.message.split(". Retrying attempt #").next().unwrap_or_default();

@@ -8,14 +8,19 @@ use std::{
 use serde_json::Value;
 
 use crate::{
-    api::AppProject,
+    api::{AppProject, UnsupportedField, unsupported_project_fields},
     project::Project,
 };
 
 /// All projects of the controller's namespace by name.
 pub struct Projects {
     controller_namespace: String,
-    stored: RwLock<HashMap<String, Result<Project, Arc<str>>>>,
+    stored: RwLock<HashMap<String, Result<Stored, Arc<str>>>>,
+}
+
+struct Stored {
+    project: Project,
+    unsupported: Vec<UnsupportedField>,
 }
 
 impl Projects {
@@ -30,11 +35,14 @@ impl Projects {
         let name = text("/metadata/name");
         let stored = match AppProject::from_value(value) {
             Ok(project) => {
-                let (project, problems) = Project::compile(&name, &project.spec, &self.controller_namespace);
+                let (compiled, problems) = Project::compile(&name, &project.spec, &self.controller_namespace);
                 for problem in problems {
                     tracing::error!(project = name, %problem, "a rule of the project is not used");
                 }
-                Ok(project)
+                Ok(Stored {
+                    project: compiled,
+                    unsupported: unsupported_project_fields(&name, &project.spec),
+                })
             }
             Err(error) => Err(crate::error::chain(&error).into()),
         };
@@ -49,6 +57,19 @@ impl Projects {
 
     /// One project; `None` when there is none of that name, an error when it cannot be read.
     pub fn get(&self, name: &str) -> Option<Result<Project, Arc<str>>> {
-        self.stored.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
+        self.stored.read().unwrap_or_else(PoisonError::into_inner).get(name).map(|stored| {
+            let stored = stored.as_ref();
+            stored.map(|stored| stored.project.clone()).map_err(Arc::clone)
+        })
+    }
+
+    /// The fields of one project that are set but not acted on.
+    pub fn unsupported(&self, name: &str) -> Vec<UnsupportedField> {
+        let stored = self.stored.read().unwrap_or_else(PoisonError::into_inner);
+        stored
+            .get(name)
+            .and_then(|stored| stored.as_ref().ok())
+            .map(|stored| stored.unsupported.clone())
+            .unwrap_or_default()
     }
 }

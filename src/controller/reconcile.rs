@@ -411,9 +411,7 @@ impl<'a> Look<'a> {
         let mut conditions: Vec<ApplicationCondition> = std::mem::take(&mut self.conditions);
         conditions.extend(desired.warnings.iter().cloned());
         conditions.extend(comparison.conditions.iter().cloned());
-        conditions.extend(unsupported_fields(spec).iter().map(|field| {
-            ApplicationCondition::new(names::CONDITION_UNSUPPORTED_FIELD_WARNING, field.to_string())
-        }));
+        conditions.extend(self.field_warnings());
         self.set_conditions(EVALUATED, conditions);
         self.status.sync = Some(SyncStatus {
             status: comparison.sync,
@@ -453,9 +451,7 @@ impl<'a> Look<'a> {
         };
         let mut conditions = std::mem::take(&mut self.conditions);
         conditions.push(ApplicationCondition::new(condition_type, message));
-        conditions.extend(unsupported_fields(&self.application.spec).iter().map(|field| {
-            ApplicationCondition::new(names::CONDITION_UNSUPPORTED_FIELD_WARNING, field.to_string())
-        }));
+        conditions.extend(self.field_warnings());
         self.set_conditions(EVALUATED, conditions);
         let sync = self.status.sync.get_or_insert_with(SyncStatus::default);
         sync.status = SyncStatusCode::Unknown;
@@ -504,13 +500,33 @@ impl<'a> Look<'a> {
         let mut application = Application::clone(&self.application);
         application.status = self.status.clone();
         let sync = self.status.sync.clone().unwrap_or_default();
-        auto::decide(&AutoSyncInput {
+        let decision = auto::decide(&AutoSyncInput {
             application: &application,
             sync: &sync,
             resources: &self.status.resources,
             sources: std::slice::from_ref(source),
             now: Timestamp::now(),
             backoff: self.settings.self_heal_backoff,
+        });
+        match (decision, self.refusal()) {
+            (Decision::Start(_) | Decision::Later(_), Some(refusal)) => Decision::Refuse(refusal),
+            (decision, _) => decision,
+        }
+    }
+
+    /// Why nothing of this Application may be synced: its project restricts syncs in a way that is not obeyed yet.
+    pub(super) fn refusal(&self) -> Option<String> {
+        let fields = self.context.projects.unsupported(self.application.spec.project_name());
+        let reasons: Vec<String> =
+            fields.iter().filter(|field| field.stops_syncs).map(ToString::to_string).collect();
+        (!reasons.is_empty()).then(|| reasons.join("; "))
+    }
+
+    fn field_warnings(&self) -> impl Iterator<Item = ApplicationCondition> + use<> {
+        let spec = &self.application.spec;
+        let of_project = self.context.projects.unsupported(spec.project_name());
+        unsupported_fields(spec).into_iter().chain(of_project).map(|field| {
+            ApplicationCondition::new(names::CONDITION_UNSUPPORTED_FIELD_WARNING, field.to_string())
         })
     }
 

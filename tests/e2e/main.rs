@@ -29,6 +29,7 @@ mod kustomize;
 mod leadership;
 mod operation;
 mod project;
+mod project_fields;
 mod prune;
 mod settings;
 mod sources;
