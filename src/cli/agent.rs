@@ -253,9 +253,19 @@ pub(super) fn stop_on_signal() -> std::io::Result<CancellationToken> {
     Ok(stop)
 }
 
+/// What is logged at a level, or by several directives as of `RUST_LOG`.
+///
+/// The client's own lines on answers are left out at every level: they hold what the API server said, which may quote
+/// a Secret.
+///
+/// # Errors
+/// When a directive cannot be read.
+pub fn log_filter(level: &str) -> Result<EnvFilter, tracing_subscriber::filter::ParseError> {
+    EnvFilter::builder().parse(format!("{level},kube_client::client=info"))
+}
+
 fn start_logging(format: LogFormat, level: &str) -> Result<(), AgentCommandError> {
-    let filter = EnvFilter::builder()
-        .parse(level)
+    let filter = log_filter(level)
         .map_err(|source| AgentCommandError::LogLevel { level: level.to_owned(), source })?;
     let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     match format {
