@@ -23,14 +23,14 @@ fn manual(world: &World, name: &str, path: &str) -> Value {
 }
 
 /// What a command said and its exit code.
-struct Said {
-    exit_code: u8,
-    out: String,
-    err: String,
+pub struct Said {
+    pub exit_code: u8,
+    pub out: String,
+    pub err: String,
 }
 
 /// Runs `skiff app <arguments>` as the binary does.
-async fn skiff_app(world: &World, arguments: &str) -> Said {
+pub async fn skiff_app(world: &World, arguments: &str) -> Said {
     let arguments = Arguments::parse_from(std::iter::once("app").chain(arguments.split_whitespace()));
     let session = Session::new(world.client.clone(), &world.argocd);
     let (mut out, mut err) = (Vec::new(), Vec::new());

@@ -1,0 +1,104 @@
+//! The metrics under Argo CD's names, as a scrape sees them.
+
+use serde_json::json;
+use skiff::api::HealthStatusCode;
+
+use crate::harness::{World, config_map, deployment};
+
+#[tokio::test]
+async fn a_sync_shows_in_the_metrics() {
+    let world = World::new().await;
+    let commit = world.repository.commit(&[
+        ("app/a.yaml", Some(&config_map("a", "1"))),
+        ("app/deployment.yaml", Some(&deployment("orders", "orders:1.0", 1))),
+    ]);
+    world.apply(world.automated("orders", "app")).await;
+    world.until_synced("orders", &commit).await;
+    world
+        .until_application("orders", "is healthy", |application| {
+            application.status.health_code() == HealthStatusCode::Healthy
+        })
+        .await;
+    let application = ["namespace=\"argocd\"", "name=\"orders\"", "project=\"default\""];
+    let destination = "dest_server=\"https://kubernetes.default.svc\"";
+    let with = |more: &[&'static str]| [application.to_vec(), more.to_vec()].concat();
+    let info = with(&[
+        destination,
+        "dest_namespace=\"shop\"",
+        "autosync_enabled=\"true\"",
+        "sync_status=\"Synced\"",
+        "health_status=\"Healthy\"",
+        "operation=\"\"",
+        "repo=\"file:///",
+    ]);
+    world
+        .until("argocd_app_info shows the state", async |w: &World| {
+            (w.metric("argocd_app_info", &info) == 1.0).then_some(())
+        })
+        .await;
+    assert_eq!(world.metric("argocd_app_info", &application), 1.0, "one series for each Application");
+    let synced = with(&[destination, "phase=\"Succeeded\"", "dry_run=\"false\""]);
+    assert_eq!(world.metric("argocd_app_sync_total", &synced), 1.0);
+    assert_eq!(world.metric("argocd_app_sync_total", &application), 1.0);
+    let reconciled = ["namespace=\"argocd\"", destination];
+    assert!(world.metric("argocd_app_reconcile_count", &reconciled) >= 1.0);
+    assert!(world.metric("argocd_app_reconcile_bucket", &[destination, "le=\"16\""]) >= 1.0);
+    let repository = format!("repo=\"{}\"", world.repository.url());
+    assert!(world.metric("argocd_git_request_total", &[&repository, "request_type=\"ls-remote\""]) >= 1.0);
+    assert!(world.metric("argocd_git_request_total", &[&repository, "request_type=\"fetch\""]) >= 1.0);
+    assert!(world.metric("argocd_git_request_duration_seconds_count", &[&repository]) >= 2.0);
+    let server = "server=\"https://kubernetes.default.svc\"";
+    assert_eq!(
+        world.metric("argocd_cluster_info", &[server, "name=\"in-cluster\"", "k8s_version=\"v1."]),
+        1.0
+    );
+    assert_eq!(world.metric("argocd_cluster_connection_status", &[server]), 1.0);
+    assert!(world.metric("argocd_cluster_events_total", &[server, "kind=\"ConfigMap\""]) >= 1.0);
+    assert!(world.metric("workqueue_adds_total", &["name=\"app_reconciliation_queue\""]) >= 1.0);
+    assert!(world.metric("skiff_api_requests_total", &["verb=\"apply\""]) >= 2.0);
+    assert!(world.metric("skiff_render_cache_misses_total", &[]) >= 1.0);
+    assert!(world.metric("skiff_commit_sync_seconds_count", &[]) >= 1.0);
+}
+
+#[tokio::test]
+async fn drift_that_is_healed_is_measured() {
+    let world = World::new().await;
+    let commit = world.repository.commit(&[("app/a.yaml", Some(&config_map("a", "1")))]);
+    world.apply(world.automated("orders", "app")).await;
+    world.until_synced("orders", &commit).await;
+    assert_eq!(world.metric("skiff_drift_heal_seconds_count", &[]), 0.0);
+    world.patch("v1", "ConfigMap", "shop", "a", json!({ "data": { "key": "2" } })).await;
+    world
+        .until("the healing is measured", async |w: &World| {
+            (w.metric("skiff_drift_heal_seconds_count", &[]) == 1.0).then_some(())
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn a_repository_that_fails_is_counted() {
+    let world = World::new().await;
+    let mut application = world.automated("orders", "app");
+    application["spec"]["source"]["repoURL"] = json!("http://127.0.0.1:1/nobody.git");
+    world.apply(application).await;
+    world.until_condition("orders", "ComparisonError", "127.0.0.1:1").await;
+    assert!(world.metric("argocd_git_lsremote_fail_total", &["repo=\"http://127.0.0.1:1/nobody"]) >= 1.0);
+}
+
+#[tokio::test]
+async fn an_applications_series_go_with_it() {
+    let world = World::new().await;
+    let commit = world.repository.commit(&[("app/a.yaml", Some(&config_map("a", "1")))]);
+    for name in ["orders", "invoices"] {
+        world.apply(world.automated(name, "app")).await;
+    }
+    world.until_synced("invoices", &commit).await;
+    world.until_operation("orders", skiff::api::OperationPhase::Succeeded).await;
+    world.delete("argoproj.io/v1alpha1", "Application", "argocd", "orders").await;
+    world
+        .until("no series names it any more", async |w: &World| {
+            (!w.metrics.text().unwrap().contains("name=\"orders\"")).then_some(())
+        })
+        .await;
+    assert!(world.metric("argocd_app_info", &["name=\"invoices\""]) > 0.0);
+}
