@@ -30,6 +30,7 @@ mod leadership;
 mod metrics;
 mod operation;
 mod project;
+mod project_fields;
 mod prune;
 mod secrets;
 mod settings;
