@@ -38,7 +38,11 @@ use std::{
 };
 
 use kube::{Api, Client, api::PostParams, core::DynamicObject};
-use tokio::{sync::watch, task::JoinSet, time::Instant};
+use tokio::{
+    sync::{Semaphore, watch},
+    task::JoinSet,
+    time::Instant,
+};
 use tokio_util::sync::CancellationToken;
 
 pub use self::{
@@ -68,6 +72,7 @@ use crate::{
         watches::Watches,
     },
     compare::strip_for_storage,
+    error::Classified,
     git::{GitOptions, Repositories},
     metrics::{self, Metrics},
     object::Gvk,
@@ -78,6 +83,9 @@ use crate::{
 const DRAIN_LIMIT: Duration = Duration::from_secs(6);
 /// When an Application is looked at again whose look panicked.
 const AFTER_PANIC: Duration = Duration::from_secs(180);
+/// Applications whose objects are all held in memory at once. Memory grows with this number, and not with that of all
+/// Applications; one that waits for something within its turn is bounded by the limits of its requests.
+const TURNS: usize = 32;
 /// How often sizes are measured.
 const MEASURE_EVERY: Duration = Duration::from_secs(5);
 /// How long to wait for the first listing of the agent's own kinds before saying what is missing.
@@ -115,7 +123,9 @@ impl AgentOptions {
 #[derive(Debug, thiserror::Error)]
 pub enum AgentError {
     /// The cluster does not have Skiff's kinds.
-    #[error("the cluster has no kind Application (argoproj.io/v1alpha1): install it with 'skiff crds | kubectl apply --server-side -f -'")]
+    #[error(
+        "the cluster has no kind Application (argoproj.io/v1alpha1): install it with 'skiff crds | kubectl apply --server-side -f -'"
+    )]
     NoCustomResources,
     /// The API server cannot be asked.
     #[error("cannot start")]
@@ -153,7 +163,11 @@ impl Agent {
     /// # Errors
     /// When the cluster lacks Skiff's kinds, or cannot be asked for its kinds at all.
     pub async fn run(&self, stop: CancellationToken) -> Result<(), AgentError> {
-        let counted = transport::instrument(self.client.clone(), Arc::new(CountedRequests(Arc::clone(&self.metrics))), Arc::new(transport::Open));
+        let counted = transport::instrument(
+            self.client.clone(),
+            Arc::new(CountedRequests(Arc::clone(&self.metrics))),
+            Arc::new(transport::Open),
+        );
         let mut elector = Elector::new(counted, self.options.leader.clone(), self.leadership.clone());
         self.ready.store(true, Ordering::Release);
         while elector.acquire(&stop).await {
@@ -176,7 +190,15 @@ impl Agent {
             };
             self.metrics.set_leader(false);
             elector.release().await;
-            result?;
+            match result {
+                // An API server that fails at the beginning of a term may do better at the next.
+                Err(AgentError::Cluster(error)) if error.kind().is_transient() => {
+                    tracing::warn!(%error, "cannot begin to work");
+                    let pause = leader::jittered(self.options.leader.retry_period);
+                    stop.run_until_cancelled(tokio::time::sleep(pause)).await;
+                }
+                other => other?,
+            }
             self.ready.store(true, Ordering::Release);
         }
         Ok(())
@@ -185,7 +207,11 @@ impl Agent {
     /// One term of leadership.
     async fn lead(&self, stop: CancellationToken) -> Result<(), AgentError> {
         let gate: Arc<dyn Gate> = Arc::new(self.leadership.clone());
-        let client = transport::instrument(self.client.clone(), Arc::new(CountedRequests(Arc::clone(&self.metrics))), gate);
+        let client = transport::instrument(
+            self.client.clone(),
+            Arc::new(CountedRequests(Arc::clone(&self.metrics))),
+            gate,
+        );
         let mut background = JoinSet::new();
         let begun = Box::pin(async {
             let context = self.context(&client, &stop, &mut background).await?;
@@ -221,14 +247,18 @@ impl Agent {
         let live = Arc::new(LiveIndex::new(rules));
         let notify = {
             let (queue, namespace) = (Arc::clone(&queue), namespace.clone());
-            Arc::new(move |instance: &str| queue.add(ApplicationKey::of_instance(instance, &namespace), Level::Live))
+            Arc::new(move |instance: &str| {
+                queue.add(ApplicationKey::of_instance(instance, &namespace), Level::Live);
+            })
         };
         let count_event = {
             let metrics = Arc::clone(&self.metrics);
             Arc::new(move |gvk: &Gvk| metrics.cluster_event(names::IN_CLUSTER_SERVER, &gvk.group, &gvk.kind))
         };
-        let watches = Watches::new(client.clone(), Arc::clone(&live), notify, count_event, stop.child_token());
-        let cluster = Cluster::new(client.clone(), self.options.timeouts, names::FIELD_MANAGER, live, watches);
+        let watches =
+            Watches::new(client.clone(), Arc::clone(&live), notify, count_event, stop.child_token());
+        let cluster =
+            Cluster::new(client.clone(), self.options.timeouts, names::FIELD_MANAGER, live, watches);
         let kinds = cluster.discover(Duration::ZERO).await?;
         let applications_kind = Gvk::new(names::GROUP, names::VERSION, "Application");
         let status_subresource =
@@ -237,7 +267,8 @@ impl Agent {
         self.metrics.set_cluster(names::IN_CLUSTER_SERVER, names::IN_CLUSTER_NAME, &version, true);
 
         let git = GitOptions::new(self.options.cache_directory.clone());
-        let repositories = Repositories::new(git, Some(Arc::new(CountedGitRequests(Arc::clone(&self.metrics)))));
+        let repositories =
+            Repositories::new(git, Some(Arc::new(CountedGitRequests(Arc::clone(&self.metrics)))));
         let moved = {
             let queue = Arc::clone(&queue);
             Arc::new(move |key: &ApplicationKey| queue.add(key.clone(), Level::Latest))
@@ -249,12 +280,14 @@ impl Agent {
             let queue = Arc::clone(&queue);
             Arc::new(move |key, asks| enqueue(&queue, key, asks))
         };
-        let writer = Writer::new(client.clone(), Arc::clone(&applications), asked, self.options.timeouts.write);
+        let writer =
+            Writer::new(client.clone(), Arc::clone(&applications), asked, self.options.timeouts.write);
         let (reporter, send_events) = Reporter::new(client.clone(), Arc::clone(&self.metrics));
         background.spawn(send_events);
         Ok(Arc::new(Context {
             projects: Projects::new(&namespace),
             renderer: Renderer::new(Arc::clone(&sources)),
+            turns: Arc::new(Semaphore::new(TURNS)),
             options: self.options.clone(),
             leadership: self.leadership.clone(),
             metrics: Arc::clone(&self.metrics),
@@ -293,20 +326,32 @@ impl Agent {
 
         let synced = Synced::default();
         let (c, s) = (Arc::clone(context), synced.clone());
-        background.spawn(follow(in_namespace(core("ConfigMap", "configmaps")), "ConfigMap", None, synced.clone(), move |change| {
-            if c.settings_store.config_map(change) && s.is_set() {
-                c.settings_changed();
-            }
-        }));
+        background.spawn(follow(
+            in_namespace(core("ConfigMap", "configmaps")),
+            "ConfigMap",
+            None,
+            synced.clone(),
+            move |change| {
+                if c.settings_store.config_map(change) && s.is_set() {
+                    c.settings_changed();
+                }
+            },
+        ));
         all.push(("ConfigMap", synced));
         let synced = Synced::default();
         let (c, s) = (Arc::clone(context), synced.clone());
         let secrets = in_namespace(core("Secret", "secrets"));
-        background.spawn(follow(secrets, "Secret", Some(secrets_selector()), synced.clone(), move |change| {
-            if c.settings_store.secret(change) && s.is_set() {
-                c.settings_changed();
-            }
-        }));
+        background.spawn(follow(
+            secrets,
+            "Secret",
+            Some(secrets_selector()),
+            synced.clone(),
+            move |change| {
+                if c.settings_store.secret(change) && s.is_set() {
+                    c.settings_changed();
+                }
+            },
+        ));
         all.push(("Secret", synced));
         // Nothing may be decided by defaults only because the settings are slow to come.
         all_listed(&all).await;
@@ -395,7 +440,11 @@ async fn ensure_default_project(client: &Client, namespace: &str) {
 fn permissive_project() -> AppProject {
     let any = || "*".to_owned();
     let destination = ProjectDestination { server: any(), namespace: any(), ..ProjectDestination::default() };
-    let kind = ClusterResourceRestrictionItem { group: any(), kind: any(), ..ClusterResourceRestrictionItem::default() };
+    let kind = ClusterResourceRestrictionItem {
+        group: any(),
+        kind: any(),
+        ..ClusterResourceRestrictionItem::default()
+    };
     let mut project = AppProject::default();
     project.metadata.name = Some(names::DEFAULT_PROJECT.to_owned());
     project.spec.source_repos = vec![any()];
@@ -415,6 +464,7 @@ pub(crate) struct Context {
     projects: Projects,
     sources: Arc<Sources>,
     renderer: Renderer,
+    turns: Arc<Semaphore>,
     settings_store: SettingsStore,
     settings: watch::Receiver<Arc<AgentSettings>>,
     writer: Writer,
@@ -451,7 +501,10 @@ impl Context {
             return;
         }
         drop(known);
-        self.trusted_managers.write().unwrap_or_else(PoisonError::into_inner).extend(managers.iter().cloned());
+        self.trusted_managers
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .extend(managers.iter().cloned());
         self.cluster.live.drop_bodies();
     }
 
@@ -483,7 +536,8 @@ impl Context {
         match change {
             Change::Present(value) => {
                 let namespace = value.pointer("/metadata/namespace").and_then(serde_json::Value::as_str);
-                if !self.settings().manages_namespace(namespace.unwrap_or_default(), &self.options.namespace) {
+                if !self.settings().manages_namespace(namespace.unwrap_or_default(), &self.options.namespace)
+                {
                     return;
                 }
                 if let Some((key, asks)) = self.applications.observe(value) {
@@ -512,7 +566,12 @@ async fn measure(context: Arc<Context>) {
     let begun = Instant::now();
     loop {
         let (live, watches) = (&context.cluster.live, &context.cluster.watches);
-        context.metrics.set_cluster_cache(names::IN_CLUSTER_SERVER, watches.len(), live.len(), Some(begun.elapsed()));
+        context.metrics.set_cluster_cache(
+            names::IN_CLUSTER_SERVER,
+            watches.len(),
+            live.len(),
+            Some(begun.elapsed()),
+        );
         context.metrics.set_queue_depth(metrics::Queue::Reconciliation, context.queue.depth());
         tokio::time::sleep(MEASURE_EVERY).await;
     }
@@ -554,6 +613,7 @@ async fn look(context: Arc<Context>, key: ApplicationKey, level: Level, waited: 
         }
     }
     let done = Done(&context, &key);
+    context.metrics.queue_added(metrics::Queue::Reconciliation);
     let work = context.metrics.work(metrics::Queue::Reconciliation, waited);
     let span = tracing::info_span!("reconcile", application = %key, ?level);
     let Next(next) = tracing::Instrument::instrument(reconcile(&context, &key, level), span).await;

@@ -13,8 +13,8 @@ use std::{
 use super::desired::{Desired, DesiredObject};
 use crate::{
     api::{
-        Application, ApplicationCondition, ApplicationSummary, HealthStatus, HealthStatusCode, ResourceStatus,
-        SyncStatusCode, names, sync_options::SyncOptions,
+        Application, ApplicationCondition, ApplicationSummary, HealthStatus, HealthStatusCode,
+        ResourceStatus, SyncStatusCode, names, sync_options::SyncOptions,
     },
     cluster::{
         Cluster, ClusterError, bounded,
@@ -90,21 +90,30 @@ pub struct Comparison {
     pub settled: bool,
 }
 
-/// Compares an Application with its destination.
+/// Waits until every kind that matters is fully known.
 ///
 /// # Errors
-/// When a kind that matters is not fully known.
-pub async fn compare(
-    input: &ComparisonInput<'_>,
-    verdicts: &mut Verdicts,
-) -> Result<Comparison, ClusterError> {
-    let ComparisonInput { cluster, application, desired, tracking, .. } = *input;
+/// When one of them cannot be.
+pub async fn prepare(input: &ComparisonInput<'_>) -> Result<(), ClusterError> {
+    let ComparisonInput { cluster, desired, tracking, .. } = *input;
     let watched = watched_kinds(input)?;
     cluster.watches.require(tracking.instance_name(), watched.clone());
     cluster.live.declare(tracking.instance_name(), desired.objects.iter().map(|object| object.key.clone()));
     for (gvk, _) in &watched {
         cluster.watches.synced(gvk, LISTING_LIMIT).await?;
     }
+    Ok(())
+}
+
+/// Compares an Application with its destination, once [`prepare`] is done.
+///
+/// # Errors
+/// When an object that has to be read cannot be.
+pub async fn compare(
+    input: &ComparisonInput<'_>,
+    verdicts: &mut Verdicts,
+) -> Result<Comparison, ClusterError> {
+    let ComparisonInput { application, tracking, .. } = *input;
     let pairs = pair(input).await?;
     let (candidates, settled) = judge(input, pairs, verdicts).await;
 
@@ -112,7 +121,9 @@ pub async fn compare(
     let mut healths: Vec<Option<HealthStatus>> = Vec::with_capacity(candidates.len());
     for candidate in &candidates {
         healths.push(match &candidate.live {
-            None => Some(HealthStatus::new(HealthStatusCode::Missing, "")).filter(|_| candidate.desired.is_some()),
+            None => {
+                Some(HealthStatus::new(HealthStatusCode::Missing, "")).filter(|_| candidate.desired.is_some())
+            }
             Some(live) => health::assess(live).unwrap_or_else(|error| {
                 let text = format!("error setting app health: {error}");
                 conditions.push(ApplicationCondition::new(names::CONDITION_COMPARISON_ERROR, text));
@@ -130,12 +141,18 @@ pub async fn compare(
         .iter()
         .zip(&healths)
         .zip(&permitted)
-        .map(|((candidate, health), permitted)| Judged { candidate, health: health.as_ref(), permitted: *permitted })
+        .map(|((candidate, health), permitted)| Judged {
+            candidate,
+            health: health.as_ref(),
+            permitted: *permitted,
+        })
         .collect();
     let (rows, sync) = rollup::sync_status(&judged, RollupInput { tracking, options: input.options });
     let keys: Vec<ObjectKey> = candidates
         .iter()
-        .map(|candidate| candidate.object().map_or_else(|| ObjectKey::new("", "", "", ""), |object| object.key()))
+        .map(|candidate| {
+            candidate.object().map_or_else(|| ObjectKey::new("", "", "", ""), |object| object.key())
+        })
         .collect();
     let itself = ObjectKey::new(names::GROUP, "Application", application.namespace(), application.name());
     let parts = candidates.iter().zip(&healths).zip(&keys).filter_map(|((candidate, health), key)| {
@@ -164,11 +181,10 @@ fn watched_kinds(input: &ComparisonInput<'_>) -> Result<Vec<(Gvk, KindInfo)>, Cl
     }
     let status = &input.application.status;
     let results = status.operation_state.iter().filter_map(|state| state.sync_result.as_ref());
-    let before = status
-        .resources
-        .iter()
-        .map(|row| GroupKind::new(&row.group, &row.kind))
-        .chain(results.flat_map(|result| &result.resources).map(|row| GroupKind::new(&row.group, &row.kind)));
+    let before =
+        status.resources.iter().map(|row| GroupKind::new(&row.group, &row.kind)).chain(
+            results.flat_map(|result| &result.resources).map(|row| GroupKind::new(&row.group, &row.kind)),
+        );
     for kind in before {
         if !declared.contains(&kind)
             && let Some(gvk) = input.kinds.preferred(&kind)?
@@ -214,7 +230,10 @@ async fn pair(input: &ComparisonInput<'_>) -> Result<Vec<Pair>, ClusterError> {
 }
 
 /// A live object with its body, which is read if nobody had asked for it when its last event came.
-pub(super) async fn with_body(cluster: &Cluster, live: LiveObject) -> Result<Option<LiveObject>, ClusterError> {
+pub(super) async fn with_body(
+    cluster: &Cluster,
+    live: LiveObject,
+) -> Result<Option<LiveObject>, ClusterError> {
     if live.has_body() {
         return Ok(Some(live));
     }
@@ -228,7 +247,11 @@ pub(super) async fn with_body(cluster: &Cluster, live: LiveObject) -> Result<Opt
 }
 
 /// Judges all objects. The flag tells whether every difference was settled.
-async fn judge(input: &ComparisonInput<'_>, pairs: Vec<Pair>, verdicts: &mut Verdicts) -> (Vec<Candidate>, bool) {
+async fn judge(
+    input: &ComparisonInput<'_>,
+    pairs: Vec<Pair>,
+    verdicts: &mut Verdicts,
+) -> (Vec<Candidate>, bool) {
     let known = std::mem::take(&mut verdicts.0);
     let rules = input.rules.fingerprint();
     let mut judging = Vec::with_capacity(pairs.len());
@@ -350,9 +373,21 @@ fn is_permitted(input: &ComparisonInput<'_>, candidate: &Candidate) -> bool {
 /// Asked only where a sync may have to create the namespace.
 async fn namespace_exists(input: &ComparisonInput<'_>) -> Result<bool, ClusterError> {
     let name = &input.application.spec.destination.namespace;
-    let something_is_there =
-        input.cluster.live.owned_by(input.tracking.instance_name()).iter().any(|live| live.key.namespace == *name);
-    if name.is_empty() || something_is_there {
+    let operation = input.application.operation.as_ref().or_else(|| {
+        let state =
+            input.application.status.operation_state.as_ref().filter(|state| !state.phase.is_completed());
+        state.map(|state| &state.operation)
+    });
+    let of_operation = operation.and_then(|operation| operation.sync.as_ref());
+    let may_create = input.options.create_namespace()
+        || of_operation.is_some_and(|sync| SyncOptions::new(&sync.sync_options).create_namespace());
+    let something_is_there = input
+        .cluster
+        .live
+        .owned_by(input.tracking.instance_name())
+        .iter()
+        .any(|live| live.key.namespace == *name);
+    if name.is_empty() || something_is_there || !may_create {
         return Ok(true);
     }
     let key = ObjectKey::new("", "Namespace", "", name);

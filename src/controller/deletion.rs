@@ -27,8 +27,11 @@ const LISTING_LIMIT: Duration = Duration::from_secs(60);
 /// A deletion is looked at again this often, besides when an object of it goes.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
 
-const CASCADE: &[&str] =
-    &[names::FINALIZER_RESOURCES, names::FINALIZER_RESOURCES_FOREGROUND, names::FINALIZER_RESOURCES_BACKGROUND];
+const CASCADE: &[&str] = &[
+    names::FINALIZER_RESOURCES,
+    names::FINALIZER_RESOURCES_FOREGROUND,
+    names::FINALIZER_RESOURCES_BACKGROUND,
+];
 const HOOKS: &[&str] = &[
     names::FINALIZER_PRE_DELETE,
     names::FINALIZER_PRE_DELETE_CLEANUP,
@@ -51,8 +54,11 @@ pub(super) async fn step(look: &mut Look<'_>) -> Result<Next, ClusterError> {
     match delete_next(look).await {
         Ok(false) => Ok(Next(Some((Level::Live, LOOK_AGAIN)))),
         Ok(true) => {
-            let left: Vec<String> =
-                finalizers.iter().filter(|finalizer| !CASCADE.contains(&finalizer.as_str())).cloned().collect();
+            let left: Vec<String> = finalizers
+                .iter()
+                .filter(|finalizer| !CASCADE.contains(&finalizer.as_str()))
+                .cloned()
+                .collect();
             look.context.reporter.deleted(&look.application);
             look.context.writer.set_finalizers(look.key, &finalizers, &left).await?;
             Ok(Next::default())
@@ -77,11 +83,10 @@ async fn delete_next(look: &Look<'_>) -> Result<bool, String> {
     let status = &look.application.status;
     let results = status.operation_state.iter().filter_map(|state| state.sync_result.as_ref());
     let mut watched = BTreeMap::new();
-    let managed = status
-        .resources
-        .iter()
-        .map(|row| GroupKind::new(&row.group, &row.kind))
-        .chain(results.flat_map(|result| &result.resources).map(|row| GroupKind::new(&row.group, &row.kind)));
+    let managed =
+        status.resources.iter().map(|row| GroupKind::new(&row.group, &row.kind)).chain(
+            results.flat_map(|result| &result.resources).map(|row| GroupKind::new(&row.group, &row.kind)),
+        );
     for kind in managed {
         // A kind that the cluster does not have has no objects.
         let Some(gvk) = kinds.preferred(&kind).map_err(|error| error.to_string())? else { continue };

@@ -87,9 +87,11 @@ impl Classified for DesiredError {
             Self::Files(error) => error.kind(),
             Self::Kind { source, .. } => source.kind(),
             Self::Panicked => ErrorKind::Bug,
-            Self::Url(_) | Self::Revision(_) | Self::TooSlow | Self::NoNamespace { .. } | Self::GeneratedName { .. } => {
-                ErrorKind::User
-            }
+            Self::Url(_)
+            | Self::Revision(_)
+            | Self::TooSlow
+            | Self::NoNamespace { .. }
+            | Self::GeneratedName { .. } => ErrorKind::User,
         }
     }
 }
@@ -262,7 +264,11 @@ fn finish(
             expected.extend(kinds_of_definition(&rendered.object));
         }
     }
-    let mut warnings = Vec::new();
+    let mut warnings: Vec<ApplicationCondition> = rendered
+        .warnings
+        .iter()
+        .map(|warning| ApplicationCondition::new(names::CONDITION_MANIFEST_WARNING, warning))
+        .collect();
     let mut scopes: HashMap<Gvk, Option<Scope>> = HashMap::new();
     let mut by_key: HashMap<ObjectKey, DesiredObject> = HashMap::new();
     for rendered in rendered.objects {
@@ -280,7 +286,9 @@ fn finish(
             (Ok(scope), _) => scope,
             (Err(_), Some((_, scope))) => *scope,
             (Err(ClusterError::UnknownKind { .. }), None) if tolerates(input, &object) => Scope::Namespaced,
-            (Err(source), None) => return Err(DesiredError::Kind { origin: origin(), source: source.into() }),
+            (Err(source), None) => {
+                return Err(DesiredError::Kind { origin: origin(), source: source.into() });
+            }
         };
         if object.name().is_empty() {
             return Err(DesiredError::GeneratedName { origin: origin() });

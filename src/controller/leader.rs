@@ -118,7 +118,9 @@ impl Elector {
                 None => return false,
                 Some(Ok(true)) => return true,
                 Some(Ok(false)) => {}
-                Some(Err(error)) => tracing::warn!(%error, lease = %self.options.name, "cannot take the lease"),
+                Some(Err(error)) => {
+                    tracing::warn!(%error, lease = %self.options.name, "cannot take the lease");
+                }
             }
             let pause = jittered(self.options.retry_period);
             if stop.run_until_cancelled(tokio::time::sleep(pause)).await.is_none() {
@@ -170,7 +172,8 @@ impl Elector {
 
     /// Takes or renews the lease. `false`: somebody else holds it.
     async fn attempt(&mut self) -> Result<bool, LeaseError> {
-        let limit = self.options.trusted_for;
+        // Several attempts must fit into the time for which a lease is trusted: one that hangs costs no leadership.
+        let limit = (self.options.trusted_for / 3).min(Duration::from_secs(5));
         match tokio::time::timeout(limit, self.ask()).await {
             Ok(answer) => Ok(answer?),
             Err(_) => Err(LeaseError::Timeout { limit }),

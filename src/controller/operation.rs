@@ -70,7 +70,8 @@ pub(super) async fn advance(
         (None, None) => return Ok(Next::default()),
     };
     if state.phase == OperationPhase::Terminating {
-        return finish(look, memory, state, None, failure(OperationPhase::Failed, "Operation terminated")).await;
+        return finish(look, memory, state, None, failure(OperationPhase::Failed, "Operation terminated"))
+            .await;
     }
     if let Some(refusal) = look.refusal() {
         // Trying again changes nothing, so this ends it.
@@ -97,7 +98,8 @@ pub(super) async fn advance(
         return finish(look, memory, state, None, outcome).await;
     };
     let source = sync.source.clone().unwrap_or_else(|| source.clone());
-    let pinned = state.sync_result.as_ref().map(|result| result.revision.clone()).filter(|text| !text.is_empty());
+    let pinned =
+        state.sync_result.as_ref().map(|result| result.revision.clone()).filter(|text| !text.is_empty());
     let revision = pinned.unwrap_or_else(|| {
         if sync.revision.is_empty() { source.target_revision.clone() } else { sync.revision.clone() }
     });
@@ -137,7 +139,11 @@ pub(super) async fn advance(
     look.status.operation_state = Some(state.clone());
     look.write(OperationChange::Keep).await?;
     if !resumed {
-        look.context.reporter.operation_started(&look.application, &state, observation.desired.commit.as_str());
+        look.context.reporter.operation_started(
+            &look.application,
+            &state,
+            observation.desired.commit.as_str(),
+        );
     }
     execute(look, memory, observation, &source).await
 }
@@ -163,7 +169,8 @@ fn unsupported(sync: &SyncOperation) -> Option<&'static str> {
         return Some("operation.sync.sources is not supported yet: use an Application with one source");
     }
     let force = sync.sync_strategy.as_ref().is_some_and(|strategy| {
-        strategy.apply.as_ref().is_some_and(|apply| apply.force) || strategy.hook.as_ref().is_some_and(|hook| hook.force)
+        strategy.apply.as_ref().is_some_and(|apply| apply.force)
+            || strategy.hook.as_ref().is_some_and(|hook| hook.force)
     });
     force.then_some("operation.sync.syncStrategy: 'force' is not supported yet: sync without it")
 }
@@ -241,9 +248,9 @@ async fn finish(
     // Another replica may lead by now; then this attempt is its to finish, and nothing of it may be recorded.
     look.context.still_leads("record the outcome of", look.key)?;
     let sync = state.operation.sync.clone().unwrap_or_default();
-    if let Some(result) = &mut state.sync_result {
-        result.resources = outcome.resources;
-    }
+    // An operation that ended before anything was looked at has tried no commit, and must say so: one without a
+    // result counts as having tried every commit.
+    state.sync_result.get_or_insert_with(SyncOperationResult::default).resources = outcome.resources;
     if let Err(error) = retry::end_attempt(&mut state, outcome.phase, &outcome.message, Time::now()) {
         state.message = format!("{} (operation.retry.backoff: {error})", state.message);
     }
@@ -290,6 +297,8 @@ async fn compare_again(look: &mut Look<'_>, memory: &mut Memory) {
             look.set_conditions(&[names::CONDITION_SYNC_ERROR], Vec::new());
             look.take_over(&observation, &source);
         }
-        Err(error) => tracing::debug!(application = %look.key, error = %chain(&error), "not compared after the sync"),
+        Err(error) => {
+            tracing::debug!(application = %look.key, error = %chain(&error), "not compared after the sync");
+        }
     }
 }

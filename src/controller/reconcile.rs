@@ -11,7 +11,7 @@
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
-use tokio::time::Instant;
+use tokio::{sync::OwnedSemaphorePermit, time::Instant};
 
 use super::{
     Context,
@@ -27,8 +27,8 @@ use super::{
 use crate::{
     api::{
         Application, ApplicationCondition, ApplicationSource, ApplicationStatus, ComparedTo, HealthStatus,
-        HealthStatusCode, Operation, OperationPhase, ResourceStatus, SyncStatus, SyncStatusCode, Time, conditions,
-        names,
+        HealthStatusCode, Operation, OperationPhase, ResourceStatus, SyncStatus, SyncStatusCode, Time,
+        conditions, names,
         refresh::{self, Refresh},
         sync_options::SyncOptions,
         unsupported_fields,
@@ -36,6 +36,7 @@ use crate::{
     cluster::{ClusterError, discovery::Kinds},
     compare::Rules,
     error::{Classified, ErrorKind, chain},
+    metrics,
     object::{Gvk, ObjectKey},
     project::{Admission, Claim, Destination},
     sync::{
@@ -89,6 +90,7 @@ const EVALUATED: &[&str] = &[
     names::CONDITION_REPEATED_RESOURCE_WARNING,
     names::CONDITION_EXCLUDED_RESOURCE_WARNING,
     names::CONDITION_UNSUPPORTED_FIELD_WARNING,
+    names::CONDITION_MANIFEST_WARNING,
 ];
 
 /// Looks at one Application and does what follows from it.
@@ -129,6 +131,7 @@ pub async fn reconcile(context: &Context, key: &ApplicationKey, level: Level) ->
             tracing::warn!(application = %key, %error, "the outcome could not be written");
             context.metrics.error(error.kind());
             memory.failures = memory.failures.saturating_add(1);
+            context.metrics.queue_retried(metrics::Queue::Reconciliation);
             Next(Some((level, retry_after(memory.failures))))
         }
     }
@@ -148,6 +151,8 @@ pub(super) struct Look<'a> {
     /// What the status is on the server, as far as this look wrote it.
     written: ApplicationStatus,
     pub(super) conditions: Vec<ApplicationCondition>,
+    /// The right to hold all of an Application's objects in memory, from the first comparison to the end of the look.
+    turn: Option<OwnedSemaphorePermit>,
 }
 
 /// What a source declares and how it compares.
@@ -225,6 +230,7 @@ impl<'a> Look<'a> {
             status,
             written,
             conditions: Vec::new(),
+            turn: None,
         }
     }
 
@@ -261,7 +267,8 @@ impl<'a> Look<'a> {
                 }
                 Decision::Start(wanted) => {
                     self.set_conditions(&[names::CONDITION_SYNC_ERROR], Vec::new());
-                    let begun = operation::begin_automated(self, memory, observation, &source, *wanted).await?;
+                    let begun =
+                        operation::begin_automated(self, memory, observation, &source, *wanted).await?;
                     next = next.sooner(begun);
                 }
             }
@@ -273,7 +280,8 @@ impl<'a> Look<'a> {
 
     /// An operation that begins means the newest commit, not the one that the last poll saw.
     fn freshness(&self) -> Freshness {
-        let unfinished = self.status.operation_state.as_ref().is_some_and(|state| !state.phase.is_completed());
+        let unfinished =
+            self.status.operation_state.as_ref().is_some_and(|state| !state.phase.is_completed());
         let begins = self.application.operation.is_some() && !unfinished;
         if self.level >= Level::Forced || begins { Freshness::Now } else { Freshness::Polled }
     }
@@ -314,7 +322,11 @@ impl<'a> Look<'a> {
             source,
             revision,
             project,
-            context: self.settings.render_context(&self.application, self.key, &self.context.options.namespace),
+            context: self.settings.render_context(
+                &self.application,
+                self.key,
+                &self.context.options.namespace,
+            ),
             tracking: &self.tracking,
             destination_namespace: &spec.destination.namespace,
             tolerate_unknown_kinds: options.skip_dry_run_on_missing_resource(),
@@ -336,26 +348,30 @@ impl<'a> Look<'a> {
             RenderCache::Hit => self.context.metrics.render_cache_hit(),
             RenderCache::Miss => self.context.metrics.render_cache_miss(),
         }
-        let mut kinds = Kinds::clone(&self.context.cluster.kinds());
-        for (gvk, plural, scope) in desired.expected_kinds.iter() {
-            kinds = kinds.with_expected(gvk.clone(), plural, *scope);
+        let mut kinds = self.context.cluster.kinds();
+        if !desired.expected_kinds.is_empty() {
+            let mut extended = Kinds::clone(&kinds);
+            for (gvk, plural, scope) in desired.expected_kinds.iter() {
+                extended = extended.with_expected(gvk.clone(), plural, *scope);
+            }
+            kinds = Arc::new(extended);
         }
-        let kinds = Arc::new(kinds);
-        let comparison = comparison::compare(
-            &ComparisonInput {
-                cluster: &self.context.cluster,
-                application: &self.application,
-                desired: &desired,
-                kinds: &kinds,
-                tracking: &self.tracking,
-                admission: &admission,
-                rules: &rules,
-                options: &options,
-                is_excluded: &is_excluded,
-            },
-            &mut memory.verdicts,
-        )
-        .await?;
+        let input = ComparisonInput {
+            cluster: &self.context.cluster,
+            application: &self.application,
+            desired: &desired,
+            kinds: &kinds,
+            tracking: &self.tracking,
+            admission: &admission,
+            rules: &rules,
+            options: &options,
+            is_excluded: &is_excluded,
+        };
+        comparison::prepare(&input).await?;
+        if self.turn.is_none() {
+            self.turn = Arc::clone(&self.context.turns).acquire_owned().await.ok();
+        }
+        let comparison = comparison::compare(&input, &mut memory.verdicts).await?;
         memory.desired = Some(desired.clone());
         Ok(Observation { desired, comparison, admission, kinds })
     }
@@ -439,6 +455,7 @@ impl<'a> Look<'a> {
         tracing::warn!(application = %self.key, error = %message, "the application could not be compared");
         self.context.metrics.error(error.kind());
         memory.failures = memory.failures.saturating_add(1);
+        self.context.metrics.queue_retried(metrics::Queue::Reconciliation);
         let again = Next(Some((self.level.min(Level::Latest), retry_after(memory.failures))));
         let was_good = memory.compared.is_some_and(|at| at.elapsed() < GRACE);
         if error.kind().is_transient() && was_good && self.level < Level::Forced {
@@ -475,7 +492,10 @@ impl<'a> Look<'a> {
         let code = self.status.sync_code();
         let same_revision = self.written.sync.as_ref().map(|sync| &sync.revision)
             == self.status.sync.as_ref().map(|sync| &sync.revision);
-        if code == SyncStatusCode::OutOfSync && self.written.sync_code() == SyncStatusCode::Synced && same_revision {
+        if code == SyncStatusCode::OutOfSync
+            && self.written.sync_code() == SyncStatusCode::Synced
+            && same_revision
+        {
             memory.drift_since.get_or_insert_with(Instant::now);
         } else if code == SyncStatusCode::Synced {
             memory.drift_since = None;
@@ -531,7 +551,8 @@ impl<'a> Look<'a> {
     }
 
     fn operation_is_pending(&self) -> bool {
-        let unfinished = self.status.operation_state.as_ref().is_some_and(|state| !state.phase.is_completed());
+        let unfinished =
+            self.status.operation_state.as_ref().is_some_and(|state| !state.phase.is_completed());
         self.application.operation.is_some() || unfinished
     }
 

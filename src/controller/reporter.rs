@@ -50,7 +50,12 @@ impl Reporter {
     }
 
     /// Tells of changes of sync status and health.
-    pub fn status_changed(&self, application: &Application, before: &ApplicationStatus, after: &ApplicationStatus) {
+    pub fn status_changed(
+        &self,
+        application: &Application,
+        before: &ApplicationStatus,
+        after: &ApplicationStatus,
+    ) {
         if before.sync_code() != after.sync_code() || before.sync.is_none() {
             let from = before.sync.as_ref().map(|sync| sync.status);
             self.send(application, &Happening::SyncStatus { from, to: after.sync_code() });
@@ -92,7 +97,11 @@ impl Reporter {
         } else {
             tracing::warn!(application = name, message = state.message, "sync failed");
         }
-        let took = state.finished_at.unwrap_or(state.started_at).timestamp().duration_since(state.started_at.timestamp());
+        let took = state
+            .finished_at
+            .unwrap_or(state.started_at)
+            .timestamp()
+            .duration_since(state.started_at.timestamp());
         self.metrics.sync_ended(
             ApplicationLabels::of(application),
             names::IN_CLUSTER_SERVER,

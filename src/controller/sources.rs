@@ -24,7 +24,9 @@ use super::applications::ApplicationKey;
 use crate::{
     error::Classified,
     files::Tree,
-    git::{CommitId, CredentialStore, Credentials, GitError, References, RepoUrl, Repositories, RevisionSpec},
+    git::{
+        CommitId, CredentialStore, Credentials, GitError, References, RepoUrl, Repositories, RevisionSpec,
+    },
 };
 
 /// References that were listed before are used this long while a repository cannot be reached: most failures pass.
@@ -102,7 +104,12 @@ struct Listed {
 
 impl Sources {
     /// No sources yet. `stop` ends all polling.
-    pub fn new(repositories: Repositories, interval: PollInterval, moved: Moved, stop: CancellationToken) -> Self {
+    pub fn new(
+        repositories: Repositories,
+        interval: PollInterval,
+        moved: Moved,
+        stop: CancellationToken,
+    ) -> Self {
         Self {
             repositories,
             credentials: RwLock::default(),
