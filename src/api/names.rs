@@ -120,6 +120,8 @@ pub const CONDITION_EXCLUDED_RESOURCE_WARNING: &str = "ExcludedResourceWarning";
 pub const CONDITION_ORPHANED_RESOURCE_WARNING: &str = "OrphanedResourceWarning";
 /// The spec has a field that Skiff does not act on.
 pub const CONDITION_UNSUPPORTED_FIELD_WARNING: &str = "UnsupportedFieldWarning";
+/// Something about the manifests is doubtful, though no error: a file that was left out, a deprecated field.
+pub const CONDITION_MANIFEST_WARNING: &str = "ManifestWarning";
 
 /// Event reason: the status was written.
 pub const REASON_STATUS_REFRESHED: &str = "StatusRefreshed";
