@@ -51,7 +51,9 @@ impl Kinds {
     /// # Errors
     /// [`ClusterError::GroupUnavailable`] when that cannot be known now.
     pub fn preferred(&self, kind: &GroupKind) -> Result<Option<Gvk>, ClusterError> {
-        let Some(version) = self.preferred.get(kind) else { return self.available(&kind.group).map(|()| None) };
+        let Some(version) = self.preferred.get(kind) else {
+            return self.available(&kind.group).map(|()| None);
+        };
         Ok(Some(Gvk::new(&kind.group, version, &kind.kind)))
     }
 
@@ -128,13 +130,18 @@ fn add_aggregated(kinds: &mut Kinds, list: APIGroupDiscoveryList) {
                 kinds.unavailable.insert(name.clone(), reason);
             }
             for resource in version.resources {
-                let (Some(plural), Some(response)) = (resource.resource, resource.response_kind) else { continue };
+                let (Some(plural), Some(response)) = (resource.resource, resource.response_kind) else {
+                    continue;
+                };
                 let Some(kind) = response.kind else { continue };
                 // Empty parts of a response kind are those of the list that it stands in.
-                let part = |own: Option<String>, list: &str| own.filter(|own| !own.is_empty()).unwrap_or(list.to_owned());
+                let part = |own: Option<String>, list: &str| {
+                    own.filter(|own| !own.is_empty()).unwrap_or(list.to_owned())
+                };
                 let (group, gvk_version) = (part(response.group, &name), part(response.version, &number));
                 let scope = scope(resource.scope.as_deref() == Some("Namespaced"));
-                let status = resource.subresources.iter().any(|sub| sub.subresource.as_deref() == Some("status"));
+                let status =
+                    resource.subresources.iter().any(|sub| sub.subresource.as_deref() == Some("status"));
                 kinds.add(Gvk::new(group, gvk_version, kind), &plural, scope, &resource.verbs, status);
             }
         }

@@ -22,7 +22,9 @@ pub enum ClusterError {
         gvk: Gvk,
     },
     /// The API group is registered, but the server behind it does not answer, so its kinds are not known.
-    #[error("API group '{group}' cannot be discovered ({reason}): its server may be down; nothing is changed meanwhile")]
+    #[error(
+        "API group '{group}' cannot be discovered ({reason}): its server may be down; nothing is changed meanwhile"
+    )]
     GroupUnavailable {
         /// The group.
         group: String,
@@ -105,7 +107,10 @@ impl ClusterError {
                 .filter(|field| !field.is_empty())
                 .collect();
             let place = if fields.is_empty() { String::new() } else { format!(" at {}", fields.join(", ")) };
-            format!("the API server refused it ({}){place}; its message is not shown since it may hold values", status.reason)
+            format!(
+                "the API server refused it ({}){place}; its message is not shown since it may hold values",
+                status.reason
+            )
         } else {
             status.message.clone()
         };

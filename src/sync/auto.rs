@@ -26,11 +26,7 @@ pub struct SelfHealBackoff {
 
 impl Default for SelfHealBackoff {
     fn default() -> Self {
-        Self {
-            first: Duration::from_secs(2),
-            factor: 3.0,
-            longest: Duration::from_secs(300),
-        }
+        Self { first: Duration::from_secs(2), factor: 3.0, longest: Duration::from_secs(300) }
     }
 }
 
@@ -42,9 +38,7 @@ impl SelfHealBackoff {
         }
         let exponent = i32::try_from(attempts - 1).unwrap_or(i32::MAX);
         let seconds = self.first.as_secs_f64() * self.factor.powi(exponent);
-        Duration::try_from_secs_f64(seconds)
-            .unwrap_or(self.longest)
-            .min(self.longest)
+        Duration::try_from_secs_f64(seconds).unwrap_or(self.longest).min(self.longest)
     }
 }
 
@@ -113,10 +107,7 @@ pub fn decide(input: &AutoSyncInput<'_>) -> Decision {
     }
     // Rows without a status (hooks, copies) are nobody's drift.
     let out_of_sync = || {
-        input
-            .resources
-            .iter()
-            .filter(|row| row.status.is_some_and(|status| status != SyncStatusCode::Synced))
+        input.resources.iter().filter(|row| row.status.is_some_and(|status| status != SyncStatusCode::Synced))
     };
     if !automated.prunes() && out_of_sync().next().is_some() && out_of_sync().all(|row| row.requires_pruning)
     {
@@ -137,14 +128,11 @@ pub fn decide(input: &AutoSyncInput<'_>) -> Decision {
     }
     if let Some(last) = last.filter(|last| already_attempted(last, input)) {
         if last.phase != OperationPhase::Succeeded {
-            let attempted = last.sync_result.as_ref().map_or_else(
-                || revisions.clone(),
-                |result| list(&result.revision, &result.revisions),
-            );
-            return Decision::Refuse(format!(
-                "Failed last sync attempt to {attempted}: {}",
-                last.message
-            ));
+            let attempted = last
+                .sync_result
+                .as_ref()
+                .map_or_else(|| revisions.clone(), |result| list(&result.revision, &result.revisions));
+            return Decision::Refuse(format!("Failed last sync attempt to {attempted}: {}", last.message));
         }
         if !automated.heals() {
             return Decision::Nothing(Nothing::AlreadySynced);
@@ -166,10 +154,7 @@ pub fn decide(input: &AutoSyncInput<'_>) -> Decision {
     }
     let policy = application.spec.sync_policy.clone().unwrap_or_default();
     Decision::Start(Box::new(Operation {
-        initiated_by: OperationInitiator {
-            automated: true,
-            username: String::new(),
-        },
+        initiated_by: OperationInitiator { automated: true, username: String::new() },
         retry: policy.automated_retry(),
         sync: Some(sync),
         ..Operation::default()
@@ -190,11 +175,7 @@ fn revisions(sync: &SyncStatus) -> String {
 }
 
 fn list(revision: &str, revisions: &[String]) -> String {
-    if revisions.is_empty() {
-        format!("[{revision}]")
-    } else {
-        format!("[{}]", revisions.join(" "))
-    }
+    if revisions.is_empty() { format!("[{revision}]") } else { format!("[{}]", revisions.join(" ")) }
 }
 
 /// Whether the last operation was for what was compared now. One without a result failed before it knew.
@@ -213,27 +194,14 @@ fn already_attempted(last: &OperationState, input: &AutoSyncInput<'_>) -> bool {
 
 /// The attempts so far. Drift after a quiet time longer than the longest delay counts as the first.
 fn attempts_in_a_row(last: &OperationState, input: &AutoSyncInput<'_>) -> i64 {
-    let count = last
-        .operation
-        .sync
-        .as_ref()
-        .map_or(0, |sync| sync.auto_heal_attempts_count);
+    let count = last.operation.sync.as_ref().map_or(0, |sync| sync.auto_heal_attempts_count);
     let quiet_until = input.backoff.longest.saturating_mul(2);
-    let finished = last
-        .finished_at
-        .and_then(|at| at.timestamp().checked_add(quiet_until).ok());
-    if finished.is_some_and(|end| end < input.now) {
-        0
-    } else {
-        count
-    }
+    let finished = last.finished_at.and_then(|at| at.timestamp().checked_add(quiet_until).ok());
+    if finished.is_some_and(|end| end < input.now) { 0 } else { count }
 }
 
 fn heal_at(last: &OperationState, attempts: i64, backoff: &SelfHealBackoff) -> Option<Timestamp> {
-    last.finished_at?
-        .timestamp()
-        .checked_add(backoff.delay(attempts))
-        .ok()
+    last.finished_at?.timestamp().checked_add(backoff.delay(attempts)).ok()
 }
 
 #[cfg(test)]

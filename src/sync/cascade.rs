@@ -38,25 +38,17 @@ pub fn next(
 ) -> Cascade {
     let mut waves: BTreeMap<i64, Vec<Arc<Object>>> = BTreeMap::new();
     let mut going = Vec::new();
-    for object in live
-        .iter()
-        .filter(|object| goes(object, tracking, options, application))
-    {
+    for object in live.iter().filter(|object| goes(object, tracking, options, application)) {
         if object.is_terminating() {
             going.push(Arc::clone(object));
         } else {
-            waves
-                .entry(order::wave(object))
-                .or_default()
-                .push(Arc::clone(object));
+            waves.entry(order::wave(object)).or_default().push(Arc::clone(object));
         }
     }
     if !going.is_empty() {
         return Cascade::Wait(going);
     }
-    waves
-        .pop_last()
-        .map_or(Cascade::Done, |(_, objects)| Cascade::Delete(objects))
+    waves.pop_last().map_or(Cascade::Done, |(_, objects)| Cascade::Delete(objects))
 }
 
 fn goes(object: &Object, tracking: &Tracking, options: &SyncOptions, application: &ObjectKey) -> bool {
@@ -105,15 +97,9 @@ mod tests {
     #[test]
     fn the_highest_wave_goes_first_and_the_next_waits_for_it() {
         let wave = |wave: &str| json!({ "argocd.argoproj.io/sync-wave": wave });
-        let (a, b, c) = (
-            marked("a", &wave("1"), false),
-            marked("b", &wave("2"), false),
-            marked("c", &wave("2"), false),
-        );
-        assert_eq!(
-            step(&[a.clone(), b, c]),
-            ("delete", vec!["b".to_owned(), "c".to_owned()])
-        );
+        let (a, b, c) =
+            (marked("a", &wave("1"), false), marked("b", &wave("2"), false), marked("c", &wave("2"), false));
+        assert_eq!(step(&[a.clone(), b, c]), ("delete", vec!["b".to_owned(), "c".to_owned()]));
         let b = marked("b", &wave("2"), true);
         assert_eq!(step(&[a.clone(), b]), ("wait", vec!["b".to_owned()]));
         assert_eq!(step(&[a]), ("delete", vec!["a".to_owned()]));
@@ -123,16 +109,8 @@ mod tests {
     #[test]
     fn what_asks_to_stay_stays() {
         let kept = [
-            marked(
-                "a",
-                &json!({ "argocd.argoproj.io/sync-options": "Delete=false" }),
-                false,
-            ),
-            marked(
-                "b",
-                &json!({ "argocd.argoproj.io/sync-options": "Delete=confirm" }),
-                false,
-            ),
+            marked("a", &json!({ "argocd.argoproj.io/sync-options": "Delete=false" }), false),
+            marked("b", &json!({ "argocd.argoproj.io/sync-options": "Delete=confirm" }), false),
             marked("c", &json!({ "helm.sh/resource-policy": "keep" }), false),
         ];
         assert_eq!(step(&kept).0, "done");
@@ -148,11 +126,7 @@ mod tests {
             "metadata": { "name": "as.example.com", "annotations": {
                 "argocd.argoproj.io/tracking-id": "orders:apiextensions.k8s.io/CustomResourceDefinition:shop/as.example.com" } } });
         let itself = tracking().mark(Object::from_value(itself).unwrap());
-        let live = [
-            Object::from_value(theirs).unwrap(),
-            itself,
-            Object::from_value(definition).unwrap(),
-        ];
+        let live = [Object::from_value(theirs).unwrap(), itself, Object::from_value(definition).unwrap()];
         assert_eq!(step(&live.map(Arc::new)).0, "done");
     }
 }

@@ -119,7 +119,12 @@ impl Executor<'_> {
             for task in &group.tasks {
                 match self.permit_task(task) {
                     Ok(task) => ready.push(task),
-                    Err(message) => refused.push(result(task, Some(ResultCode::SyncFailed), OperationPhase::Failed, message)),
+                    Err(message) => refused.push(result(
+                        task,
+                        Some(ResultCode::SyncFailed),
+                        OperationPhase::Failed,
+                        message,
+                    )),
                 }
             }
             groups.push(ready);
@@ -149,7 +154,9 @@ impl Executor<'_> {
                 self.pruner().permit(&task.gvk, live)?;
                 Ok(Ready::Prune { task, live: Arc::clone(live) })
             }
-            Action::SkipPrune { message, .. } => Ok(Ready::SkipPrune { task, message: (*message).to_owned() }),
+            Action::SkipPrune { message, .. } => {
+                Ok(Ready::SkipPrune { task, message: (*message).to_owned() })
+            }
         }
     }
 
@@ -158,7 +165,9 @@ impl Executor<'_> {
     async fn validate(&self, groups: &[Vec<Ready<'_>>]) -> Vec<ResourceResult> {
         let served = self.cluster.kinds();
         let missing = groups.iter().flatten().filter_map(|ready| match ready {
-            Ready::Apply { task, apply, .. } if !matches!(task.action, Action::Apply { live: Some(_), .. }) => {
+            Ready::Apply { task, apply, .. }
+                if !matches!(task.action, Action::Apply { live: Some(_), .. }) =>
+            {
                 Provides::of(&apply.write().object)
             }
             _ => None,
@@ -193,9 +202,12 @@ impl Executor<'_> {
                     let message = format!("{} {} (dry run)", display(&task.key), done(*changed));
                     result(task, Some(ResultCode::Synced), OperationPhase::Succeeded, message)
                 }
-                Ready::Prune { task, .. } => {
-                    result(task, Some(ResultCode::Pruned), OperationPhase::Succeeded, plan::PRUNED_DRY_RUN.to_owned())
-                }
+                Ready::Prune { task, .. } => result(
+                    task,
+                    Some(ResultCode::Pruned),
+                    OperationPhase::Succeeded,
+                    plan::PRUNED_DRY_RUN.to_owned(),
+                ),
                 Ready::SkipPrune { task, message } => skipped(task, message),
             })
             .collect()
@@ -237,7 +249,9 @@ impl Executor<'_> {
                     result.images = images;
                     result
                 }
-                Err(error) => result(task, Some(ResultCode::SyncFailed), OperationPhase::Failed, error.to_string()),
+                Err(error) => {
+                    result(task, Some(ResultCode::SyncFailed), OperationPhase::Failed, error.to_string())
+                }
             },
             Ready::Prune { task, live } => match self.pruner().prune(&task.gvk, live).await {
                 Ok(Pruned::Deleted) => {
@@ -262,7 +276,12 @@ impl Executor<'_> {
     }
 
     /// Waits until the kinds of a definition are served.
-    async fn await_established(&self, gvk: &Gvk, key: &ObjectKey, applied: &Object) -> Result<(), ClusterError> {
+    async fn await_established(
+        &self,
+        gvk: &Gvk,
+        key: &ObjectKey,
+        applied: &Object,
+    ) -> Result<(), ClusterError> {
         let wanted = kinds_of_definition(applied);
         let mut pause = Duration::from_millis(25);
         let served = async {
@@ -335,7 +354,11 @@ fn result(task: &Task, status: Option<ResultCode>, phase: OperationPhase, messag
 /// `deployment.apps/orders`, as kubectl writes it.
 fn display(key: &ObjectKey) -> String {
     let kind = key.kind.to_lowercase();
-    if key.group.is_empty() { format!("{kind}/{}", key.name) } else { format!("{kind}.{}/{}", key.group, key.name) }
+    if key.group.is_empty() {
+        format!("{kind}/{}", key.name)
+    } else {
+        format!("{kind}.{}/{}", key.group, key.name)
+    }
 }
 
 fn done(changed: bool) -> &'static str {

@@ -27,10 +27,7 @@ impl Role {
             return Self::Skipped;
         }
         let words = |text: Option<&'_ str>| -> Vec<String> {
-            text.into_iter()
-                .flat_map(|text| text.split(','))
-                .map(|word| word.trim().to_owned())
-                .collect()
+            text.into_iter().flat_map(|text| text.split(',')).map(|word| word.trim().to_owned()).collect()
         };
         let mut types: Vec<HookType> = words(argo)
             .iter()
@@ -99,10 +96,7 @@ mod tests {
 
     #[test]
     fn a_hook_without_a_known_phase_is_ignored() {
-        assert_eq!(
-            role(json!({ "argocd.argoproj.io/hook": "Whenever" })),
-            Role::Ignored
-        );
+        assert_eq!(role(json!({ "argocd.argoproj.io/hook": "Whenever" })), Role::Ignored);
         assert_eq!(role(json!({ "argocd.argoproj.io/hook": "" })), Role::Ignored);
         assert_eq!(role(json!({ "helm.sh/hook": "test" })), Role::Ignored);
         assert_eq!(role(json!({ "helm.sh/hook": "pre-rollback" })), Role::Ignored);

@@ -46,18 +46,13 @@ const KINDS: &[&str] = &[
 
 /// The place of a kind, whatever its group.
 pub fn kind_rank(kind: &str) -> usize {
-    KINDS
-        .iter()
-        .position(|listed| *listed == kind)
-        .unwrap_or(KINDS.len())
+    KINDS.iter().position(|listed| *listed == kind).unwrap_or(KINDS.len())
 }
 
 /// The wave that an object's annotation gives it; Helm's hook weight counts where there is none, else it is 0.
 pub fn wave(object: &Object) -> i64 {
     let read = |annotation| object.annotation(annotation)?.trim().parse::<i64>().ok();
-    read(names::ANNOTATION_SYNC_WAVE)
-        .or_else(|| read(names::ANNOTATION_HELM_HOOK_WEIGHT))
-        .unwrap_or_default()
+    read(names::ANNOTATION_SYNC_WAVE).or_else(|| read(names::ANNOTATION_HELM_HOOK_WEIGHT)).unwrap_or_default()
 }
 
 /// What an object provides that others cannot be applied without.
@@ -76,10 +71,7 @@ impl Provides {
             ("", "Namespace") => Some(Self::Namespace(object.name().to_owned())),
             ("apiextensions.k8s.io", "CustomResourceDefinition") => {
                 let text = |pointer| object.value().pointer(pointer).and_then(|value| value.as_str());
-                Some(Self::Kind(GroupKind::new(
-                    text("/spec/group")?,
-                    text("/spec/names/kind")?,
-                )))
+                Some(Self::Kind(GroupKind::new(text("/spec/group")?, text("/spec/names/kind")?)))
             }
             _ => None,
         }
@@ -132,20 +124,12 @@ mod tests {
 
     #[test]
     fn a_wave_is_a_signed_number_and_anything_else_is_none() {
+        assert_eq!(wave(&annotated(json!({ "argocd.argoproj.io/sync-wave": "-5" }))), -5);
         assert_eq!(
-            wave(&annotated(json!({ "argocd.argoproj.io/sync-wave": "-5" }))),
-            -5
-        );
-        assert_eq!(
-            wave(&annotated(
-                json!({ "argocd.argoproj.io/sync-wave": "soon", "helm.sh/hook-weight": "3" })
-            )),
+            wave(&annotated(json!({ "argocd.argoproj.io/sync-wave": "soon", "helm.sh/hook-weight": "3" }))),
             3
         );
-        assert_eq!(
-            wave(&annotated(json!({ "argocd.argoproj.io/sync-wave": "1.5" }))),
-            0
-        );
+        assert_eq!(wave(&annotated(json!({ "argocd.argoproj.io/sync-wave": "1.5" }))), 0);
         assert_eq!(wave(&annotated(json!({}))), 0);
     }
 }

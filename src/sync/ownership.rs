@@ -38,20 +38,13 @@ impl TrackingSettings {
     /// The instance name that a live object is marked with by this installation.
     pub fn instance_of(&self, live: &Object) -> Option<String> {
         if self.method == TrackingMethod::Label {
-            return live
-                .label(&self.label_key)
-                .filter(|name| !name.is_empty())
-                .map(str::to_owned);
+            return live.label(&self.label_key).filter(|name| !name.is_empty()).map(str::to_owned);
         }
-        let installation = live
-            .annotation(names::ANNOTATION_INSTALLATION_ID)
-            .unwrap_or_default();
+        let installation = live.annotation(names::ANNOTATION_INSTALLATION_ID).unwrap_or_default();
         if installation != self.installation_id {
             return None;
         }
-        tracking_id(live)
-            .map(|id| id.instance)
-            .filter(|name| !name.is_empty())
+        tracking_id(live).map(|id| id.instance).filter(|name| !name.is_empty())
     }
 }
 
@@ -201,10 +194,7 @@ impl Tracking {
             Owner::Nobody => return Err(NotPrunable::Untracked { object }),
         }
         if !self.refers_to_itself(live, None) {
-            let tracking_id = live
-                .annotation(names::ANNOTATION_TRACKING_ID)
-                .unwrap_or_default()
-                .to_owned();
+            let tracking_id = live.annotation(names::ANNOTATION_TRACKING_ID).unwrap_or_default().to_owned();
             return Err(NotPrunable::Copied { object, tracking_id });
         }
         if has_owner(live) {
@@ -237,10 +227,7 @@ fn tracking_id(live: &Object) -> Option<TrackingId> {
 
 /// Whether another object owns this one.
 pub fn has_owner(live: &Object) -> bool {
-    let references = live
-        .value()
-        .pointer("/metadata/ownerReferences")
-        .and_then(|list| list.as_array());
+    let references = live.value().pointer("/metadata/ownerReferences").and_then(|list| list.as_array());
     references.is_some_and(|list| !list.is_empty())
 }
 

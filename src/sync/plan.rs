@@ -186,13 +186,7 @@ pub struct Task {
 
 impl Task {
     fn new(object: &Object, phase: SyncPhase, wave: i64, action: Action) -> Self {
-        Self {
-            key: object.key(),
-            gvk: object.gvk(),
-            phase,
-            wave,
-            action,
-        }
+        Self { key: object.key(), gvk: object.gvk(), phase, wave, action }
     }
 
     /// Whether it deletes the object or decides not to.
@@ -229,11 +223,7 @@ impl Group {
 
     /// The tasks that apply, in batches of one kind: a batch may be applied at once, the next begins when it is done.
     pub fn apply_batches(&self) -> impl Iterator<Item = &[Task]> {
-        let first = self
-            .tasks
-            .iter()
-            .position(|task| !task.is_prune())
-            .unwrap_or(self.tasks.len());
+        let first = self.tasks.iter().position(|task| !task.is_prune()).unwrap_or(self.tasks.len());
         let applies = self.tasks.get(first..).unwrap_or_default();
         applies.chunk_by(|a, b| a.key.kind == b.key.kind)
     }
@@ -265,11 +255,8 @@ impl Plan {
 pub fn plan(input: &PlanInput<'_>) -> Result<Plan, PlanError> {
     refuse_incomplete(input)?;
     refuse_hooks(input)?;
-    let mut tasks: Vec<Task> = input
-        .candidates
-        .iter()
-        .filter_map(|candidate| task(candidate, input))
-        .collect();
+    let mut tasks: Vec<Task> =
+        input.candidates.iter().filter_map(|candidate| task(candidate, input)).collect();
     tasks.extend(namespace_task(input));
     arrange_prunes(&mut tasks, input);
     tasks.sort_by(|a, b| sort_key(a).cmp(&sort_key(b)));
@@ -278,11 +265,7 @@ pub fn plan(input: &PlanInput<'_>) -> Result<Plan, PlanError> {
     for task in tasks {
         match groups.last_mut() {
             Some(group) if (group.phase, group.wave) == (task.phase, task.wave) => group.tasks.push(task),
-            _ => groups.push(Group {
-                phase: task.phase,
-                wave: task.wave,
-                tasks: vec![task],
-            }),
+            _ => groups.push(Group { phase: task.phase, wave: task.wave, tasks: vec![task] }),
         }
     }
     for group in &mut groups {
@@ -292,16 +275,9 @@ pub fn plan(input: &PlanInput<'_>) -> Result<Plan, PlanError> {
 }
 
 fn refuse_incomplete(input: &PlanInput<'_>) -> Result<(), PlanError> {
-    let unknown = input
-        .candidates
-        .iter()
-        .filter(|candidate| candidate.verdict == Verdict::Unknown);
+    let unknown = input.candidates.iter().filter(|candidate| candidate.verdict == Verdict::Unknown);
     let objects = name_some(unknown.filter_map(|candidate| candidate.object()));
-    if objects.is_empty() {
-        Ok(())
-    } else {
-        Err(PlanError::Incomplete { objects })
-    }
+    if objects.is_empty() { Ok(()) } else { Err(PlanError::Incomplete { objects }) }
 }
 
 fn refuse_hooks(input: &PlanInput<'_>) -> Result<(), PlanError> {
@@ -309,22 +285,18 @@ fn refuse_hooks(input: &PlanInput<'_>) -> Result<(), PlanError> {
         return Ok(());
     }
     let mut annotation = None;
-    let hooks = input
-        .candidates
-        .iter()
-        .filter_map(|candidate| candidate.desired.as_ref())
-        .filter(|object| {
-            let is_hook = matches!(Role::of(object), Role::Hook(_));
-            if is_hook && annotation.is_none() {
-                let of_argo = object.annotation(crate::api::names::ANNOTATION_HOOK).is_some();
-                annotation = Some(if of_argo {
-                    crate::api::names::ANNOTATION_HOOK
-                } else {
-                    crate::api::names::ANNOTATION_HELM_HOOK
-                });
-            }
-            is_hook
-        });
+    let hooks = input.candidates.iter().filter_map(|candidate| candidate.desired.as_ref()).filter(|object| {
+        let is_hook = matches!(Role::of(object), Role::Hook(_));
+        if is_hook && annotation.is_none() {
+            let of_argo = object.annotation(crate::api::names::ANNOTATION_HOOK).is_some();
+            annotation = Some(if of_argo {
+                crate::api::names::ANNOTATION_HOOK
+            } else {
+                crate::api::names::ANNOTATION_HELM_HOOK
+            });
+        }
+        is_hook
+    });
     let objects = name_some(hooks);
     match annotation {
         Some(annotation) => Err(PlanError::NotSupported { annotation, objects }),
@@ -363,27 +335,18 @@ fn task(candidate: &Candidate, input: &PlanInput<'_>) -> Option<Task> {
         if !changed && input.options.apply_out_of_sync_only() {
             return None;
         }
-        let action = Action::Apply {
-            desired: Arc::clone(desired),
-            live: candidate.live.clone(),
-            changed,
-        };
+        let action = Action::Apply { desired: Arc::clone(desired), live: candidate.live.clone(), changed };
         return Some(Task::new(desired, SyncPhase::Sync, order::wave(desired), action));
     }
     let live = candidate.live.as_ref()?;
     input.tracking.may_prune(live).ok()?;
     let own = SyncOptions::of_object(live);
-    let skip = |message| Action::SkipPrune {
-        live: Arc::clone(live),
-        message,
-    };
+    let skip = |message| Action::SkipPrune { live: Arc::clone(live), message };
     let action = match (input.prune, SyncOptions::prune(input.options, &own)) {
         (false, _) => skip(REQUIRES_PRUNING),
         (true, Deletion::Forbidden) => skip(NO_PRUNE),
         (true, Deletion::Confirm) => skip(CONFIRM_PRUNE),
-        (true, Deletion::Allowed) => Action::Prune {
-            live: Arc::clone(live),
-        },
+        (true, Deletion::Allowed) => Action::Prune { live: Arc::clone(live) },
     };
     Some(Task::new(live, SyncPhase::Sync, order::wave(live), action))
 }
@@ -395,36 +358,19 @@ fn namespace_task(input: &PlanInput<'_>) -> Option<Task> {
         return None;
     }
     let wanted = Provides::Namespace(name.to_owned());
-    let declared = input
-        .candidates
-        .iter()
-        .filter_map(|candidate| candidate.desired.as_ref());
-    if declared
-        .map(|object| Provides::of(object))
-        .any(|provides| provides.as_ref() == Some(&wanted))
-    {
+    let declared = input.candidates.iter().filter_map(|candidate| candidate.desired.as_ref());
+    if declared.map(|object| Provides::of(object)).any(|provides| provides.as_ref() == Some(&wanted)) {
         return None;
     }
     let namespace =
         serde_json::json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": name } });
     let object = Arc::new(Object::from_value(namespace).ok()?);
-    Some(Task::new(
-        &object,
-        SyncPhase::PreSync,
-        0,
-        Action::CreateNamespace {
-            object: Arc::clone(&object),
-        },
-    ))
+    Some(Task::new(&object, SyncPhase::PreSync, 0, Action::CreateNamespace { object: Arc::clone(&object) }))
 }
 
 /// Mirrors the waves of prunes (what came last goes first) and moves those that go last behind everything.
 fn arrange_prunes(tasks: &mut [Task], input: &PlanInput<'_>) {
-    let mut waves: Vec<i64> = tasks
-        .iter()
-        .filter(|task| task.is_prune())
-        .map(|task| task.wave)
-        .collect();
+    let mut waves: Vec<i64> = tasks.iter().filter(|task| task.is_prune()).map(|task| task.wave).collect();
     waves.sort_unstable();
     waves.dedup();
     let mirrored = |wave: i64| {
@@ -434,10 +380,7 @@ fn arrange_prunes(tasks: &mut [Task], input: &PlanInput<'_>) {
     for task in tasks.iter_mut().filter(|task| task.is_prune()) {
         task.wave = mirrored(task.wave).unwrap_or(task.wave);
     }
-    let in_sync = tasks
-        .iter()
-        .filter(|task| task.phase == SyncPhase::Sync)
-        .map(|task| task.wave);
+    let in_sync = tasks.iter().filter(|task| task.phase == SyncPhase::Sync).map(|task| task.wave);
     let last = in_sync.max().unwrap_or_default().max(0).saturating_add(1);
     for task in tasks {
         let (Action::Prune { live } | Action::SkipPrune { live, .. }) = &task.action else {
@@ -451,29 +394,19 @@ fn arrange_prunes(tasks: &mut [Task], input: &PlanInput<'_>) {
 
 fn sort_key(task: &Task) -> (SyncPhase, i64, usize, &str, &str, &str) {
     let key = &task.key;
-    (
-        task.phase,
-        task.wave,
-        order::kind_rank(&key.kind),
-        &key.kind,
-        &key.name,
-        &key.namespace,
-    )
+    (task.phase, task.wave, order::kind_rank(&key.kind), &key.kind, &key.name, &key.namespace)
 }
 
 /// Moves each namespace and each kind's definition before the first object that needs it.
 fn hoist(tasks: &mut Vec<Task>) {
-    let providers: Vec<(ObjectKey, Provides)> = tasks
-        .iter()
-        .filter_map(|task| Some((task.key.clone(), Provides::of(task.applied()?)?)))
-        .collect();
+    let providers: Vec<(ObjectKey, Provides)> =
+        tasks.iter().filter_map(|task| Some((task.key.clone(), Provides::of(task.applied()?)?))).collect();
     for (key, provides) in providers {
         let Some(from) = tasks.iter().position(|task| task.key == key && !task.is_prune()) else {
             continue;
         };
-        let needed = tasks
-            .iter()
-            .position(|task| task.applied().is_some_and(|object| provides.is_needed_by(object)));
+        let needed =
+            tasks.iter().position(|task| task.applied().is_some_and(|object| provides.is_needed_by(object)));
         let Some(to) = needed.filter(|to| *to < from) else {
             continue;
         };

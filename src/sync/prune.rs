@@ -66,7 +66,9 @@ impl Pruner<'_> {
             let fresh = self.cluster.get(gvk, &key).await.map_err(|error| error.to_string())?;
             let Some(fresh) = fresh else { return Ok(Pruned::Deleted) };
             if fresh.uid() != decided_on.uid() {
-                return Ok(Pruned::Left("the object was replaced by another one of the same name".to_owned()));
+                return Ok(Pruned::Left(
+                    "the object was replaced by another one of the same name".to_owned(),
+                ));
             }
             if let Err(reason) = self.tracking.may_prune(&fresh) {
                 return Ok(Pruned::Left(chain(&reason)));

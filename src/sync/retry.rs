@@ -34,22 +34,15 @@ pub fn end_attempt(
         };
         state.message = format!("{message}{times}");
         state.phase = phase;
-        return delay.map(|_| ()).or_else(|error| {
-            if phase == OperationPhase::Succeeded {
-                Ok(())
-            } else {
-                Err(error)
-            }
-        });
+        return delay
+            .map(|_| ())
+            .or_else(|error| if phase == OperationPhase::Succeeded { Ok(()) } else { Err(error) });
     }
     let at = now.timestamp().checked_add(delay?).unwrap_or(Timestamp::MAX);
     state.phase = OperationPhase::Running;
     state.retry_count = count.saturating_add(1);
-    state.message = format!(
-        "{message}. Retrying attempt #{} at {}.",
-        state.retry_count,
-        at.strftime("%-I:%M%p")
-    );
+    state.message =
+        format!("{message}. Retrying attempt #{} at {}.", state.retry_count, at.strftime("%-I:%M%p"));
     Ok(())
 }
 
@@ -59,11 +52,7 @@ pub fn due_at(state: &OperationState) -> Option<Timestamp> {
         return None;
     }
     let finished = state.finished_at?.timestamp();
-    let delay = state
-        .operation
-        .retry
-        .delay(state.retry_count.saturating_sub(1))
-        .unwrap_or_default();
+    let delay = state.operation.retry.delay(state.retry_count.saturating_sub(1)).unwrap_or_default();
     Some(finished.checked_add(delay).unwrap_or(Timestamp::MAX))
 }
 
@@ -86,19 +75,12 @@ mod tests {
     use crate::api::{Operation, SyncOperation, SyncOperationResult, retry::RetryStrategy};
 
     fn state(limit: i64, refresh: bool) -> OperationState {
-        let sync = SyncOperation {
-            revision: "abc".to_owned(),
-            ..SyncOperation::default()
-        };
+        let sync = SyncOperation { revision: "abc".to_owned(), ..SyncOperation::default() };
         OperationState {
             phase: OperationPhase::Running,
             operation: Operation {
                 sync: Some(sync),
-                retry: RetryStrategy {
-                    limit,
-                    refresh,
-                    backoff: None,
-                },
+                retry: RetryStrategy { limit, refresh, backoff: None },
                 ..Operation::default()
             },
             sync_result: Some(SyncOperationResult::default()),
@@ -131,10 +113,7 @@ mod tests {
         end_attempt(&mut state, OperationPhase::Error, "it broke", at(0)).unwrap();
         begin_attempt(&mut state);
         end_attempt(&mut state, OperationPhase::Error, "it broke", at(9)).unwrap();
-        assert_eq!(
-            (state.phase, state.finished_at),
-            (OperationPhase::Error, Some(at(9)))
-        );
+        assert_eq!((state.phase, state.finished_at), (OperationPhase::Error, Some(at(9))));
         assert_eq!(state.message, "it broke (retried 1 times).");
     }
 
@@ -142,10 +121,7 @@ mod tests {
     fn without_a_limit_there_is_no_second_attempt_and_below_zero_no_end() {
         let mut never = state(0, false);
         end_attempt(&mut never, OperationPhase::Failed, "it broke", at(0)).unwrap();
-        assert_eq!(
-            (never.phase, never.message.as_str()),
-            (OperationPhase::Failed, "it broke")
-        );
+        assert_eq!((never.phase, never.message.as_str()), (OperationPhase::Failed, "it broke"));
         let mut always = state(-1, false);
         always.retry_count = 1000;
         end_attempt(&mut always, OperationPhase::Failed, "it broke", at(0)).unwrap();
@@ -157,21 +133,12 @@ mod tests {
     fn a_terminated_or_successful_operation_is_not_tried_again() {
         let mut terminated = state(5, false);
         terminated.phase = OperationPhase::Terminating;
-        end_attempt(
-            &mut terminated,
-            OperationPhase::Failed,
-            "Operation terminated",
-            at(0),
-        )
-        .unwrap();
+        end_attempt(&mut terminated, OperationPhase::Failed, "Operation terminated", at(0)).unwrap();
         assert_eq!(terminated.phase, OperationPhase::Failed);
         let mut done = state(5, false);
         done.retry_count = 2;
         end_attempt(&mut done, OperationPhase::Succeeded, "done", at(0)).unwrap();
-        assert_eq!(
-            (done.phase, done.message.as_str()),
-            (OperationPhase::Succeeded, "done")
-        );
+        assert_eq!((done.phase, done.message.as_str()), (OperationPhase::Succeeded, "done"));
     }
 
     #[test]
@@ -179,20 +146,15 @@ mod tests {
         let mut state = state(2, true);
         end_attempt(&mut state, OperationPhase::Failed, "it broke", at(0)).unwrap();
         begin_attempt(&mut state);
-        assert_eq!(
-            state.message,
-            "Retrying operation with latest revisions. Attempt #1"
-        );
+        assert_eq!(state.message, "Retrying operation with latest revisions. Attempt #1");
         assert_eq!(state.operation.sync.unwrap().revision, "");
     }
 
     #[test]
     fn an_unreadable_duration_ends_the_operation_and_is_named() {
         let mut state = state(2, false);
-        state.operation.retry.backoff = Some(crate::api::retry::Backoff {
-            duration: "soon".to_owned(),
-            ..Default::default()
-        });
+        state.operation.retry.backoff =
+            Some(crate::api::retry::Backoff { duration: "soon".to_owned(), ..Default::default() });
         let error = end_attempt(&mut state, OperationPhase::Failed, "it broke", at(0)).unwrap_err();
         assert!(error.to_string().contains("soon"));
         assert_eq!(state.phase, OperationPhase::Failed);

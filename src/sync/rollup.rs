@@ -59,17 +59,12 @@ pub fn sync_status(judged: &[Judged<'_>], input: RollupInput<'_>) -> (Vec<Resour
 }
 
 fn row(item: &Judged<'_>, input: RollupInput<'_>) -> Option<(ResourceStatus, SyncStatusCode)> {
-    let Candidate {
-        desired,
-        live,
-        verdict,
-    } = item.candidate;
+    let Candidate { desired, live, verdict } = item.candidate;
     let object = item.candidate.object()?;
     let declared = item.candidate.declared()?;
     let role = Role::of(declared);
-    let refers_to_itself = live
-        .as_ref()
-        .is_none_or(|live| input.tracking.refers_to_itself(live, desired.as_deref()));
+    let refers_to_itself =
+        live.as_ref().is_none_or(|live| input.tracking.refers_to_itself(live, desired.as_deref()));
     let counted = role.is_resource() && refers_to_itself;
     let code = match verdict {
         Verdict::Same => SyncStatusCode::Synced,
@@ -77,16 +72,8 @@ fn row(item: &Judged<'_>, input: RollupInput<'_>) -> Option<(ResourceStatus, Syn
         Verdict::Unknown => SyncStatusCode::Unknown,
     };
     let ignored = *verdict == Verdict::Extra && has_compare_option(object, IGNORE_EXTRANEOUS);
-    let contribution = if counted && !ignored {
-        code
-    } else {
-        SyncStatusCode::Synced
-    };
-    let shown = if item.permitted {
-        code
-    } else {
-        SyncStatusCode::Unknown
-    };
+    let contribution = if counted && !ignored { code } else { SyncStatusCode::Synced };
+    let shown = if item.permitted { code } else { SyncStatusCode::Unknown };
     let own = SyncOptions::of_object(declared);
     let confirm = SyncOptions::delete(input.options, &own) == Deletion::Confirm
         || SyncOptions::prune(input.options, &own) == Deletion::Confirm;
@@ -108,9 +95,7 @@ fn row(item: &Judged<'_>, input: RollupInput<'_>) -> Option<(ResourceStatus, Syn
 }
 
 fn has_compare_option(object: &Object, option: &str) -> bool {
-    let options = object
-        .annotation(names::ANNOTATION_COMPARE_OPTIONS)
-        .unwrap_or_default();
+    let options = object.annotation(names::ANNOTATION_COMPARE_OPTIONS).unwrap_or_default();
     options.split(',').any(|token| token.trim() == option)
 }
 
@@ -145,21 +130,11 @@ pub fn summary<'a>(
 
 /// The images of an object's containers, init containers included.
 pub fn images_of(object: &Object) -> impl Iterator<Item = &str> {
-    const POD_SPECS: &[&str] = &[
-        "/spec",
-        "/spec/template/spec",
-        "/spec/jobTemplate/spec/template/spec",
-    ];
-    let specs = POD_SPECS
-        .iter()
-        .filter_map(|pointer| object.value().pointer(pointer));
-    let lists = specs
-        .flat_map(|spec| [spec.get("initContainers"), spec.get("containers")])
-        .flatten();
+    const POD_SPECS: &[&str] = &["/spec", "/spec/template/spec", "/spec/jobTemplate/spec/template/spec"];
+    let specs = POD_SPECS.iter().filter_map(|pointer| object.value().pointer(pointer));
+    let lists = specs.flat_map(|spec| [spec.get("initContainers"), spec.get("containers")]).flatten();
     let containers = lists.filter_map(Value::as_array).flatten();
-    containers
-        .filter_map(|container| container.get("image")?.as_str())
-        .filter(|image| !image.is_empty())
+    containers.filter_map(|container| container.get("image")?.as_str()).filter(|image| !image.is_empty())
 }
 
 fn addresses_of(object: &Object) -> Vec<String> {
@@ -171,11 +146,7 @@ fn addresses_of(object: &Object) -> Vec<String> {
 }
 
 fn items<'a>(value: &'a Value, pointer: &str) -> &'a [Value] {
-    value
-        .pointer(pointer)
-        .and_then(Value::as_array)
-        .map(Vec::as_slice)
-        .unwrap_or_default()
+    value.pointer(pointer).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default()
 }
 
 fn text<'a>(value: &'a Value, pointer: &str) -> &'a str {
@@ -186,13 +157,15 @@ fn text<'a>(value: &'a Value, pointer: &str) -> &'a str {
 fn balancer_hosts(object: &Object) -> Vec<&str> {
     let ingress = items(object.value(), "/status/loadBalancer/ingress").iter();
     ingress
-        .map(|entry| {
-            if text(entry, "/hostname").is_empty() {
-                text(entry, "/ip")
-            } else {
-                text(entry, "/hostname")
-            }
-        })
+        .map(
+            |entry| {
+                if text(entry, "/hostname").is_empty() {
+                    text(entry, "/ip")
+                } else {
+                    text(entry, "/hostname")
+                }
+            },
+        )
         .filter(|host| !host.is_empty())
         .collect()
 }
@@ -207,15 +180,9 @@ fn ingress_addresses(object: &Object) -> Vec<String> {
     let mut urls = Vec::new();
     for rule in items(value, "/spec/rules") {
         let host = text(rule, "/host");
-        let hosts = if host.is_empty() {
-            balancer_hosts(object)
-        } else {
-            vec![host]
-        };
-        let mut paths: Vec<&str> = items(rule, "/http/paths")
-            .iter()
-            .map(|path| text(path, "/path").trim_end_matches('*'))
-            .collect();
+        let hosts = if host.is_empty() { balancer_hosts(object) } else { vec![host] };
+        let mut paths: Vec<&str> =
+            items(rule, "/http/paths").iter().map(|path| text(path, "/path").trim_end_matches('*')).collect();
         if paths.is_empty() {
             paths.push("");
         }
@@ -231,10 +198,8 @@ fn service_addresses(object: &Object) -> Vec<String> {
     if text(object.value(), "/spec/type") != "LoadBalancer" {
         return Vec::new();
     }
-    let ports: Vec<i64> = items(object.value(), "/spec/ports")
-        .iter()
-        .filter_map(|port| port.get("port")?.as_i64())
-        .collect();
+    let ports: Vec<i64> =
+        items(object.value(), "/spec/ports").iter().filter_map(|port| port.get("port")?.as_i64()).collect();
     let scheme = if ports.contains(&443) {
         "https"
     } else if ports.contains(&80) {
@@ -242,10 +207,7 @@ fn service_addresses(object: &Object) -> Vec<String> {
     } else {
         return Vec::new();
     };
-    balancer_hosts(object)
-        .into_iter()
-        .map(|host| format!("{scheme}://{host}"))
-        .collect()
+    balancer_hosts(object).into_iter().map(|host| format!("{scheme}://{host}")).collect()
 }
 
 #[cfg(test)]

@@ -81,7 +81,10 @@ impl Setup {
     }
 
     /// Another sandbox.
-    pub fn sandbox(mut self, change: impl FnOnce(skiff::sandbox::Builder) -> skiff::sandbox::Builder) -> Self {
+    pub fn sandbox(
+        mut self,
+        change: impl FnOnce(skiff::sandbox::Builder) -> skiff::sandbox::Builder,
+    ) -> Self {
         self.sandbox = change(self.sandbox);
         self
     }
@@ -121,12 +124,15 @@ impl Setup {
             world.apply(crd).await;
             world
                 .until(&format!("{name} is established"), async |world: &World| {
-                    let crd = world.get("apiextensions.k8s.io/v1", "CustomResourceDefinition", "", &name).await?;
+                    let crd =
+                        world.get("apiextensions.k8s.io/v1", "CustomResourceDefinition", "", &name).await?;
                     condition(&crd, "Established").filter(|status| status == "True")
                 })
                 .await;
         }
-        world.apply(json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": world.argocd } })).await;
+        world
+            .apply(json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": world.argocd } }))
+            .await;
         if self.agent {
             world.start_agent().await;
         }
@@ -204,7 +210,10 @@ impl World {
         let mut text = String::new();
         for application in api.list(&Default::default()).await.map(|list| list.items).unwrap_or_default() {
             let name = application.metadata.name.clone().unwrap_or_default();
-            text.push_str(&format!("{name}: {}\n", serde_json::to_string_pretty(&application.data["status"]).unwrap()));
+            text.push_str(&format!(
+                "{name}: {}\n",
+                serde_json::to_string_pretty(&application.data["status"]).unwrap()
+            ));
         }
         text
     }
@@ -250,7 +259,14 @@ impl World {
     }
 
     /// Changes an object by a merge patch, as a person does.
-    pub async fn patch(&self, api_version: &str, kind: &str, namespace: &str, name: &str, patch: Value) -> Value {
+    pub async fn patch(
+        &self,
+        api_version: &str,
+        kind: &str,
+        namespace: &str,
+        name: &str,
+        patch: Value,
+    ) -> Value {
         let api = self.api(api_version, kind, namespace).await;
         let params = PatchParams { field_manager: Some("person".to_owned()), ..PatchParams::default() };
         serde_json::to_value(api.patch(name, &params, &Patch::Merge(&patch)).await.unwrap()).unwrap()
@@ -296,7 +312,8 @@ impl World {
 
     /// Reads an Application.
     pub async fn read_application(&self, name: &str) -> Application {
-        let value = self.get("argoproj.io/v1alpha1", "Application", &self.argocd, name).await.expect("Application");
+        let value =
+            self.get("argoproj.io/v1alpha1", "Application", &self.argocd, name).await.expect("Application");
         Application::from_value(value).unwrap()
     }
 
@@ -316,12 +333,19 @@ impl World {
 
     /// Waits until an Application is synced to a commit and its operation has ended well.
     pub async fn until_synced(&self, name: &str, commit: &CommitId) -> Application {
-        self.until_application(name, &format!("is synced to {commit}"), |application| is_synced(application, commit))
-            .await
+        self.until_application(name, &format!("is synced to {commit}"), |application| {
+            is_synced(application, commit)
+        })
+        .await
     }
 
     /// Waits until an Application has a condition of a type whose message holds a text.
-    pub async fn until_condition(&self, name: &str, condition_type: &str, text: &str) -> ApplicationCondition {
+    pub async fn until_condition(
+        &self,
+        name: &str,
+        condition_type: &str,
+        text: &str,
+    ) -> ApplicationCondition {
         let application = self
             .until_application(name, &format!("has a {condition_type} with '{text}'"), |application| {
                 find_condition(application, condition_type, text).is_some()
@@ -341,8 +365,10 @@ impl World {
 
     /// Waits until an Application has a sync status.
     pub async fn until_status(&self, name: &str, code: SyncStatusCode) -> Application {
-        self.until_application(name, &format!("is {code}"), |application| application.status.sync_code() == code)
-            .await
+        self.until_application(name, &format!("is {code}"), |application| {
+            application.status.sync_code() == code
+        })
+        .await
     }
 
     /// Changes the spec of an Application, as a person does.
@@ -388,7 +414,11 @@ impl World {
             let (name, resource) = (segments.next().unwrap_or_default(), segments.next().unwrap_or_default());
             format!("{} {resource}/{name}", sent.method)
         };
-        self.workload_writes().into_iter().filter(|sent| !sent.uri.contains("/appprojects")).map(brief).collect()
+        self.workload_writes()
+            .into_iter()
+            .filter(|sent| !sent.uri.contains("/appprojects"))
+            .map(brief)
+            .collect()
     }
 
     /// Asks for a refresh, as a person does, and waits until the agent has done it.
@@ -405,7 +435,8 @@ impl World {
     pub fn metric(&self, name: &str, labels: &[&str]) -> f64 {
         let text = self.metrics.text().unwrap();
         let of_name = |line: &&str| line.strip_prefix(name).is_some_and(|rest| rest.starts_with([' ', '{']));
-        let series = text.lines().filter(of_name).filter(|line| labels.iter().all(|label| line.contains(label)));
+        let series =
+            text.lines().filter(of_name).filter(|line| labels.iter().all(|label| line.contains(label)));
         series.map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap()).sum()
     }
 
@@ -413,7 +444,10 @@ impl World {
     pub async fn until_polled(&self, times: u32) {
         let polls = |world: &World| world.metric("argocd_git_request_total", &["ls-remote"]);
         let enough = polls(self) + f64::from(times);
-        self.until("the repositories were polled", async |world: &World| (polls(world) >= enough).then_some(())).await;
+        self.until("the repositories were polled", async |world: &World| {
+            (polls(world) >= enough).then_some(())
+        })
+        .await;
     }
 
     /// A directory that goes with this world.
@@ -433,7 +467,8 @@ impl Drop for World {
 /// Whether an Application is synced to a commit and its operation has ended well.
 pub fn is_synced(application: &Application, commit: &CommitId) -> bool {
     let status = &application.status;
-    let succeeded = status.operation_state.as_ref().is_some_and(|state| state.phase == OperationPhase::Succeeded);
+    let succeeded =
+        status.operation_state.as_ref().is_some_and(|state| state.phase == OperationPhase::Succeeded);
     let sync = status.sync.as_ref();
     sync.is_some_and(|sync| sync.status == SyncStatusCode::Synced && sync.revision == commit.as_str())
         && succeeded

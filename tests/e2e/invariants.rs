@@ -412,7 +412,8 @@ fn sources() -> Vec<(String, String)> {
 #[tokio::test]
 async fn a_source_reads_only_its_own_tree() {
     let outside = config_map("outside", "canary-outside");
-    let cases: Vec<(&str, fn(&str) -> Vec<Change>)> = vec![
+    type Flip = fn(&str) -> Vec<Change>;
+    let cases: Vec<(&str, Flip)> = vec![
         ("an absolute link", |target| vec![link("app/a.yaml", target)]),
         ("a link that climbs", |_| vec![link("app/a.yaml", "../../outside.yaml")]),
         ("a link to a directory", |target| {

@@ -4,7 +4,13 @@
 //! cluster it got. It acts as people do (commits, edits, Applications) and waits for what they would see.
 
 // Clippy exempts test functions from these lints, and not the functions that they share.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::string_slice
+)]
 
 mod harness;
 #[allow(dead_code, reason = "the tests of Git use the rest")]

@@ -59,11 +59,7 @@ fn decided(
     status: SyncStatusCode,
     revision: &str,
 ) -> Decision {
-    let sync = SyncStatus {
-        status,
-        revision: revision.to_owned(),
-        ..SyncStatus::default()
-    };
+    let sync = SyncStatus { status, revision: revision.to_owned(), ..SyncStatus::default() };
     decide(&AutoSyncInput {
         application,
         sync: &sync,
@@ -75,18 +71,11 @@ fn decided(
 }
 
 fn decision(automated: Value, status: Value) -> Decision {
-    decided(
-        &application(automated, status),
-        &changed(),
-        SyncStatusCode::OutOfSync,
-        "abc",
-    )
+    decided(&application(automated, status), &changed(), SyncStatusCode::OutOfSync, "abc")
 }
 
 fn started(decision: Decision) -> SyncOperation {
-    let Decision::Start(operation) = decision else {
-        panic!("{decision:?}")
-    };
+    let Decision::Start(operation) = decision else { panic!("{decision:?}") };
     assert!(operation.initiated_by.automated);
     operation.sync.unwrap()
 }
@@ -94,37 +83,23 @@ fn started(decision: Decision) -> SyncOperation {
 #[test]
 fn a_new_revision_begins_a_sync() {
     let sync = started(decision(json!({ "prune": true }), json!({})));
-    assert_eq!(
-        (sync.revision.as_str(), sync.prune, sync.resources.len()),
-        ("abc", true, 0)
-    );
+    assert_eq!((sync.revision.as_str(), sync.prune, sync.resources.len()), ("abc", true, 0));
     assert_eq!(sync.sync_options, ["CreateNamespace=true"]);
     assert_eq!(sync.source.unwrap().path, "p");
-    let Decision::Start(operation) = decision(json!({}), json!({})) else {
-        panic!()
-    };
+    let Decision::Start(operation) = decision(json!({}), json!({})) else { panic!() };
     assert_eq!(operation.retry.limit, 5);
 }
 
 #[test]
 fn nothing_begins_without_a_policy_during_an_operation_or_a_deletion() {
-    assert_eq!(
-        decision(json!({ "enabled": false }), json!({})),
-        Decision::Nothing(Nothing::NotAutomated)
-    );
+    assert_eq!(decision(json!({ "enabled": false }), json!({})), Decision::Nothing(Nothing::NotAutomated));
     let mut manual = application(json!({}), json!({}));
     manual.spec.sync_policy = None;
     let out = SyncStatusCode::OutOfSync;
-    assert_eq!(
-        decided(&manual, &changed(), out, "abc"),
-        Decision::Nothing(Nothing::NotAutomated)
-    );
+    assert_eq!(decided(&manual, &changed(), out, "abc"), Decision::Nothing(Nothing::NotAutomated));
     let mut requested = application(json!({}), json!({}));
     requested.operation = Some(Operation::default());
-    assert_eq!(
-        decided(&requested, &changed(), out, "abc"),
-        Decision::Nothing(Nothing::OperationInProgress)
-    );
+    assert_eq!(decided(&requested, &changed(), out, "abc"), Decision::Nothing(Nothing::OperationInProgress));
     assert_eq!(
         decision(json!({}), attempted("Running", 0, 0)),
         Decision::Nothing(Nothing::OperationInProgress)
@@ -132,10 +107,7 @@ fn nothing_begins_without_a_policy_during_an_operation_or_a_deletion() {
     let mut value = application(json!({}), json!({})).to_value();
     value["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z".into();
     let deleting = Application::from_value(value).unwrap();
-    assert_eq!(
-        decided(&deleting, &changed(), out, "abc"),
-        Decision::Nothing(Nothing::Deleting)
-    );
+    assert_eq!(decided(&deleting, &changed(), out, "abc"), Decision::Nothing(Nothing::Deleting));
 }
 
 #[test]
@@ -156,15 +128,7 @@ fn nothing_begins_for_prunes_alone_without_prune() {
     let out = SyncStatusCode::OutOfSync;
     let without = decided(&application(json!({}), json!({})), &rows, out, "abc");
     assert_eq!(without, Decision::Nothing(Nothing::OnlyPrunesLeft));
-    assert!(
-        started(decided(
-            &application(json!({ "prune": true }), json!({})),
-            &rows,
-            out,
-            "abc"
-        ))
-        .prune
-    );
+    assert!(started(decided(&application(json!({ "prune": true }), json!({})), &rows, out, "abc")).prune);
 }
 
 #[test]
@@ -188,10 +152,7 @@ fn a_failed_attempt_is_not_repeated_for_the_same_revision() {
 #[test]
 fn an_operation_that_ended_without_a_result_counts_as_an_attempt() {
     let mut status = attempted("Error", 0, 0);
-    status["operationState"]
-        .as_object_mut()
-        .unwrap()
-        .shift_remove("syncResult");
+    status["operationState"].as_object_mut().unwrap().shift_remove("syncResult");
     assert!(matches!(decision(json!({}), status), Decision::Refuse(_)));
 }
 
@@ -204,49 +165,26 @@ fn another_source_is_another_attempt() {
 
 #[test]
 fn drift_is_left_alone_without_self_heal() {
-    assert_eq!(
-        decision(json!({}), attempted("Succeeded", 0, 0)),
-        Decision::Nothing(Nothing::AlreadySynced)
-    );
+    assert_eq!(decision(json!({}), attempted("Succeeded", 0, 0)), Decision::Nothing(Nothing::AlreadySynced));
 }
 
 #[test]
 fn drift_is_put_right_at_once_and_only_where_it_is() {
-    let sync = started(decision(
-        json!({ "selfHeal": true }),
-        attempted("Succeeded", 0, NOW),
-    ));
+    let sync = started(decision(json!({ "selfHeal": true }), attempted("Succeeded", 0, NOW)));
     assert_eq!(sync.auto_heal_attempts_count, 1);
-    let names: Vec<&str> = sync
-        .resources
-        .iter()
-        .map(|resource| resource.name.as_str())
-        .collect();
+    let names: Vec<&str> = sync.resources.iter().map(|resource| resource.name.as_str()).collect();
     assert_eq!(names, ["changed"]);
 }
 
 #[test]
 fn drift_that_comes_back_is_put_right_ever_less_often() {
     let heal = || json!({ "selfHeal": true });
-    assert_eq!(
-        decision(heal(), attempted("Succeeded", 1, NOW - 1)),
-        Decision::Later(at(NOW + 1))
-    );
-    assert_eq!(
-        started(decision(heal(), attempted("Succeeded", 1, NOW - 2))).auto_heal_attempts_count,
-        2
-    );
-    assert_eq!(
-        decision(heal(), attempted("Succeeded", 3, NOW)),
-        Decision::Later(at(NOW + 18))
-    );
-    assert_eq!(
-        decision(heal(), attempted("Succeeded", 50, NOW)),
-        Decision::Later(at(NOW + 300))
-    );
-    let seconds: Vec<u64> = (0..8)
-        .map(|attempts| SelfHealBackoff::default().delay(attempts).as_secs())
-        .collect();
+    assert_eq!(decision(heal(), attempted("Succeeded", 1, NOW - 1)), Decision::Later(at(NOW + 1)));
+    assert_eq!(started(decision(heal(), attempted("Succeeded", 1, NOW - 2))).auto_heal_attempts_count, 2);
+    assert_eq!(decision(heal(), attempted("Succeeded", 3, NOW)), Decision::Later(at(NOW + 18)));
+    assert_eq!(decision(heal(), attempted("Succeeded", 50, NOW)), Decision::Later(at(NOW + 300)));
+    let seconds: Vec<u64> =
+        (0..8).map(|attempts| SelfHealBackoff::default().delay(attempts).as_secs()).collect();
     assert_eq!(seconds, [0, 2, 6, 18, 54, 162, 300, 300]);
     assert_eq!(SelfHealBackoff::default().delay(i64::MAX).as_secs(), 300);
     assert_eq!(SelfHealBackoff::default().delay(-1).as_secs(), 0);
@@ -254,27 +192,17 @@ fn drift_that_comes_back_is_put_right_ever_less_often() {
 
 #[test]
 fn after_a_quiet_time_the_attempts_begin_anew() {
-    let sync = started(decision(
-        json!({ "selfHeal": true }),
-        attempted("Succeeded", 9, NOW - 700),
-    ));
+    let sync = started(decision(json!({ "selfHeal": true }), attempted("Succeeded", 9, NOW - 700)));
     assert_eq!(sync.auto_heal_attempts_count, 1);
 }
 
 #[test]
 fn an_automated_sync_does_not_wipe_everything_out() {
-    let rows = [
-        row("a", Some(SyncStatusCode::OutOfSync), true),
-        row("b", Some(SyncStatusCode::OutOfSync), true),
-    ];
+    let rows =
+        [row("a", Some(SyncStatusCode::OutOfSync), true), row("b", Some(SyncStatusCode::OutOfSync), true)];
     let out = SyncStatusCode::OutOfSync;
     assert_eq!(
-        decided(
-            &application(json!({ "prune": true }), json!({})),
-            &rows,
-            out,
-            "abc"
-        ),
+        decided(&application(json!({ "prune": true }), json!({})), &rows, out, "abc"),
         Decision::Refuse("Skipping sync attempt to [abc]: auto-sync will wipe out all resources".to_owned())
     );
     let empty = json!({ "prune": true, "allowEmpty": true });

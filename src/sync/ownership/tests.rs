@@ -29,18 +29,12 @@ fn object(kind: &str, namespace: &str, metadata: Value) -> Object {
     if !namespace.is_empty() {
         all["namespace"] = namespace.into();
     }
-    all.as_object_mut()
-        .unwrap()
-        .extend(metadata.as_object().unwrap().clone());
+    all.as_object_mut().unwrap().extend(metadata.as_object().unwrap().clone());
     Object::from_value(json!({ "apiVersion": api_version, "kind": kind, "metadata": all })).unwrap()
 }
 
 fn with_id(id: &str) -> Object {
-    object(
-        "Deployment",
-        "shop",
-        json!({ "annotations": { "argocd.argoproj.io/tracking-id": id } }),
-    )
+    object("Deployment", "shop", json!({ "annotations": { "argocd.argoproj.io/tracking-id": id } }))
 }
 
 const OURS: &str = "orders:apps/Deployment:shop/a";
@@ -51,10 +45,7 @@ fn marking_by_annotation() {
     assert_eq!(marked.annotation(names::ANNOTATION_TRACKING_ID), Some(OURS));
     assert_eq!(marked.label(names::LABEL_INSTANCE), None);
     let cluster_scoped = by_annotation().mark(object("Namespace", "", json!({})));
-    assert_eq!(
-        cluster_scoped.annotation(names::ANNOTATION_TRACKING_ID),
-        Some("orders:/Namespace:shop/a")
-    );
+    assert_eq!(cluster_scoped.annotation(names::ANNOTATION_TRACKING_ID), Some("orders:/Namespace:shop/a"));
     let copied = by_annotation().mark(with_id("other:apps/Deployment:x/y"));
     assert_eq!(
         copied.annotation(names::ANNOTATION_TRACKING_ID),
@@ -67,19 +58,13 @@ fn marking_by_annotation() {
 fn marking_by_label_and_by_both() {
     let marked = tracking(TrackingMethod::Label, "").mark(object("Deployment", "shop", json!({})));
     assert_eq!(
-        (
-            marked.label(names::LABEL_INSTANCE),
-            marked.annotation(names::ANNOTATION_TRACKING_ID)
-        ),
+        (marked.label(names::LABEL_INSTANCE), marked.annotation(names::ANNOTATION_TRACKING_ID)),
         (Some("orders"), None)
     );
     let both =
         tracking(TrackingMethod::AnnotationAndLabel, "x").mark(object("Deployment", "shop", json!({})));
     assert_eq!(
-        (
-            both.label(names::LABEL_INSTANCE),
-            both.annotation(names::ANNOTATION_TRACKING_ID)
-        ),
+        (both.label(names::LABEL_INSTANCE), both.annotation(names::ANNOTATION_TRACKING_ID)),
         (Some("orders"), Some(OURS))
     );
     assert_eq!(both.annotation(names::ANNOTATION_INSTALLATION_ID), Some("x"));
@@ -96,11 +81,7 @@ fn a_definition_of_a_kind_is_not_marked() {
 #[test]
 fn what_is_marked_is_ours_and_prunable() {
     for method in TrackingMethod::ALL {
-        for (kind, namespace) in [
-            ("Deployment", "shop"),
-            ("Deployment", "elsewhere"),
-            ("Namespace", ""),
-        ] {
+        for (kind, namespace) in [("Deployment", "shop"), ("Deployment", "elsewhere"), ("Namespace", "")] {
             let tracking = tracking(*method, "x");
             let live = tracking.mark(object(kind, namespace, json!({})));
             assert_eq!(tracking.owner(&live), Owner::Ours);
@@ -113,41 +94,23 @@ fn what_is_marked_is_ours_and_prunable() {
 #[test]
 fn an_object_of_another_application_or_of_nobody_is_not_prunable() {
     let tracking = by_annotation();
-    for id in [
-        "other:apps/Deployment:shop/a",
-        "team_orders:apps/Deployment:shop/a",
-    ] {
+    for id in ["other:apps/Deployment:shop/a", "team_orders:apps/Deployment:shop/a"] {
         assert!(
-            matches!(
-                tracking.may_prune(&with_id(id)),
-                Err(NotPrunable::OtherApplication { .. })
-            ),
+            matches!(tracking.may_prune(&with_id(id)), Err(NotPrunable::OtherApplication { .. })),
             "{id}"
         );
     }
     for id in ["", "orders", "orders:apps/Deployment", ":apps/Deployment:shop/a"] {
-        assert!(
-            matches!(
-                tracking.may_prune(&with_id(id)),
-                Err(NotPrunable::Untracked { .. })
-            ),
-            "{id}"
-        );
+        assert!(matches!(tracking.may_prune(&with_id(id)), Err(NotPrunable::Untracked { .. })), "{id}");
     }
-    let labelled = object(
-        "Deployment",
-        "shop",
-        json!({ "labels": { "app.kubernetes.io/instance": "orders" } }),
-    );
+    let labelled =
+        object("Deployment", "shop", json!({ "labels": { "app.kubernetes.io/instance": "orders" } }));
     assert_eq!(
         tracking.owner(&labelled),
         Owner::Nobody,
         "a label proves nothing when tracking is by annotation"
     );
-    assert_eq!(
-        tracking.owner(&object("Deployment", "shop", json!({}))),
-        Owner::Nobody
-    );
+    assert_eq!(tracking.owner(&object("Deployment", "shop", json!({}))), Owner::Nobody);
 }
 
 #[test]
@@ -161,10 +124,7 @@ fn an_id_that_was_copied_to_another_object_proves_nothing() {
     ] {
         let live = with_id(id);
         assert!(!tracking.refers_to_itself(&live, None), "{id}");
-        assert!(
-            matches!(tracking.may_prune(&live), Err(NotPrunable::Copied { .. })),
-            "{id}"
-        );
+        assert!(matches!(tracking.may_prune(&live), Err(NotPrunable::Copied { .. })), "{id}");
     }
 }
 
@@ -188,10 +148,7 @@ fn what_another_object_owns_is_not_managed() {
     let tracking = by_annotation();
     assert_eq!(tracking.owner(&live), Owner::Ours);
     assert!(!tracking.is_managed(&live));
-    assert!(matches!(
-        tracking.may_prune(&live),
-        Err(NotPrunable::Owned { .. })
-    ));
+    assert!(matches!(tracking.may_prune(&live), Err(NotPrunable::Owned { .. })));
 }
 
 #[test]
@@ -205,10 +162,7 @@ fn another_installations_objects_are_nobodys() {
     assert_eq!(first.owner(&live), Owner::Ours);
     for other in [second, plain] {
         assert_eq!(other.owner(&live), Owner::Nobody);
-        assert!(matches!(
-            other.may_prune(&live),
-            Err(NotPrunable::Untracked { .. })
-        ));
+        assert!(matches!(other.may_prune(&live), Err(NotPrunable::Untracked { .. })));
     }
 }
 
@@ -216,16 +170,11 @@ fn another_installations_objects_are_nobodys() {
 fn a_shared_object_names_both_applications() {
     let tracking = by_annotation();
     assert_eq!(
-        tracking
-            .shared_with(&with_id("team_other:apps/Deployment:shop/a"))
-            .as_deref(),
+        tracking.shared_with(&with_id("team_other:apps/Deployment:shop/a")).as_deref(),
         Some("Deployment/a is part of applications argocd/orders and team/other")
     );
     assert_eq!(tracking.shared_with(&with_id(OURS)), None);
-    assert_eq!(
-        tracking.shared_with(&object("Deployment", "shop", json!({}))),
-        None
-    );
+    assert_eq!(tracking.shared_with(&object("Deployment", "shop", json!({}))), None);
 }
 
 #[test]

@@ -48,11 +48,7 @@ fn new(kind: &str, name: &str, annotations: Value) -> Candidate {
 
 fn same(kind: &str, name: &str) -> Candidate {
     let object = Arc::new(object(kind, name, json!({})));
-    Candidate {
-        desired: Some(Arc::clone(&object)),
-        live: Some(object),
-        verdict: Verdict::Same,
-    }
+    Candidate { desired: Some(Arc::clone(&object)), live: Some(object), verdict: Verdict::Same }
 }
 
 fn extra(kind: &str, name: &str, annotations: Value) -> Candidate {
@@ -85,10 +81,7 @@ impl Default for Sync {
 
 impl Sync {
     fn with(options: &[&str]) -> Self {
-        Self {
-            options: options.iter().map(ToString::to_string).collect(),
-            ..Self::default()
-        }
+        Self { options: options.iter().map(ToString::to_string).collect(), ..Self::default() }
     }
 
     fn plan(&self, candidates: &[Candidate]) -> Result<Plan, PlanError> {
@@ -121,12 +114,7 @@ impl Sync {
                     assert_eq!((task.phase, task.wave), (group.phase, group.wave));
                     format!("{sign}{}/{}", task.key.kind, task.key.name)
                 });
-                format!(
-                    "{} {}: {}",
-                    group.phase,
-                    group.wave,
-                    tasks.collect::<Vec<_>>().join(" ")
-                )
+                format!("{} {}: {}", group.phase, group.wave, tasks.collect::<Vec<_>>().join(" "))
             })
             .collect()
     }
@@ -170,14 +158,8 @@ fn a_namespace_and_a_definition_go_before_what_needs_them() {
             "Sync 4: +ConfigMap/b",
         ]
     );
-    let in_order = [
-        new("Namespace", "shop", wave(-1)),
-        new("ConfigMap", "a", json!({})),
-    ];
-    assert_eq!(
-        Sync::default().lines(&in_order),
-        ["Sync -1: +Namespace/shop", "Sync 0: +ConfigMap/a"]
-    );
+    let in_order = [new("Namespace", "shop", wave(-1)), new("ConfigMap", "a", json!({}))];
+    assert_eq!(Sync::default().lines(&in_order), ["Sync -1: +Namespace/shop", "Sync 0: +ConfigMap/a"]);
 }
 
 #[test]
@@ -193,13 +175,7 @@ fn batches_hold_one_kind_each_and_follow_the_prunes() {
     let names = |tasks: &[Task]| tasks.iter().map(|task| task.key.name.clone()).collect::<Vec<_>>();
     let batches: Vec<_> = group.apply_batches().map(names).collect();
     assert_eq!(batches, [vec!["a", "b"], vec!["a"]]);
-    assert_eq!(
-        group
-            .prunes()
-            .map(|task| task.key.name.as_str())
-            .collect::<Vec<_>>(),
-        ["old"]
-    );
+    assert_eq!(group.prunes().map(|task| task.key.name.as_str()).collect::<Vec<_>>(), ["old"]);
 }
 
 #[test]
@@ -212,10 +188,7 @@ fn prunes_go_in_reverse_order_of_waves_and_kinds() {
     ];
     assert_eq!(
         Sync::default().lines(&candidates),
-        [
-            "Sync 0: -Deployment/d +ConfigMap/n",
-            "Sync 5: -Service/s -ConfigMap/c",
-        ]
+        ["Sync 0: -Deployment/d +ConfigMap/n", "Sync 5: -Service/s -ConfigMap/c",]
     );
 }
 
@@ -228,11 +201,7 @@ fn prune_last_goes_behind_everything() {
     ];
     assert_eq!(
         Sync::default().lines(&candidates),
-        [
-            "Sync 0: -ConfigMap/plain",
-            "Sync 3: +ConfigMap/n",
-            "Sync 4: -ConfigMap/own",
-        ]
+        ["Sync 0: -ConfigMap/plain", "Sync 3: +ConfigMap/n", "Sync 4: -ConfigMap/own",]
     );
     assert_eq!(
         Sync::with(&["PruneLast=true"]).lines(&candidates),
@@ -250,30 +219,15 @@ fn the_table_of_prunes() {
             other => panic!("{other:?}"),
         }
     };
-    let off = Sync {
-        prune: false,
-        ..Sync::default()
-    };
+    let off = Sync { prune: false, ..Sync::default() };
     assert_eq!(message(&off, json!({})), "ignored (requires pruning)");
     assert_eq!(message(&off, options("Prune=true")), "ignored (requires pruning)");
     assert_eq!(message(&Sync::default(), json!({})), "pruned");
-    assert_eq!(
-        message(&Sync::default(), options("Prune=false")),
-        "ignored (no prune)"
-    );
-    assert_eq!(
-        message(&Sync::with(&["Prune=false"]), json!({})),
-        "ignored (no prune)"
-    );
-    assert_eq!(
-        message(&Sync::with(&["Prune=false"]), options("Prune=true")),
-        "pruned"
-    );
+    assert_eq!(message(&Sync::default(), options("Prune=false")), "ignored (no prune)");
+    assert_eq!(message(&Sync::with(&["Prune=false"]), json!({})), "ignored (no prune)");
+    assert_eq!(message(&Sync::with(&["Prune=false"]), options("Prune=true")), "pruned");
     assert_eq!(message(&Sync::default(), options("Prune=confirm")), CONFIRM_PRUNE);
-    assert_eq!(
-        message(&Sync::default(), json!({ "helm.sh/resource-policy": "keep" })),
-        "pruned"
-    );
+    assert_eq!(message(&Sync::default(), json!({ "helm.sh/resource-policy": "keep" })), "pruned");
 }
 
 #[test]
@@ -281,11 +235,7 @@ fn what_is_not_ours_is_never_pruned() {
     let foreign = |id: &str| {
         let mut live = object("ConfigMap", "a", json!({}));
         live.set_annotation("argocd.argoproj.io/tracking-id", id);
-        Candidate {
-            desired: None,
-            live: Some(Arc::new(live)),
-            verdict: Verdict::Extra,
-        }
+        Candidate { desired: None, live: Some(Arc::new(live)), verdict: Verdict::Extra }
     };
     for id in [
         "other:/ConfigMap:shop/a",
@@ -296,25 +246,14 @@ fn what_is_not_ours_is_never_pruned() {
     ] {
         assert!(Sync::default().plan(&[foreign(id)]).unwrap().is_empty(), "{id}");
     }
-    assert!(
-        !Sync::default()
-            .plan(&[foreign("orders:/ConfigMap:shop/a")])
-            .unwrap()
-            .is_empty()
-    );
+    assert!(!Sync::default().plan(&[foreign("orders:/ConfigMap:shop/a")]).unwrap().is_empty());
 }
 
 #[test]
 fn the_destination_namespace_is_created_first_if_asked_for_and_missing() {
     let candidates = [new("ConfigMap", "a", wave(-5))];
-    let missing = Sync {
-        namespace_exists: false,
-        ..Sync::with(&["CreateNamespace=true"])
-    };
-    assert_eq!(
-        missing.lines(&candidates),
-        ["PreSync 0: *Namespace/shop", "Sync -5: +ConfigMap/a"]
-    );
+    let missing = Sync { namespace_exists: false, ..Sync::with(&["CreateNamespace=true"]) };
+    assert_eq!(missing.lines(&candidates), ["PreSync 0: *Namespace/shop", "Sync -5: +ConfigMap/a"]);
     let plan = missing.plan(&candidates).unwrap();
     let namespace = plan.tasks().next().and_then(Task::applied).unwrap();
     assert_eq!(
@@ -322,26 +261,12 @@ fn the_destination_namespace_is_created_first_if_asked_for_and_missing() {
         &json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": "shop" } })
     );
     assert_eq!(
-        Sync {
-            namespace_exists: false,
-            ..Sync::default()
-        }
-        .lines(&candidates),
+        Sync { namespace_exists: false, ..Sync::default() }.lines(&candidates),
         ["Sync -5: +ConfigMap/a"]
     );
-    assert_eq!(
-        Sync::with(&["CreateNamespace=true"]).lines(&candidates),
-        ["Sync -5: +ConfigMap/a"]
-    );
-    let declared = [
-        new("Namespace", "shop", json!({})),
-        new("ConfigMap", "a", json!({})),
-    ];
-    assert_eq!(
-        missing.lines(&declared),
-        ["Sync 0: +Namespace/shop +ConfigMap/a"],
-        "a manifest wins"
-    );
+    assert_eq!(Sync::with(&["CreateNamespace=true"]).lines(&candidates), ["Sync -5: +ConfigMap/a"]);
+    let declared = [new("Namespace", "shop", json!({})), new("ConfigMap", "a", json!({}))];
+    assert_eq!(missing.lines(&declared), ["Sync 0: +Namespace/shop +ConfigMap/a"], "a manifest wins");
 }
 
 #[test]
@@ -360,48 +285,24 @@ fn only_what_was_selected_is_synced() {
         new("ConfigMap", "a", json!({})),
         extra("ConfigMap", "b", json!({})),
     ];
-    assert_eq!(
-        select("apps", "Deployment", "a", "").lines(&candidates),
-        ["Sync 0: +Deployment/a"]
-    );
-    assert_eq!(
-        select("", "ConfigMap", "b", "shop").lines(&candidates),
-        ["Sync 0: -ConfigMap/b"]
-    );
-    assert!(
-        select("", "ConfigMap", "b", "other")
-            .plan(&candidates)
-            .unwrap()
-            .is_empty()
-    );
-    assert!(
-        select("", "Deployment", "a", "")
-            .plan(&candidates)
-            .unwrap()
-            .is_empty()
-    );
+    assert_eq!(select("apps", "Deployment", "a", "").lines(&candidates), ["Sync 0: +Deployment/a"]);
+    assert_eq!(select("", "ConfigMap", "b", "shop").lines(&candidates), ["Sync 0: -ConfigMap/b"]);
+    assert!(select("", "ConfigMap", "b", "other").plan(&candidates).unwrap().is_empty());
+    assert!(select("", "Deployment", "a", "").plan(&candidates).unwrap().is_empty());
 }
 
 #[test]
 fn unchanged_objects_are_left_out_if_asked_for() {
     let candidates = [same("ConfigMap", "a"), new("ConfigMap", "b", json!({}))];
-    assert_eq!(
-        Sync::with(&["ApplyOutOfSyncOnly=true"]).lines(&candidates),
-        ["Sync 0: +ConfigMap/b"]
-    );
-    assert_eq!(
-        Sync::default().lines(&candidates),
-        ["Sync 0: =ConfigMap/a +ConfigMap/b"]
-    );
+    assert_eq!(Sync::with(&["ApplyOutOfSyncOnly=true"]).lines(&candidates), ["Sync 0: +ConfigMap/b"]);
+    assert_eq!(Sync::default().lines(&candidates), ["Sync 0: =ConfigMap/a +ConfigMap/b"]);
 }
 
 #[test]
 fn a_plan_is_refused_when_the_picture_is_incomplete() {
     let mut unknown = same("ConfigMap", "a");
     unknown.verdict = Verdict::Unknown;
-    let error = Sync::default()
-        .plan(&[unknown, extra("ConfigMap", "b", json!({}))])
-        .unwrap_err();
+    let error = Sync::default().plan(&[unknown, extra("ConfigMap", "b", json!({}))]).unwrap_err();
     assert!(matches!(error, PlanError::Incomplete { .. }), "{error}");
     assert!(error.to_string().contains("ConfigMap:shop/a"), "{error}");
 }
@@ -411,35 +312,17 @@ fn a_hook_is_refused_by_name_unless_hooks_do_not_run() {
     let hook = || new("Job", "migrate", json!({ "argocd.argoproj.io/hook": "PreSync" }));
     let candidates = [hook(), new("ConfigMap", "a", json!({}))];
     let error = Sync::default().plan(&candidates).unwrap_err().to_string();
-    assert!(
-        error.contains("argocd.argoproj.io/hook") && error.contains("Job:shop/migrate"),
-        "{error}"
-    );
-    let apply_only = Sync {
-        skip_hooks: true,
-        ..Sync::default()
-    };
+    assert!(error.contains("argocd.argoproj.io/hook") && error.contains("Job:shop/migrate"), "{error}");
+    let apply_only = Sync { skip_hooks: true, ..Sync::default() };
     assert_eq!(apply_only.lines(&candidates), ["Sync 0: +ConfigMap/a"]);
     let helm = new("Job", "migrate", json!({ "helm.sh/hook": "pre-install" }));
-    assert!(
-        Sync::default()
-            .plan(&[helm])
-            .unwrap_err()
-            .to_string()
-            .contains("helm.sh/hook")
-    );
+    assert!(Sync::default().plan(&[helm]).unwrap_err().to_string().contains("helm.sh/hook"));
 }
 
 #[test]
 fn skipped_and_ignored_objects_are_neither_applied_nor_pruned() {
-    for annotations in [
-        json!({ "argocd.argoproj.io/hook": "Skip" }),
-        json!({ "helm.sh/hook": "test" }),
-    ] {
-        let candidates = [
-            new("ConfigMap", "a", annotations.clone()),
-            extra("ConfigMap", "b", annotations),
-        ];
+    for annotations in [json!({ "argocd.argoproj.io/hook": "Skip" }), json!({ "helm.sh/hook": "test" })] {
+        let candidates = [new("ConfigMap", "a", annotations.clone()), extra("ConfigMap", "b", annotations)];
         assert!(Sync::default().plan(&candidates).unwrap().is_empty());
     }
     let finished_hook = extra("Job", "migrate", json!({ "argocd.argoproj.io/hook": "PreSync" }));

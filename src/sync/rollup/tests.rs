@@ -23,29 +23,13 @@ fn candidate(name: &str, annotations: Value, verdict: Verdict) -> Candidate {
     let object = object(name, annotations);
     let desired = (verdict != Verdict::Extra).then(|| Arc::clone(&object));
     let live = (verdict != Verdict::Missing).then_some(object);
-    Candidate {
-        desired,
-        live,
-        verdict,
-    }
+    Candidate { desired, live, verdict }
 }
 
 fn rolled(candidates: &[Candidate]) -> (Vec<ResourceStatus>, SyncStatusCode) {
-    let judged: Vec<Judged<'_>> = candidates
-        .iter()
-        .map(|candidate| Judged {
-            candidate,
-            health: None,
-            permitted: true,
-        })
-        .collect();
-    sync_status(
-        &judged,
-        RollupInput {
-            tracking: &tracking(),
-            options: &SyncOptions::default(),
-        },
-    )
+    let judged: Vec<Judged<'_>> =
+        candidates.iter().map(|candidate| Judged { candidate, health: None, permitted: true }).collect();
+    sync_status(&judged, RollupInput { tracking: &tracking(), options: &SyncOptions::default() })
 }
 
 use SyncStatusCode::{OutOfSync, Synced, Unknown};
@@ -59,10 +43,8 @@ fn an_application_is_out_of_sync_when_an_object_is() {
         (Verdict::Extra, OutOfSync),
         (Verdict::Unknown, Unknown),
     ] {
-        let (rows, whole) = rolled(&[
-            candidate("a", json!({}), Verdict::Same),
-            candidate("b", json!({}), verdict.clone()),
-        ]);
+        let (rows, whole) =
+            rolled(&[candidate("a", json!({}), Verdict::Same), candidate("b", json!({}), verdict.clone())]);
         assert_eq!((whole, rows[1].status), (expected, Some(expected)), "{verdict:?}");
         assert_eq!(rows[1].requires_pruning, verdict == Verdict::Extra);
     }
@@ -75,19 +57,10 @@ fn rows_are_sorted_and_carry_the_identity() {
         candidate("b", json!({ "argocd.argoproj.io/sync-wave": "3" }), Verdict::Same),
         candidate("a", json!({}), Verdict::Same),
     ]);
-    assert_eq!(
-        rows.iter().map(|row| row.name.as_str()).collect::<Vec<_>>(),
-        ["a", "b"]
-    );
+    assert_eq!(rows.iter().map(|row| row.name.as_str()).collect::<Vec<_>>(), ["a", "b"]);
     let row = &rows[1];
     assert_eq!(
-        (
-            row.group.as_str(),
-            row.version.as_str(),
-            row.kind.as_str(),
-            row.namespace.as_str(),
-            row.sync_wave
-        ),
+        (row.group.as_str(), row.version.as_str(), row.kind.as_str(), row.namespace.as_str(), row.sync_wave),
         ("apps", "v1", "Deployment", "shop", 3)
     );
 }
@@ -107,84 +80,43 @@ fn hooks_and_skipped_objects_have_no_status_and_do_not_count() {
 #[test]
 fn a_copied_id_gives_no_status_and_needs_no_pruning() {
     let mut copy = Object::clone(&object("copy", json!({})));
-    copy.set_annotation(
-        "argocd.argoproj.io/tracking-id",
-        "orders:apps/Deployment:shop/original",
-    );
-    let (rows, whole) = rolled(&[Candidate {
-        desired: None,
-        live: Some(Arc::new(copy)),
-        verdict: Verdict::Extra,
-    }]);
-    assert_eq!(
-        (whole, rows[0].status, rows[0].requires_pruning),
-        (Synced, None, false)
-    );
+    copy.set_annotation("argocd.argoproj.io/tracking-id", "orders:apps/Deployment:shop/original");
+    let (rows, whole) =
+        rolled(&[Candidate { desired: None, live: Some(Arc::new(copy)), verdict: Verdict::Extra }]);
+    assert_eq!((whole, rows[0].status, rows[0].requires_pruning), (Synced, None, false));
 }
 
 #[test]
 fn an_extraneous_object_may_be_ignored_but_its_row_is_honest() {
     let ignored = json!({ "argocd.argoproj.io/compare-options": "ServerSideDiff=true, IgnoreExtraneous" });
     let (rows, whole) = rolled(&[candidate("a", ignored.clone(), Verdict::Extra)]);
-    assert_eq!(
-        (whole, rows[0].status, rows[0].requires_pruning),
-        (Synced, Some(OutOfSync), true)
-    );
-    assert_eq!(
-        rolled(&[candidate("a", ignored, Verdict::Differs(Vec::new()))]).1,
-        OutOfSync
-    );
+    assert_eq!((whole, rows[0].status, rows[0].requires_pruning), (Synced, Some(OutOfSync), true));
+    assert_eq!(rolled(&[candidate("a", ignored, Verdict::Differs(Vec::new()))]).1, OutOfSync);
 }
 
 #[test]
 fn a_kind_that_the_project_forbids_is_unknown() {
     let forbidden = candidate("a", json!({}), Verdict::Same);
-    let judged = [Judged {
-        candidate: &forbidden,
-        health: None,
-        permitted: false,
-    }];
-    let (rows, whole) = sync_status(
-        &judged,
-        RollupInput {
-            tracking: &tracking(),
-            options: &SyncOptions::default(),
-        },
-    );
+    let judged = [Judged { candidate: &forbidden, health: None, permitted: false }];
+    let (rows, whole) =
+        sync_status(&judged, RollupInput { tracking: &tracking(), options: &SyncOptions::default() });
     assert_eq!((rows[0].status, whole), (Some(Unknown), Synced));
 }
 
 #[test]
 fn deletions_to_confirm_are_shown() {
-    let own = candidate(
-        "a",
-        json!({ "argocd.argoproj.io/sync-options": "Prune=confirm" }),
-        Verdict::Same,
-    );
+    let own = candidate("a", json!({ "argocd.argoproj.io/sync-options": "Prune=confirm" }), Verdict::Same);
     assert!(rolled(&[own]).0[0].requires_deletion_confirmation);
     let plain = candidate("a", json!({}), Verdict::Same);
     assert!(!rolled(std::slice::from_ref(&plain)).0[0].requires_deletion_confirmation);
-    let judged = [Judged {
-        candidate: &plain,
-        health: None,
-        permitted: true,
-    }];
+    let judged = [Judged { candidate: &plain, health: None, permitted: true }];
     let options = SyncOptions::new(&["Delete=confirm".to_owned()]);
-    let (rows, _) = sync_status(
-        &judged,
-        RollupInput {
-            tracking: &tracking(),
-            options: &options,
-        },
-    );
+    let (rows, _) = sync_status(&judged, RollupInput { tracking: &tracking(), options: &options });
     assert!(rows[0].requires_deletion_confirmation);
 }
 
 fn summed(annotations: &[(&str, &str)], objects: Vec<Value>) -> ApplicationSummary {
-    let objects: Vec<Object> = objects
-        .into_iter()
-        .map(|value| Object::from_value(value).unwrap())
-        .collect();
+    let objects: Vec<Object> = objects.into_iter().map(|value| Object::from_value(value).unwrap()).collect();
     summary(annotations.iter().copied(), &objects)
 }
 
@@ -218,10 +150,7 @@ fn addresses_come_from_ingresses_services_and_links() {
         "status": { "loadBalancer": { "ingress": [{ "ip": "10.0.0.1" }] } } })
     };
     let found = summed(
-        &[
-            ("link.argocd.argoproj.io/docs", "Docs|https://docs.example"),
-            ("other", "x"),
-        ],
+        &[("link.argocd.argoproj.io/docs", "Docs|https://docs.example"), ("other", "x")],
         vec![ingress.clone(), service(443), service(5432)],
     );
     assert_eq!(
