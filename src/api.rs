@@ -32,4 +32,6 @@ pub use health::{HealthStatus, HealthStatusCode};
 pub use project::*;
 pub use resource::{AppProject, Application, ReadError};
 pub use time::Time;
-pub use unsupported::{UnsupportedField, unsupported_fields, unsupported_project_fields};
+pub use unsupported::{
+    UnsupportedField, unsupported_fields, unsupported_object_options, unsupported_project_fields,
+};

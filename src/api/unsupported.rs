@@ -4,7 +4,8 @@
 //! makes Skiff act on a field removes its row; until then the field becomes a condition of every Application that sets
 //! it, or whose project does. `roles` of an AppProject has no row: it is for those who come through an API server.
 
-use super::{AppProjectSpec, ApplicationSource, ApplicationSpec, omit, sync_options::SyncOptions};
+use super::{AppProjectSpec, ApplicationSource, ApplicationSpec, names, omit, sync_options::SyncOptions};
+use crate::object::Object;
 
 /// A field that is set but not acted on.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -124,22 +125,34 @@ const PROJECT: &[Row<AppProjectSpec>] = &[Row {
 }];
 
 const SYNC_OPTIONS: &[(&str, &str)] = &[
-    ("ApplyOutOfSyncOnly=true", "is not supported yet: every object is applied"),
     (
         "ClientSideApplyMigration=false",
         "is not supported yet: the fields of a client-side apply are taken over",
     ),
-    ("Delete=confirm", "is not supported yet: deletion does not wait for a confirmation"),
+    (
+        "Delete=confirm",
+        "is not supported yet: what has to be confirmed stays when the Application is deleted",
+    ),
     ("FailOnSharedResource=true", "is not supported yet: a shared object gives a warning"),
-    ("Force=true", "has a meaning for single objects only, and is not supported yet"),
+    ("Force=true", "is not supported yet: objects are applied as they are"),
     ("Prune=confirm", "is not supported yet: the object is not pruned"),
-    ("PruneLast=true", "is not supported yet: objects are pruned with the rest"),
     ("Replace=true", "is not supported yet: objects are applied on the server side"),
     ("RespectIgnoreDifferences=true", "is not supported yet: ignored fields are applied as declared"),
     ("ServerSideApply=false", "is not supported: objects are always applied on the server side"),
     ("SkipDryRunOnMissingResource=true", "is not supported yet"),
     ("Validate=false", "is not supported yet: fields are checked"),
 ];
+
+/// The sync options of an object that are not acted on, each with the reason.
+pub fn unsupported_object_options(object: &Object) -> Vec<String> {
+    let options = SyncOptions::of_object(object);
+    let known = SYNC_OPTIONS.iter().filter(|(token, _)| options.has(token)).copied();
+    let unknown = options.unknown().map(|token| (token, "is not a sync option: check its spelling"));
+    known
+        .chain(unknown)
+        .map(|(token, why)| format!("{}: {token} {why}", names::ANNOTATION_SYNC_OPTIONS))
+        .collect()
+}
 
 /// The fields that are set but not acted on, in the order of the tables.
 pub fn unsupported_fields(spec: &ApplicationSpec) -> Vec<UnsupportedField> {

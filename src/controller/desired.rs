@@ -19,7 +19,9 @@ use tokio::{sync::Semaphore, time::Instant};
 
 use super::sources::{Freshness, Resolved, Sources};
 use crate::{
-    api::{ApplicationCondition, ApplicationSource, ApplicationSourceType, names},
+    api::{
+        ApplicationCondition, ApplicationSource, ApplicationSourceType, names, unsupported_object_options,
+    },
     cluster::{ClusterError, discovery::Kinds, kinds_of_definition},
     error::{Classified, ErrorKind},
     files::{FileLimits, Files, FilesError, Inputs},
@@ -290,6 +292,9 @@ fn finish(
                 return Err(DesiredError::Kind { origin: origin(), source: source.into() });
             }
         };
+        warnings.extend(unsupported_object_options(&object).into_iter().map(|problem| {
+            ApplicationCondition::new(names::CONDITION_MANIFEST_WARNING, format!("{}: {problem}", origin()))
+        }));
         if object.name().is_empty() {
             return Err(DesiredError::GeneratedName { origin: origin() });
         }
