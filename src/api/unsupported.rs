@@ -111,18 +111,20 @@ const PROJECT_RESTRICTIONS: &[Row<AppProjectSpec>] = &[
         why: "signatures are not checked yet: nothing is synced while the project asks for them",
         is_set: |spec| spec.source_integrity.is_some(),
     },
-    Row {
-        path: "destinationServiceAccounts",
-        why: "Skiff does not act as another service account yet: nothing is synced while the project names any",
-        is_set: |spec| !spec.destination_service_accounts.is_empty(),
-    },
 ];
 
-const PROJECT: &[Row<AppProjectSpec>] = &[Row {
-    path: "orphanedResources",
-    why: "orphaned objects are not looked for yet",
-    is_set: |spec| spec.orphaned_resources.is_some(),
-}];
+const PROJECT: &[Row<AppProjectSpec>] = &[
+    Row {
+        path: "destinationServiceAccounts",
+        why: "Skiff does not act as another service account yet: it acts as itself, as Argo CD does while impersonation is off",
+        is_set: |spec| !spec.destination_service_accounts.is_empty(),
+    },
+    Row {
+        path: "orphanedResources",
+        why: "orphaned objects are not looked for yet",
+        is_set: |spec| spec.orphaned_resources.is_some(),
+    },
+];
 
 const SYNC_OPTIONS: &[(&str, &str)] = &[
     (
@@ -231,7 +233,7 @@ mod tests {
                 ("AppProject 'shop': spec.syncWindows", true),
                 ("AppProject 'shop': spec.signatureKeys", true),
                 ("AppProject 'shop': spec.sourceIntegrity", true),
-                ("AppProject 'shop': spec.destinationServiceAccounts", true),
+                ("AppProject 'shop': spec.destinationServiceAccounts", false),
                 ("AppProject 'shop': spec.orphanedResources", false),
             ]
         );
