@@ -1,6 +1,6 @@
 //! `skiff agent`: runs the controller, its metrics and its probes until it is told to stop.
 
-use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{io::IsTerminal, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use clap::ValueEnum;
 use kube::{
@@ -13,6 +13,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::{
     api::names,
+    cli::output::colours_wanted,
     controller::{Agent, AgentError, AgentOptions},
     error::{Classified, ErrorKind},
     metrics::{
@@ -78,7 +79,7 @@ pub struct AgentArguments {
     #[arg(long, value_delimiter = ',', value_name = "TYPES")]
     metrics_application_conditions: Vec<String>,
 
-    /// The name of this replica in the election [default: host name and a random part]
+    /// The name of this replica in the election [default: 'skiff-' and a random part]
     #[arg(long, env = "POD_NAME", value_name = "NAME")]
     identity: Option<String>,
 }
@@ -267,7 +268,10 @@ pub fn log_filter(level: &str) -> Result<EnvFilter, tracing_subscriber::filter::
 fn start_logging(format: LogFormat, level: &str) -> Result<(), AgentCommandError> {
     let filter = log_filter(level)
         .map_err(|source| AgentCommandError::LogLevel { level: level.to_owned(), source })?;
-    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let logs = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(colours_wanted(std::io::stderr().is_terminal()))
+        .with_writer(std::io::stderr);
     match format {
         LogFormat::Text => logs.init(),
         LogFormat::Json => logs.json().flatten_event(true).init(),

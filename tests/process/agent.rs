@@ -185,3 +185,11 @@ async fn a_cluster_without_the_definitions_is_told_apart_from_a_broken_one() {
         .await
         .expect(2, &["--metrics-address"]);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_text_log_that_goes_into_a_file_has_no_colours() {
+    let world = without_definitions().await;
+    let said = agent_with(&world, &world.path("kubeconfig")).await;
+    assert!(said.err.contains("skiff agent begins"), "{}", said.err);
+    assert!(!said.err.contains('\u{1b}'), "{}", said.err);
+}
