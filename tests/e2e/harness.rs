@@ -440,6 +440,14 @@ impl World {
         series.map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap()).sum()
     }
 
+    /// Waits until that sum is as wanted: metrics follow the status an instant later.
+    pub async fn until_metric(&self, name: &str, labels: &[&str], is: impl Fn(f64) -> bool) {
+        self.until(&format!("the metric {name} with {labels:?} is as wanted"), async |world: &World| {
+            is(world.metric(name, labels)).then_some(())
+        })
+        .await;
+    }
+
     /// Waits until the agent has looked at its repositories so many times more.
     pub async fn until_polled(&self, times: u32) {
         let polls = |world: &World| world.metric("argocd_git_request_total", &["ls-remote"]);

@@ -31,33 +31,46 @@ async fn a_sync_shows_in_the_metrics() {
         "operation=\"\"",
         "repo=\"file:///",
     ]);
+    world.until_metric("argocd_app_info", &info, |value| value == 1.0).await;
+    world.until_metric("argocd_app_info", &application, |value| value == 1.0).await;
+    let synced = with(&[destination, "phase=\"Succeeded\"", "dry_run=\"false\""]);
+    world.until_metric("argocd_app_sync_total", &synced, |value| value == 1.0).await;
+    world.until_metric("argocd_app_sync_total", &application, |value| value == 1.0).await;
+    let reconciled = ["namespace=\"argocd\"", destination];
+    world.until_metric("argocd_app_reconcile_count", &reconciled, |value| value >= 1.0).await;
     world
-        .until("argocd_app_info shows the state", async |w: &World| {
-            (w.metric("argocd_app_info", &info) == 1.0).then_some(())
+        .until_metric("argocd_app_reconcile_bucket", &[destination, "le=\"16\""], |value| value >= 1.0)
+        .await;
+    let repository = format!("repo=\"{}\"", world.repository.url());
+    world
+        .until_metric("argocd_git_request_total", &[&repository, "request_type=\"ls-remote\""], |value| {
+            value >= 1.0
         })
         .await;
-    assert_eq!(world.metric("argocd_app_info", &application), 1.0, "one series for each Application");
-    let synced = with(&[destination, "phase=\"Succeeded\"", "dry_run=\"false\""]);
-    assert_eq!(world.metric("argocd_app_sync_total", &synced), 1.0);
-    assert_eq!(world.metric("argocd_app_sync_total", &application), 1.0);
-    let reconciled = ["namespace=\"argocd\"", destination];
-    assert!(world.metric("argocd_app_reconcile_count", &reconciled) >= 1.0);
-    assert!(world.metric("argocd_app_reconcile_bucket", &[destination, "le=\"16\""]) >= 1.0);
-    let repository = format!("repo=\"{}\"", world.repository.url());
-    assert!(world.metric("argocd_git_request_total", &[&repository, "request_type=\"ls-remote\""]) >= 1.0);
-    assert!(world.metric("argocd_git_request_total", &[&repository, "request_type=\"fetch\""]) >= 1.0);
-    assert!(world.metric("argocd_git_request_duration_seconds_count", &[&repository]) >= 2.0);
+    world
+        .until_metric("argocd_git_request_total", &[&repository, "request_type=\"fetch\""], |value| {
+            value >= 1.0
+        })
+        .await;
+    world
+        .until_metric("argocd_git_request_duration_seconds_count", &[&repository], |value| value >= 2.0)
+        .await;
     let server = "server=\"https://kubernetes.default.svc\"";
-    assert_eq!(
-        world.metric("argocd_cluster_info", &[server, "name=\"in-cluster\"", "k8s_version=\"v1."]),
-        1.0
-    );
-    assert_eq!(world.metric("argocd_cluster_connection_status", &[server]), 1.0);
-    assert!(world.metric("argocd_cluster_events_total", &[server, "kind=\"ConfigMap\""]) >= 1.0);
-    assert!(world.metric("workqueue_adds_total", &["name=\"app_reconciliation_queue\""]) >= 1.0);
-    assert!(world.metric("skiff_api_requests_total", &["verb=\"apply\""]) >= 2.0);
-    assert!(world.metric("skiff_render_cache_misses_total", &[]) >= 1.0);
-    assert!(world.metric("skiff_commit_sync_seconds_count", &[]) >= 1.0);
+    world
+        .until_metric("argocd_cluster_info", &[server, "name=\"in-cluster\"", "k8s_version=\"v1."], |value| {
+            value == 1.0
+        })
+        .await;
+    world.until_metric("argocd_cluster_connection_status", &[server], |value| value == 1.0).await;
+    world
+        .until_metric("argocd_cluster_events_total", &[server, "kind=\"ConfigMap\""], |value| value >= 1.0)
+        .await;
+    world
+        .until_metric("workqueue_adds_total", &["name=\"app_reconciliation_queue\""], |value| value >= 1.0)
+        .await;
+    world.until_metric("skiff_api_requests_total", &["verb=\"apply\""], |value| value >= 2.0).await;
+    world.until_metric("skiff_render_cache_misses_total", &[], |value| value >= 1.0).await;
+    world.until_metric("skiff_commit_sync_seconds_count", &[], |value| value >= 1.0).await;
 }
 
 #[tokio::test]
@@ -68,11 +81,7 @@ async fn drift_that_is_healed_is_measured() {
     world.until_synced("orders", &commit).await;
     assert_eq!(world.metric("skiff_drift_heal_seconds_count", &[]), 0.0);
     world.patch("v1", "ConfigMap", "shop", "a", json!({ "data": { "key": "2" } })).await;
-    world
-        .until("the healing is measured", async |w: &World| {
-            (w.metric("skiff_drift_heal_seconds_count", &[]) == 1.0).then_some(())
-        })
-        .await;
+    world.until_metric("skiff_drift_heal_seconds_count", &[], |value| value == 1.0).await;
 }
 
 #[tokio::test]
@@ -82,7 +91,11 @@ async fn a_repository_that_fails_is_counted() {
     application["spec"]["source"]["repoURL"] = json!("http://127.0.0.1:1/nobody.git");
     world.apply(application).await;
     world.until_condition("orders", "ComparisonError", "127.0.0.1:1").await;
-    assert!(world.metric("argocd_git_lsremote_fail_total", &["repo=\"http://127.0.0.1:1/nobody"]) >= 1.0);
+    world
+        .until_metric("argocd_git_lsremote_fail_total", &["repo=\"http://127.0.0.1:1/nobody"], |value| {
+            value >= 1.0
+        })
+        .await;
 }
 
 #[tokio::test]

@@ -313,6 +313,18 @@ impl Process {
         (status, text)
     }
 
+    /// Waits until a page of the agent holds all of these.
+    pub async fn until_page(&self, path: &'static str, needles: &[&str]) {
+        until(&format!("{path} holds {needles:?}"), || async {
+            let (status, text) = self.page(path).await;
+            match needles.iter().find(|needle| !text.contains(**needle)) {
+                None if status == 200 => Ok(()),
+                missing => Err(format!("{status}: {missing:?} is missing in\n{text}")),
+            }
+        })
+        .await;
+    }
+
     /// Waits until the agent says that it is ready.
     pub async fn until_ready(&self) {
         until("the agent is ready", || async {
