@@ -13,7 +13,8 @@
 use std::time::Duration;
 
 use super::{
-    reconcile::{Level, Look, Memory, Next, Observation},
+    observe::Observation,
+    reconcile::{Level, Look, Memory, Next},
     reporter::CountedWrites,
     sources::Freshness,
     writer::OperationChange,

@@ -15,9 +15,14 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Agent, AgentError, ApplicationKey, Change, Context,
-    reconcile::{Level, Look, Memory, ObserveError},
-    secrets_selector,
+    Agent, AgentError, ApplicationKey,
+    context::Context,
+    follow::Change,
+    observe::{Observation, ObserveError},
+    own_kinds::core,
+    projects::permissive_project,
+    reconcile::{Level, Look, Memory},
+    settings::secrets_selector,
     sources::Freshness,
     writer::resource,
 };
@@ -106,7 +111,7 @@ impl Agent {
         let _end = stop.clone().drop_guard();
         let mut background = JoinSet::new();
         // Boxed, as below: together these futures would not fit on the stack of a test's thread.
-        let context = Box::pin(self.context(&self.client, &stop, &mut background)).await?;
+        let context = Box::pin(Context::new(self, &self.client, &stop, &mut background)).await?;
         let mut preview = Preview::default();
         Box::pin(read_settings(self, &context, &application, &mut preview.notes)).await?;
         let key = ApplicationKey::new(application.namespace(), application.name());
@@ -169,7 +174,7 @@ async fn look_at(
 /// What the API server would make of the declared object; `None`, and a note, where it does not say.
 async fn predicted(
     look: &Look<'_>,
-    observation: &super::reconcile::Observation,
+    observation: &Observation,
     candidate: &Candidate,
     notes: &mut Vec<String>,
 ) -> Option<Object> {
@@ -211,21 +216,11 @@ async fn read_settings(
             context.projects.observe(value);
         }
         None if application.spec.project_name() == names::DEFAULT_PROJECT => {
-            context.projects.observe(super::permissive_project().to_value());
+            context.projects.observe(permissive_project().to_value());
         }
         None => {}
     }
     Ok(())
-}
-
-fn core(kind: &str, plural: &str) -> ApiResource {
-    ApiResource {
-        group: String::new(),
-        version: "v1".to_owned(),
-        api_version: "v1".to_owned(),
-        kind: kind.to_owned(),
-        plural: plural.to_owned(),
-    }
 }
 
 /// Reads objects of the agent's namespace.

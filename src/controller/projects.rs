@@ -5,10 +5,14 @@ use std::{
     sync::{Arc, PoisonError, RwLock},
 };
 
+use kube::{Api, Client, api::PostParams};
 use serde_json::Value;
 
 use crate::{
-    api::{AppProject, UnsupportedField, unsupported_project_fields},
+    api::{
+        AppProject, ClusterResourceRestrictionItem, ProjectDestination, UnsupportedField, names,
+        unsupported_project_fields,
+    },
     project::Project,
 };
 
@@ -72,4 +76,36 @@ impl Projects {
             .map(|stored| stored.unsupported.clone())
             .unwrap_or_default()
     }
+}
+
+/// Creates the project `default`, which permits everything, where there is none: Applications without a project
+/// belong to it.
+pub async fn ensure_default_project(client: &Client, namespace: &str) {
+    let api: Api<AppProject> = Api::namespaced(client.clone(), namespace);
+    let ensured = async {
+        if api.get_opt(names::DEFAULT_PROJECT).await?.is_none() {
+            api.create(&PostParams::default(), &permissive_project()).await?;
+        }
+        Ok::<(), kube::Error>(())
+    };
+    if let Err(error) = ensured.await {
+        tracing::warn!(%error, "the AppProject 'default' could not be created");
+    }
+}
+
+/// A project that permits everything.
+pub fn permissive_project() -> AppProject {
+    let any = || "*".to_owned();
+    let destination = ProjectDestination { server: any(), namespace: any(), ..ProjectDestination::default() };
+    let kind = ClusterResourceRestrictionItem {
+        group: any(),
+        kind: any(),
+        ..ClusterResourceRestrictionItem::default()
+    };
+    let mut project = AppProject::default();
+    project.metadata.name = Some(names::DEFAULT_PROJECT.to_owned());
+    project.spec.source_repos = vec![any()];
+    project.spec.destinations = vec![destination];
+    project.spec.cluster_resource_whitelist = vec![kind];
+    project
 }

@@ -8,42 +8,24 @@
 //! unless everything before it succeeded. All that must survive a crash is in the Application: an operation is on
 //! record before its first write and is taken up again by whoever leads next.
 
-use std::{collections::HashSet, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use tokio::{sync::OwnedSemaphorePermit, time::Instant};
 
 use super::{
-    Context,
-    applications::ApplicationKey,
-    comparison::{self, Comparison, ComparisonInput, Verdicts},
-    deletion,
-    desired::{Desired, DesiredError, DesiredInput, RenderCache},
-    operation,
-    settings::AgentSettings,
-    sources::Freshness,
-    writer::OperationChange,
+    applications::ApplicationKey, comparison::Verdicts, context::Context, deletion, desired::Desired,
+    operation, settings::AgentSettings, sources::Freshness, writer::OperationChange,
 };
 use crate::{
     api::{
-        Application, ApplicationCondition, ApplicationSource, ApplicationStatus, ComparedTo, HealthStatus,
-        HealthStatusCode, Operation, OperationPhase, ResourceStatus, SyncStatus, SyncStatusCode, Time,
-        conditions, names,
+        Application, ApplicationCondition, ApplicationStatus, Operation, OperationPhase, Time, names,
         refresh::{self, Refresh},
-        sync_options::SyncOptions,
-        unsupported_fields,
     },
-    cluster::{ClusterError, discovery::Kinds},
-    compare::Rules,
-    error::{Classified, ErrorKind, chain},
+    cluster::ClusterError,
+    error::Classified,
     metrics,
-    object::{Gvk, ObjectKey},
-    project::{Admission, Claim, Destination},
-    sync::{
-        auto::{self, AutoSyncInput, Decision, Nothing},
-        ownership::Tracking,
-        retry,
-    },
+    sync::{auto::Decision, ownership::Tracking, retry},
 };
 
 /// How thorough a look is wanted.
@@ -63,8 +45,6 @@ pub enum Level {
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Next(pub Option<(Level, Duration)>);
 
-/// An error that will pass is not shown while the last good comparison is younger than this.
-const GRACE: Duration = Duration::from_secs(180);
 /// When to look again at a difference that the server could not settle.
 const UNSETTLED: Duration = Duration::from_secs(5);
 /// Pauses between looks at an Application that cannot be compared.
@@ -74,24 +54,12 @@ const LAST_RETRY: Duration = Duration::from_secs(180);
 /// What is remembered of an Application between looks. Nothing is lost when it is gone.
 #[derive(Default)]
 pub struct Memory {
-    desired: Option<Desired>,
-    verdicts: Verdicts,
-    failures: u32,
-    compared: Option<Instant>,
-    drift_since: Option<Instant>,
+    pub(super) desired: Option<Desired>,
+    pub(super) verdicts: Verdicts,
+    pub(super) failures: u32,
+    pub(super) compared: Option<Instant>,
+    pub(super) drift_since: Option<Instant>,
 }
-
-/// Conditions that a look evaluates.
-const EVALUATED: &[&str] = &[
-    names::CONDITION_INVALID_SPEC_ERROR,
-    names::CONDITION_UNKNOWN_ERROR,
-    names::CONDITION_COMPARISON_ERROR,
-    names::CONDITION_SHARED_RESOURCE_WARNING,
-    names::CONDITION_REPEATED_RESOURCE_WARNING,
-    names::CONDITION_EXCLUDED_RESOURCE_WARNING,
-    names::CONDITION_UNSUPPORTED_FIELD_WARNING,
-    names::CONDITION_MANIFEST_WARNING,
-];
 
 /// Looks at one Application and does what follows from it.
 pub async fn reconcile(context: &Context, key: &ApplicationKey, level: Level) -> Next {
@@ -142,58 +110,17 @@ pub(super) struct Look<'a> {
     pub(super) context: &'a Context,
     pub(super) key: &'a ApplicationKey,
     pub(super) application: Arc<Application>,
-    resource_version: String,
-    level: Level,
+    pub(super) resource_version: String,
+    pub(super) level: Level,
     pub(super) settings: Arc<AgentSettings>,
     pub(super) tracking: Tracking,
     /// What the status will be; written at the end, or before an operation begins.
     pub(super) status: ApplicationStatus,
     /// What the status is on the server, as far as this look wrote it.
-    written: ApplicationStatus,
+    pub(super) written: ApplicationStatus,
     pub(super) conditions: Vec<ApplicationCondition>,
     /// The right to hold all of an Application's objects in memory, from the first comparison to the end of the look.
-    turn: Option<OwnedSemaphorePermit>,
-}
-
-/// What a source declares and how it compares.
-pub(super) struct Observation {
-    pub(super) desired: Desired,
-    pub(super) comparison: Comparison,
-    pub(super) admission: Admission,
-    pub(super) kinds: Arc<Kinds>,
-}
-
-/// Why there is no observation.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum ObserveError {
-    #[error("{0}")]
-    InvalidSpec(String),
-    #[error(transparent)]
-    Desired(#[from] Box<DesiredError>),
-    #[error(transparent)]
-    Cluster(#[from] Box<ClusterError>),
-}
-
-impl From<DesiredError> for ObserveError {
-    fn from(error: DesiredError) -> Self {
-        Self::Desired(error.into())
-    }
-}
-
-impl From<ClusterError> for ObserveError {
-    fn from(error: ClusterError) -> Self {
-        Self::Cluster(error.into())
-    }
-}
-
-impl Classified for ObserveError {
-    fn kind(&self) -> ErrorKind {
-        match self {
-            Self::InvalidSpec(_) => ErrorKind::User,
-            Self::Desired(error) => error.kind(),
-            Self::Cluster(error) => error.kind(),
-        }
-    }
+    pub(super) turn: Option<OwnedSemaphorePermit>,
 }
 
 impl<'a> Look<'a> {
@@ -286,287 +213,10 @@ impl<'a> Look<'a> {
         if self.level >= Level::Forced || begins { Freshness::Now } else { Freshness::Polled }
     }
 
-    /// Finds out what a source declares at a revision and how that compares with the cluster.
-    pub(super) async fn observe(
-        &mut self,
-        memory: &mut Memory,
-        source: &ApplicationSource,
-        revision: &str,
-        freshness: Freshness,
-    ) -> Result<Observation, ObserveError> {
-        let admission = self.admit(source)?;
-        let spec = &self.application.spec;
-        if let Some(problem) = spec.source_problem() {
-            return Err(ObserveError::InvalidSpec(problem));
-        }
-        // Whatever the one source would render to, it is not what such an Application asks for.
-        if spec.source_hydrator.is_some() || spec.has_multiple_sources() {
-            let fields: Vec<String> = unsupported_fields(spec).iter().map(ToString::to_string).collect();
-            return Err(ObserveError::InvalidSpec(fields.join("; ")));
-        }
-        let options = SyncOptions::new(spec.sync_options());
-        let (rules, problems) = Rules::compile(&spec.ignore_differences, &self.settings.system_rules);
-        for problem in problems {
-            let condition = ApplicationCondition::new(names::CONDITION_COMPARISON_ERROR, problem.to_string());
-            self.conditions.push(condition);
-        }
-        self.context.trust_managers(rules.trusted_managers());
-        let project = spec.project_name();
-        if let Ok(url) = crate::git::RepoUrl::parse(&source.repo_url) {
-            self.context.sources.follow(self.key, &url, project);
-        }
-        let settings = Arc::clone(&self.settings);
-        let is_excluded = move |gvk: &Gvk| settings.is_excluded(gvk);
-        let kinds = self.context.cluster.discover(Duration::from_secs(600)).await?;
-        let input = |kinds| DesiredInput {
-            source,
-            revision,
-            project,
-            context: self.settings.render_context(
-                &self.application,
-                self.key,
-                &self.context.options.namespace,
-            ),
-            tracking: &self.tracking,
-            destination_namespace: &spec.destination.namespace,
-            tolerate_unknown_kinds: options.skip_dry_run_on_missing_resource(),
-            is_excluded: &is_excluded,
-            settings_fingerprint: self.settings.fingerprint,
-            kinds,
-        };
-        let known = memory.desired.as_ref();
-        let renderer = &self.context.renderer;
-        let (desired, cache) = match renderer.desired(input(&kinds), known, freshness).await {
-            // A kind that was not there a moment ago may have been added since.
-            Err(DesiredError::Kind { .. }) => {
-                let kinds = self.context.cluster.discover(Duration::from_secs(2)).await?;
-                renderer.desired(input(&kinds), known, freshness).await?
-            }
-            result => result?,
-        };
-        match cache {
-            RenderCache::Hit => self.context.metrics.render_cache_hit(),
-            RenderCache::Miss => self.context.metrics.render_cache_miss(),
-        }
-        let mut kinds = self.context.cluster.kinds();
-        if !desired.expected_kinds.is_empty() {
-            let mut extended = Kinds::clone(&kinds);
-            for (gvk, plural, scope) in desired.expected_kinds.iter() {
-                extended = extended.with_expected(gvk.clone(), plural, *scope);
-            }
-            kinds = Arc::new(extended);
-        }
-        let input = ComparisonInput {
-            cluster: &self.context.cluster,
-            application: &self.application,
-            desired: &desired,
-            kinds: &kinds,
-            tracking: &self.tracking,
-            admission: &admission,
-            rules: &rules,
-            options: &options,
-            is_excluded: &is_excluded,
-        };
-        comparison::prepare(&input).await?;
-        if self.turn.is_none() {
-            self.turn = Arc::clone(&self.context.turns).acquire_owned().await.ok();
-        }
-        let comparison = comparison::compare(&input, &mut memory.verdicts).await?;
-        memory.desired = Some(desired.clone());
-        Ok(Observation { desired, comparison, admission, kinds })
-    }
-
-    /// What the project permits this Application.
-    fn admit(&self, source: &ApplicationSource) -> Result<Admission, ObserveError> {
-        let spec = &self.application.spec;
-        let destination = self.destination().map_err(ObserveError::InvalidSpec)?;
-        let project = self.project().map_err(ObserveError::InvalidSpec)?;
-        let claim = Claim {
-            application_namespace: &self.key.namespace,
-            repo_urls: std::slice::from_ref(&source.repo_url),
-            destination: &destination,
-            namespace: &spec.destination.namespace,
-        };
-        project.admit(&claim).map_err(|refusal| ObserveError::InvalidSpec(chain(&refusal)))
-    }
-
-    pub(super) fn destination(&self) -> Result<Destination, String> {
-        let destination = &self.application.spec.destination;
-        destination.cluster()?;
-        if destination.is_in_cluster() {
-            let (server, name) = (names::IN_CLUSTER_SERVER.to_owned(), names::IN_CLUSTER_NAME.to_owned());
-            return Ok(Destination { server, name, project: String::new() });
-        }
-        let given = if destination.server.is_empty() { &destination.name } else { &destination.server };
-        Err(format!(
-            "spec.destination: cluster '{given}' is not known: Skiff manages the cluster that it runs in so far \
-             (server {} or name {})",
-            names::IN_CLUSTER_SERVER,
-            names::IN_CLUSTER_NAME
-        ))
-    }
-
-    pub(super) fn project(&self) -> Result<crate::project::Project, String> {
-        let name = self.application.spec.project_name();
-        match self.context.projects.get(name) {
-            None => Err(format!(
-                "Application references project {name} which does not exist: create AppProject '{name}' in namespace \
-                 '{}' or correct spec.project",
-                self.context.options.namespace
-            )),
-            Some(Err(problem)) => Err(problem.to_string()),
-            Some(Ok(project)) => Ok(project),
-        }
-    }
-
-    /// Takes a comparison into the status.
-    pub(super) fn take_over(&mut self, observation: &Observation, source: &ApplicationSource) {
-        let Observation { desired, comparison, .. } = observation;
-        let application = Arc::clone(&self.application);
-        let spec = &application.spec;
-        let mut conditions: Vec<ApplicationCondition> = std::mem::take(&mut self.conditions);
-        conditions.extend(desired.warnings.iter().cloned());
-        conditions.extend(comparison.conditions.iter().cloned());
-        conditions.extend(self.field_warnings());
-        self.set_conditions(EVALUATED, conditions);
-        self.status.sync = Some(SyncStatus {
-            status: comparison.sync,
-            revision: desired.commit.to_string(),
-            revisions: Vec::new(),
-            compared_to: ComparedTo {
-                source: Some(source.clone()),
-                sources: Vec::new(),
-                destination: spec.destination.clone(),
-                ignore_differences: spec.ignore_differences.clone(),
-            },
-        });
-        self.status.resources.clone_from(&comparison.rows);
-        self.status.summary.clone_from(&comparison.summary);
-        self.status.source_type = Some(desired.source_type);
-        self.status.source_types = Vec::new();
-        self.status.controller_namespace.clone_from(&self.context.options.namespace);
-        self.set_health(comparison.health.clone());
-    }
-
-    /// Takes the failure of a comparison into the status. One that will pass is passed over for a while, so that a
-    /// restarting server does not turn every Application red.
-    fn take_error(&mut self, memory: &mut Memory, error: &ObserveError) -> Next {
-        let message = chain(error);
-        tracing::warn!(application = %self.key, error = %message, "the application could not be compared");
-        self.context.metrics.error(error.kind());
-        memory.failures = memory.failures.saturating_add(1);
-        self.context.metrics.queue_retried(metrics::Queue::Reconciliation);
-        let again = Next(Some((self.level.min(Level::Latest), retry_after(memory.failures))));
-        let was_good = memory.compared.is_some_and(|at| at.elapsed() < GRACE);
-        if error.kind().is_transient() && was_good && self.level < Level::Forced {
-            self.conditions.clear();
-            return again;
-        }
-        let condition_type = match error {
-            ObserveError::InvalidSpec(_) => names::CONDITION_INVALID_SPEC_ERROR,
-            _ => names::CONDITION_COMPARISON_ERROR,
-        };
-        let mut conditions = std::mem::take(&mut self.conditions);
-        conditions.push(ApplicationCondition::new(condition_type, message));
-        conditions.extend(self.field_warnings());
-        self.set_conditions(EVALUATED, conditions);
-        let sync = self.status.sync.get_or_insert_with(SyncStatus::default);
-        sync.status = SyncStatusCode::Unknown;
-        sync.compared_to.destination = self.application.spec.destination.clone();
-        sync.compared_to.source = self.application.spec.effective_sources().into_iter().next();
-        for row in &mut self.status.resources {
-            row.status = row.status.map(|_| SyncStatusCode::Unknown);
-        }
-        if condition_type == names::CONDITION_INVALID_SPEC_ERROR || self.status.health.is_none() {
-            self.set_health(HealthStatus::new(HealthStatusCode::Unknown, ""));
-        }
-        // Waiting only helps against what passes; for the rest, a change of the input brings us back. Kinds and
-        // permissions change without telling us.
-        match error {
-            ObserveError::InvalidSpec(_) => Next::default(),
-            _ => again,
-        }
-    }
-
-    fn note_drift(&self, memory: &mut Memory) {
-        let code = self.status.sync_code();
-        let same_revision = self.written.sync.as_ref().map(|sync| &sync.revision)
-            == self.status.sync.as_ref().map(|sync| &sync.revision);
-        if code == SyncStatusCode::OutOfSync
-            && self.written.sync_code() == SyncStatusCode::Synced
-            && same_revision
-        {
-            memory.drift_since.get_or_insert_with(Instant::now);
-        } else if code == SyncStatusCode::Synced {
-            memory.drift_since = None;
-        }
-    }
-
-    fn decide(&self, source: &ApplicationSource, comparison: &Comparison) -> Decision {
-        // What is going already needs no sync to go.
-        let going: HashSet<ObjectKey> = comparison
-            .candidates
-            .iter()
-            .filter(|candidate| candidate.desired.is_none())
-            .filter_map(|candidate| Some(candidate.live.as_ref()?).filter(|live| live.is_terminating()))
-            .map(|live| live.key())
-            .collect();
-        let is_left = |row: &ResourceStatus| {
-            row.status.is_some_and(|status| status != SyncStatusCode::Synced) && !going.contains(&row.key())
-        };
-        if !going.is_empty() && !self.status.resources.iter().any(is_left) {
-            return Decision::Nothing(Nothing::NotOutOfSync);
-        }
-        let mut application = Application::clone(&self.application);
-        application.status = self.status.clone();
-        let sync = self.status.sync.clone().unwrap_or_default();
-        let decision = auto::decide(&AutoSyncInput {
-            application: &application,
-            sync: &sync,
-            resources: &self.status.resources,
-            sources: std::slice::from_ref(source),
-            now: Timestamp::now(),
-            backoff: self.settings.self_heal_backoff,
-        });
-        match (decision, self.refusal()) {
-            (Decision::Start(_) | Decision::Later(_), Some(refusal)) => Decision::Refuse(refusal),
-            (decision, _) => decision,
-        }
-    }
-
-    /// Why nothing of this Application may be synced: its project restricts syncs in a way that is not obeyed yet.
-    pub(super) fn refusal(&self) -> Option<String> {
-        let fields = self.context.projects.unsupported(self.application.spec.project_name());
-        let reasons: Vec<String> =
-            fields.iter().filter(|field| field.stops_syncs).map(ToString::to_string).collect();
-        (!reasons.is_empty()).then(|| reasons.join("; "))
-    }
-
-    fn field_warnings(&self) -> impl Iterator<Item = ApplicationCondition> + use<> {
-        let spec = &self.application.spec;
-        let of_project = self.context.projects.unsupported(spec.project_name());
-        unsupported_fields(spec).into_iter().chain(of_project).map(|field| {
-            ApplicationCondition::new(names::CONDITION_UNSUPPORTED_FIELD_WARNING, field.to_string())
-        })
-    }
-
     fn operation_is_pending(&self) -> bool {
         let unfinished =
             self.status.operation_state.as_ref().is_some_and(|state| !state.phase.is_completed());
         self.application.operation.is_some() || unfinished
-    }
-
-    pub(super) fn set_conditions(&mut self, evaluated: &[&str], new: Vec<ApplicationCondition>) {
-        self.status.conditions = conditions::set(&self.status.conditions, evaluated, new, Time::now());
-    }
-
-    fn set_health(&mut self, mut health: HealthStatus) {
-        let before = self.status.health.as_ref();
-        health.last_transition_time = match before {
-            Some(before) if before.status == health.status => before.last_transition_time,
-            _ => Some(Time::now()),
-        };
-        self.status.health = Some(health);
     }
 
     /// Writes what changed of the status, and tells of it.
@@ -640,7 +290,7 @@ impl Next {
 }
 
 /// One second, doubled with each failure, up to three minutes, varied.
-fn retry_after(failures: u32) -> Duration {
+pub(super) fn retry_after(failures: u32) -> Duration {
     let doubled = FIRST_RETRY.saturating_mul(2u32.saturating_pow(failures.saturating_sub(1).min(16)));
     super::leader::jittered(doubled.min(LAST_RETRY))
 }

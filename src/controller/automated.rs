@@ -1,0 +1,55 @@
+//! Whether a look begins a sync that nobody asked for.
+
+use std::collections::HashSet;
+
+use jiff::Timestamp;
+
+use super::{comparison::Comparison, reconcile::Look};
+use crate::{
+    api::{Application, ApplicationSource, ResourceStatus, SyncStatusCode},
+    object::ObjectKey,
+    sync::auto::{self, AutoSyncInput, Decision, Nothing},
+};
+
+impl Look<'_> {
+    /// Whether the Application has to be synced by itself now, later or not at all.
+    pub(super) fn decide(&self, source: &ApplicationSource, comparison: &Comparison) -> Decision {
+        // What is going already needs no sync to go.
+        let going: HashSet<ObjectKey> = comparison
+            .candidates
+            .iter()
+            .filter(|candidate| candidate.desired.is_none())
+            .filter_map(|candidate| Some(candidate.live.as_ref()?).filter(|live| live.is_terminating()))
+            .map(|live| live.key())
+            .collect();
+        let is_left = |row: &ResourceStatus| {
+            row.status.is_some_and(|status| status != SyncStatusCode::Synced) && !going.contains(&row.key())
+        };
+        if !going.is_empty() && !self.status.resources.iter().any(is_left) {
+            return Decision::Nothing(Nothing::NotOutOfSync);
+        }
+        let mut application = Application::clone(&self.application);
+        application.status = self.status.clone();
+        let sync = self.status.sync.clone().unwrap_or_default();
+        let decision = auto::decide(&AutoSyncInput {
+            application: &application,
+            sync: &sync,
+            resources: &self.status.resources,
+            sources: std::slice::from_ref(source),
+            now: Timestamp::now(),
+            backoff: self.settings.self_heal_backoff,
+        });
+        match (decision, self.refusal()) {
+            (Decision::Start(_) | Decision::Later(_), Some(refusal)) => Decision::Refuse(refusal),
+            (decision, _) => decision,
+        }
+    }
+
+    /// Why nothing of this Application may be synced: its project restricts syncs in a way that is not obeyed yet.
+    pub(super) fn refusal(&self) -> Option<String> {
+        let fields = self.context.projects.unsupported(self.application.spec.project_name());
+        let reasons: Vec<String> =
+            fields.iter().filter(|field| field.stops_syncs).map(ToString::to_string).collect();
+        (!reasons.is_empty()).then(|| reasons.join("; "))
+    }
+}

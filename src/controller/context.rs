@@ -1,0 +1,252 @@
+//! What all looks of one term of leadership share, and how news reaches the queue.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::{Arc, Mutex, PoisonError, RwLock},
+    time::Duration,
+};
+
+use kube::Client;
+use tokio::{
+    sync::{Semaphore, watch},
+    task::JoinSet,
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    Agent, AgentError, AgentOptions, Leadership,
+    applications::{ApplicationKey, Applications, Asks},
+    desired::Renderer,
+    follow::Change,
+    projects::Projects,
+    queue::Queue,
+    reconcile::{Level, Memory},
+    reporter::{CountedGitRequests, Reporter},
+    settings::{AgentSettings, SettingsStore},
+    sources::{PollInterval, Sources},
+    writer::Writer,
+};
+use crate::{
+    api::names,
+    cluster::{Cluster, ClusterError, LiveRules, live::LiveIndex, watches::Watches},
+    compare::strip_for_storage,
+    git::{GitOptions, Repositories},
+    metrics::Metrics,
+    object::Gvk,
+};
+
+/// Applications whose objects are all held in memory at once. Memory grows with this number, and not with that of all
+/// Applications; one that waits for something within its turn is bounded by the limits of its requests.
+const TURNS: usize = 32;
+
+/// Everything that a look needs.
+pub(super) struct Context {
+    pub(super) options: AgentOptions,
+    pub(super) leadership: Leadership,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) status_subresource: bool,
+    pub(super) cluster: Cluster,
+    pub(super) applications: Arc<Applications>,
+    pub(super) projects: Projects,
+    pub(super) sources: Arc<Sources>,
+    pub(super) renderer: Renderer,
+    pub(super) turns: Arc<Semaphore>,
+    pub(super) settings_store: SettingsStore,
+    pub(super) settings: watch::Receiver<Arc<AgentSettings>>,
+    pub(super) writer: Writer,
+    pub(super) reporter: Reporter,
+    pub(super) queue: Arc<Queue<ApplicationKey, Level>>,
+    pub(super) trusted_managers: Arc<RwLock<BTreeSet<String>>>,
+    pub(super) memories: Mutex<HashMap<ApplicationKey, Arc<tokio::sync::Mutex<Memory>>>>,
+}
+
+impl Context {
+    /// Makes the rooms of one term of leadership and joins them: who is told of what. Tasks that it needs go to
+    /// `background`, and end with `stop`.
+    ///
+    /// # Errors
+    /// When the cluster lacks Skiff's kinds, or cannot be asked for its kinds.
+    pub(super) async fn new(
+        agent: &Agent,
+        client: &Client,
+        stop: &CancellationToken,
+        background: &mut JoinSet<()>,
+    ) -> Result<Arc<Self>, AgentError> {
+        let queue: Arc<Queue<ApplicationKey, Level>> = Arc::default();
+        let (settings_store, settings) = SettingsStore::new();
+        let namespace = agent.options.namespace.clone();
+
+        let trusted_managers: Arc<RwLock<BTreeSet<String>>> = Arc::default();
+        let rules = live_rules(&settings, &trusted_managers);
+        let live = Arc::new(LiveIndex::new(rules));
+        let notify = {
+            let (queue, namespace) = (Arc::clone(&queue), namespace.clone());
+            Arc::new(move |instance: &str| {
+                queue.add(ApplicationKey::of_instance(instance, &namespace), Level::Live);
+            })
+        };
+        let count_event = {
+            let metrics = Arc::clone(&agent.metrics);
+            Arc::new(move |gvk: &Gvk| metrics.cluster_event(names::IN_CLUSTER_SERVER, &gvk.group, &gvk.kind))
+        };
+        let watches =
+            Watches::new(client.clone(), Arc::clone(&live), notify, count_event, stop.child_token());
+        let cluster =
+            Cluster::new(client.clone(), agent.options.timeouts, names::FIELD_MANAGER, live, watches);
+        let kinds = cluster.discover(Duration::ZERO).await?;
+        let applications_kind = Gvk::new(names::GROUP, names::VERSION, "Application");
+        let status_subresource =
+            kinds.get(&applications_kind).map_err(|_| AgentError::NoCustomResources)?.status_subresource;
+        let version = cluster.version().await?;
+        agent.metrics.set_cluster(names::IN_CLUSTER_SERVER, names::IN_CLUSTER_NAME, &version, true);
+
+        let git = GitOptions::new(agent.options.cache_directory.clone());
+        let repositories =
+            Repositories::new(git, Some(Arc::new(CountedGitRequests(Arc::clone(&agent.metrics)))));
+        let moved = {
+            let queue = Arc::clone(&queue);
+            Arc::new(move |key: &ApplicationKey| queue.add(key.clone(), Level::Latest))
+        };
+        let interval = settings.borrow().poll_interval();
+        let sources = Arc::new(Sources::new(repositories, interval, moved, stop.child_token()));
+        let applications: Arc<Applications> = Arc::default();
+        let asked = {
+            let queue = Arc::clone(&queue);
+            Arc::new(move |key, asks| enqueue(&queue, key, asks))
+        };
+        let writer =
+            Writer::new(client.clone(), Arc::clone(&applications), asked, agent.options.timeouts.write);
+        let (reporter, send_events) = Reporter::new(client.clone(), Arc::clone(&agent.metrics));
+        background.spawn(send_events);
+        Ok(Arc::new(Self {
+            projects: Projects::new(&namespace),
+            renderer: Renderer::new(Arc::clone(&sources)),
+            turns: Arc::new(Semaphore::new(TURNS)),
+            options: agent.options.clone(),
+            leadership: agent.leadership.clone(),
+            metrics: Arc::clone(&agent.metrics),
+            status_subresource,
+            cluster,
+            applications,
+            sources,
+            settings_store,
+            settings,
+            writer,
+            reporter,
+            queue,
+            memories: Mutex::default(),
+            trusted_managers,
+        }))
+    }
+
+    /// The settings as they are now.
+    pub(super) fn settings(&self) -> Arc<AgentSettings> {
+        Arc::clone(&self.settings.borrow())
+    }
+
+    /// What is remembered of an Application; one look at a time has it.
+    pub(super) fn memory(&self, key: &ApplicationKey) -> Arc<tokio::sync::Mutex<Memory>> {
+        let mut memories = self.memories.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(memories.entry(key.clone()).or_default())
+    }
+
+    /// Drops all that is known of an Application that is gone.
+    pub(super) fn forget(&self, key: &ApplicationKey) {
+        self.memories.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
+        self.sources.forget(key);
+        let instance = key.instance_name(&self.options.namespace);
+        self.cluster.live.declare(&instance, []);
+        self.cluster.watches.require(&instance, []);
+        self.metrics.forget_application(&key.namespace, &key.name);
+    }
+
+    /// Keeps the managed fields of these managers in live objects from now on: rules ask for them.
+    pub(super) fn trust_managers(&self, managers: &BTreeSet<String>) {
+        let known = self.trusted_managers.read().unwrap_or_else(PoisonError::into_inner);
+        if managers.is_subset(&known) {
+            return;
+        }
+        drop(known);
+        self.trusted_managers
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .extend(managers.iter().cloned());
+        self.cluster.live.drop_bodies();
+    }
+
+    /// Whether the status of Applications is written through a subresource.
+    pub(super) fn applications_have_status_subresource(&self) -> bool {
+        self.status_subresource
+    }
+
+    /// Whether this replica may still record what it did.
+    pub(super) fn still_leads(&self, action: &'static str, key: &ApplicationKey) -> Result<(), ClusterError> {
+        if self.leadership.is_leading() {
+            return Ok(());
+        }
+        Err(ClusterError::NotLeading { action, object: format!("Application {key}") })
+    }
+
+    /// Reads the settings anew and has everything looked at under them.
+    pub(super) fn settings_changed(&self) {
+        self.settings_store.publish();
+        let settings = self.settings();
+        let mut interval = settings.poll_interval();
+        if let Some(fixed) = self.options.poll_interval {
+            interval = PollInterval { interval: fixed, jitter: Duration::ZERO };
+        }
+        self.sources.configure(settings.credentials(), interval);
+        for key in self.applications.keys() {
+            self.queue.add(key, Level::Latest);
+        }
+    }
+
+    /// Takes in what the watch of Applications shows.
+    pub(super) fn application_changed(&self, change: Change) {
+        match change {
+            Change::Present(value) => {
+                let namespace = value.pointer("/metadata/namespace").and_then(serde_json::Value::as_str);
+                if !self.settings().manages_namespace(namespace.unwrap_or_default(), &self.options.namespace)
+                {
+                    return;
+                }
+                if let Some((key, asks)) = self.applications.observe(value) {
+                    enqueue(&self.queue, key, asks);
+                }
+            }
+            Change::Gone { namespace, name } => {
+                let key = ApplicationKey::new(namespace, name);
+                self.applications.forget(&key);
+                self.queue.add(key, Level::Live);
+            }
+        }
+    }
+}
+
+fn enqueue(queue: &Queue<ApplicationKey, Level>, key: ApplicationKey, asks: Asks) {
+    match asks {
+        Asks::Resolution => queue.add(key, Level::Latest),
+        Asks::Comparison => queue.add(key, Level::Live),
+        Asks::Nothing => {}
+    }
+}
+
+/// The rules that the index of live objects works by, as the settings are at the moment of each event.
+fn live_rules(
+    settings: &watch::Receiver<Arc<AgentSettings>>,
+    trusted_managers: &Arc<RwLock<BTreeSet<String>>>,
+) -> LiveRules {
+    let (settings, trusted_managers) = (settings.clone(), Arc::clone(trusted_managers));
+    LiveRules {
+        owner: Arc::new(move |object| settings.borrow().tracking.instance_of(object)),
+        strip: Arc::new(move |value| {
+            let trusted = trusted_managers.read().unwrap_or_else(PoisonError::into_inner);
+            let mut kept = strip_for_storage(value, names::FIELD_MANAGER, &trusted);
+            // The version is kept beside the body: a new one alone is no change.
+            if let Some(metadata) = kept.get_mut("metadata").and_then(serde_json::Value::as_object_mut) {
+                metadata.shift_remove("resourceVersion");
+            }
+            kept
+        }),
+    }
+}

@@ -1,0 +1,139 @@
+//! Taking an observation, or the failure of one, into the status.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::time::Instant;
+
+use super::{
+    observe::{Observation, ObserveError},
+    reconcile::{Level, Look, Memory, Next, retry_after},
+};
+use crate::{
+    api::{
+        ApplicationCondition, ApplicationSource, ComparedTo, HealthStatus, HealthStatusCode, SyncStatus,
+        SyncStatusCode, Time, conditions, names, unsupported_fields,
+    },
+    error::{Classified, chain},
+    metrics,
+};
+
+/// An error that will pass is not shown while the last good comparison is younger than this.
+const GRACE: Duration = Duration::from_secs(180);
+
+/// Conditions that a look evaluates.
+const EVALUATED: &[&str] = &[
+    names::CONDITION_INVALID_SPEC_ERROR,
+    names::CONDITION_UNKNOWN_ERROR,
+    names::CONDITION_COMPARISON_ERROR,
+    names::CONDITION_SHARED_RESOURCE_WARNING,
+    names::CONDITION_REPEATED_RESOURCE_WARNING,
+    names::CONDITION_EXCLUDED_RESOURCE_WARNING,
+    names::CONDITION_UNSUPPORTED_FIELD_WARNING,
+    names::CONDITION_MANIFEST_WARNING,
+];
+
+impl Look<'_> {
+    /// Takes a comparison into the status.
+    pub(super) fn take_over(&mut self, observation: &Observation, source: &ApplicationSource) {
+        let Observation { desired, comparison, .. } = observation;
+        let application = Arc::clone(&self.application);
+        let spec = &application.spec;
+        let mut conditions: Vec<ApplicationCondition> = std::mem::take(&mut self.conditions);
+        conditions.extend(desired.warnings.iter().cloned());
+        conditions.extend(comparison.conditions.iter().cloned());
+        conditions.extend(self.field_warnings());
+        self.set_conditions(EVALUATED, conditions);
+        self.status.sync = Some(SyncStatus {
+            status: comparison.sync,
+            revision: desired.commit.to_string(),
+            revisions: Vec::new(),
+            compared_to: ComparedTo {
+                source: Some(source.clone()),
+                sources: Vec::new(),
+                destination: spec.destination.clone(),
+                ignore_differences: spec.ignore_differences.clone(),
+            },
+        });
+        self.status.resources.clone_from(&comparison.rows);
+        self.status.summary.clone_from(&comparison.summary);
+        self.status.source_type = Some(desired.source_type);
+        self.status.source_types = Vec::new();
+        self.status.controller_namespace.clone_from(&self.context.options.namespace);
+        self.set_health(comparison.health.clone());
+    }
+
+    /// Takes the failure of a comparison into the status. One that will pass is passed over for a while, so that a
+    /// restarting server does not turn every Application red.
+    pub(super) fn take_error(&mut self, memory: &mut Memory, error: &ObserveError) -> Next {
+        let message = chain(error);
+        tracing::warn!(application = %self.key, error = %message, "the application could not be compared");
+        self.context.metrics.error(error.kind());
+        memory.failures = memory.failures.saturating_add(1);
+        self.context.metrics.queue_retried(metrics::Queue::Reconciliation);
+        let again = Next(Some((self.level.min(Level::Latest), retry_after(memory.failures))));
+        let was_good = memory.compared.is_some_and(|at| at.elapsed() < GRACE);
+        if error.kind().is_transient() && was_good && self.level < Level::Forced {
+            self.conditions.clear();
+            return again;
+        }
+        let condition_type = match error {
+            ObserveError::InvalidSpec(_) => names::CONDITION_INVALID_SPEC_ERROR,
+            _ => names::CONDITION_COMPARISON_ERROR,
+        };
+        let mut conditions = std::mem::take(&mut self.conditions);
+        conditions.push(ApplicationCondition::new(condition_type, message));
+        conditions.extend(self.field_warnings());
+        self.set_conditions(EVALUATED, conditions);
+        let sync = self.status.sync.get_or_insert_with(SyncStatus::default);
+        sync.status = SyncStatusCode::Unknown;
+        sync.compared_to.destination = self.application.spec.destination.clone();
+        sync.compared_to.source = self.application.spec.effective_sources().into_iter().next();
+        for row in &mut self.status.resources {
+            row.status = row.status.map(|_| SyncStatusCode::Unknown);
+        }
+        if condition_type == names::CONDITION_INVALID_SPEC_ERROR || self.status.health.is_none() {
+            self.set_health(HealthStatus::new(HealthStatusCode::Unknown, ""));
+        }
+        // Waiting only helps against what passes; for the rest, a change of the input brings us back. Kinds and
+        // permissions change without telling us.
+        match error {
+            ObserveError::InvalidSpec(_) => Next::default(),
+            _ => again,
+        }
+    }
+
+    pub(super) fn note_drift(&self, memory: &mut Memory) {
+        let code = self.status.sync_code();
+        let same_revision = self.written.sync.as_ref().map(|sync| &sync.revision)
+            == self.status.sync.as_ref().map(|sync| &sync.revision);
+        if code == SyncStatusCode::OutOfSync
+            && self.written.sync_code() == SyncStatusCode::Synced
+            && same_revision
+        {
+            memory.drift_since.get_or_insert_with(Instant::now);
+        } else if code == SyncStatusCode::Synced {
+            memory.drift_since = None;
+        }
+    }
+
+    fn field_warnings(&self) -> impl Iterator<Item = ApplicationCondition> + use<> {
+        let spec = &self.application.spec;
+        let of_project = self.context.projects.unsupported(spec.project_name());
+        unsupported_fields(spec).into_iter().chain(of_project).map(|field| {
+            ApplicationCondition::new(names::CONDITION_UNSUPPORTED_FIELD_WARNING, field.to_string())
+        })
+    }
+
+    pub(super) fn set_conditions(&mut self, evaluated: &[&str], new: Vec<ApplicationCondition>) {
+        self.status.conditions = conditions::set(&self.status.conditions, evaluated, new, Time::now());
+    }
+
+    fn set_health(&mut self, mut health: HealthStatus) {
+        let before = self.status.health.as_ref();
+        health.last_transition_time = match before {
+            Some(before) if before.status == health.status => before.last_transition_time,
+            _ => Some(Time::now()),
+        };
+        self.status.health = Some(health);
+    }
+}
