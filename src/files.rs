@@ -14,6 +14,7 @@
 
 mod disk;
 mod memory;
+mod mounted;
 mod path;
 mod recorder;
 
@@ -22,6 +23,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 pub use disk::DiskTree;
 pub use memory::MemoryTree;
+pub use mounted::{MountedTree, SingleFile};
 pub use path::{PathError, RepoPath};
 pub use recorder::{Access, Inputs};
 
@@ -127,6 +129,12 @@ pub trait Tree: Send + Sync {
     /// # Errors
     /// As [`Tree::children`], and [`FilesError::Limit`] where it is longer.
     fn content(&self, path: &RepoPath, limit: u64) -> Result<Bytes, FilesError>;
+
+    /// The highest directory that links and `..` in what is at a path may lead to. Every tree has one, unless others are
+    /// mounted in it.
+    fn boundary(&self, _path: &RepoPath) -> RepoPath {
+        RepoPath::root()
+    }
 }
 
 /// What a render may read at most.
@@ -241,10 +249,20 @@ impl Files {
         Ok(listed)
     }
 
+    /// The highest directory that `..` in what is at a path may lead to: the root, or that of a mounted tree.
+    pub fn boundary(&self, path: &RepoPath) -> RepoPath {
+        self.tree.boundary(path)
+    }
+
     /// Follows links from a path to what is really there, recording each entry on the way.
     fn resolve(&self, path: &RepoPath) -> Result<Option<(RepoPath, TreeEntry)>, FilesError> {
-        let mut pending: Vec<String> = path.components().rev().map(str::to_owned).collect();
-        let mut real = RepoPath::root();
+        let top = self.tree.boundary(path);
+        let below = |path: &RepoPath| -> Vec<String> {
+            let rest = path.relative_to(&top).unwrap_or_default();
+            rest.split('/').rev().filter(|name| !name.is_empty()).map(str::to_owned).collect()
+        };
+        let mut pending = below(path);
+        let mut real = top.clone();
         let mut links = 0usize;
         let Some(mut entry) = self.tree.entry(&real)? else {
             return Ok(None);
@@ -271,12 +289,14 @@ impl Files {
             }
             let target = self.tree.content(&next, 4096)?;
             let target = String::from_utf8_lossy(&target).into_owned();
-            let resolved = real.join_lenient(&target).map_err(|_| FilesError::Link {
-                path: next.clone(),
-                problem: format!("points outside of the repository (to '{target}')"),
-            })?;
-            pending.extend(resolved.components().rev().map(str::to_owned));
-            real = RepoPath::root();
+            let resolved = real.join_lenient(&target).ok();
+            let resolved =
+                resolved.filter(|resolved| self.tree.boundary(resolved) == top).ok_or_else(|| {
+                    let problem = format!("points outside of the repository (to '{target}')");
+                    FilesError::Link { path: next.clone(), problem }
+                })?;
+            pending.extend(below(&resolved));
+            real = top.clone();
             match self.tree.entry(&real)? {
                 Some(root) => entry = root,
                 None => return Ok(None),

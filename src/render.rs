@@ -6,7 +6,8 @@
 //! ```
 //!
 //! [`render`] is a function of its arguments: it reads the given [`Files`] and nothing else, and `Files` writes down
-//! what was read, so that a caller knows when the outcome still holds. An error stops everything: there is no such thing
+//! what was read, so that a caller knows when the outcome still holds. What lies in other repositories the caller fetches and
+//! mounts in the files when [`RenderError::Remotes`] asks for it. An error stops everything: there is no such thing
 //! as half a render, since what is missing from it would be pruned.
 
 mod choice;
@@ -30,7 +31,7 @@ use crate::{
     object::{Object, ObjectError, yaml::YamlError},
 };
 use environment::Environment;
-use kustomize::KustomizeError;
+use kustomize::{KustomizeError, Remote};
 
 /// A field of the wrong type, with its path.
 pub type FieldError = serde_path_to_error::Error<serde_json::Error>;
@@ -205,6 +206,9 @@ pub enum RenderError {
         #[source]
         source: KustomizeError,
     },
+    /// The kustomization reads remotes that are not mounted in the files: fetch what is permitted and render again.
+    #[error("remote bases are needed that are not fetched here: {}", .0.iter().map(|remote| format!("'{remote}'")).collect::<Vec<_>>().join(", "))]
+    Remotes(Vec<Remote>),
     /// The render made too much.
     #[error("'{path}' renders to more than {limit}: split the application")]
     Limit {
@@ -265,8 +269,10 @@ fn kustomization(
     if let Some(spec) = &source.kustomize {
         options.overlay = overrides::overlay(files, root, spec, environment)?;
     }
-    let output = kustomize::build(files, root, &options)
-        .map_err(|source| RenderError::Kustomize { path: root.clone(), source })?;
+    let output = kustomize::build(files, root, &options).map_err(|error| match error {
+        KustomizeError::Remotes(remotes) => RenderError::Remotes(remotes),
+        source => RenderError::Kustomize { path: root.clone(), source },
+    })?;
     warnings.extend(output.warnings);
     let origins = output.origins.into_iter().map(|origin| Origin { path: origin.path, line: origin.line });
     Ok(output.objects.into_iter().zip(origins).collect())

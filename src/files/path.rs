@@ -5,6 +5,7 @@ use std::fmt;
 /// A path from the root of a tree: components joined by `/`, no `.`, no `..`, no leading or trailing slash.
 ///
 /// The root is the empty path and prints as `.`. Nothing that is not inside the tree can be written as a `RepoPath`.
+/// A tree that is mounted under its URL keeps one slash behind the scheme; it prints with both.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct RepoPath(String);
 
@@ -122,7 +123,13 @@ impl RepoPath {
 
 impl fmt::Display for RepoPath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.is_root() { "." } else { &self.0 })
+        if self.is_root() {
+            return f.write_str(".");
+        }
+        match self.0.split_once('/') {
+            Some((scheme @ ("https:" | "http:" | "ssh:" | "file:"), rest)) => write!(f, "{scheme}//{rest}"),
+            _ => f.write_str(&self.0),
+        }
     }
 }
 

@@ -10,7 +10,8 @@
 //! `load` reads files within the rules of roots; `accumulate` holds the order of work; `transform` the steps, which call
 //! the `filter`s, `merge`, `json_patch` and `replacement` on single objects; `resource` and `resources` remember every id
 //! that an object ever had. Where kustomize has an oddity that trees rely on, it is done here too and a comment says so.
-//! Nothing is fetched and no program is run: remote bases, Helm charts and functions are refused with an error.
+//! Nothing is fetched and no program is run: remote bases that are not mounted in the files end the build with
+//! [`KustomizeError::Remotes`], for the caller to fetch; Helm charts and functions are refused.
 
 mod accumulate;
 mod decode;
@@ -28,6 +29,7 @@ mod output;
 mod patch;
 mod plugin;
 mod reference;
+pub(crate) mod remote;
 mod replacement;
 mod resource;
 mod resources;
@@ -41,6 +43,7 @@ mod transform;
 mod vars;
 
 pub use error::KustomizeError;
+pub use remote::{Remote, RemoteSource};
 use serde_json::Value;
 
 use crate::files::{Files, RepoPath};
@@ -107,11 +110,15 @@ pub struct Output {
 /// Builds the kustomization in a directory.
 ///
 /// # Errors
-/// When the kustomization, or anything that it leads to, is missing, malformed or contradictory, or passes a limit. The
-/// chain of causes leads from the kustomization to the place to mend.
+/// [`KustomizeError::Remotes`] when remotes are needed that are not mounted ([`Remote::mount`]); else when the kustomization,
+/// or anything that it leads to, is missing, malformed or contradictory, or passes a limit. The chain of causes leads from
+/// the kustomization to the place to mend.
 pub fn build(files: &Files, root: &RepoPath, options: &Options) -> Result<Output, KustomizeError> {
     let mut build = accumulate::Build::new(files, options);
-    let (kustomization, mut accumulator) = build.top(root)?;
+    let (kustomization, mut accumulator) = build.top(root).map_err(|error| {
+        if error.is_of_remotes() { KustomizeError::Remotes(build.loader.needed()) } else { error }
+    })?;
+    build.warnings.extend(build.loader.warnings());
     transform::add_hashes(&mut accumulator.resources);
     let configuration = accumulator.configuration().clone();
     reference::repair(&mut accumulator.resources, &configuration.name_reference)?;

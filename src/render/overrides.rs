@@ -6,7 +6,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{RenderError, environment::Environment};
+use super::{RenderError, environment::Environment, kustomize::remote::is_remote};
 use crate::{
     api::{ApplicationSourceKustomize, KustomizePatch},
     files::{EntryKind, Files, RepoPath},
@@ -128,6 +128,9 @@ fn edit(
 }
 
 fn is_component(files: &Files, root: &RepoPath, component: &str) -> Result<bool, RenderError> {
+    if is_remote(component) {
+        return Ok(true);
+    }
     match root.join_lenient(component) {
         Ok(path) => Ok(files.kind(&path)? == Some(EntryKind::Directory)),
         // The build says what is wrong with the path.

@@ -3,6 +3,7 @@ mod cache;
 mod directory;
 mod kustomize;
 mod parameters;
+mod remotes;
 
 use std::sync::Arc;
 

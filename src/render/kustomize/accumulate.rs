@@ -21,7 +21,7 @@ use super::{
     kustomization::{self, COMPONENT, Kustomization},
     load::{Entry, Loader, Root},
     manifest::Manifest,
-    plugin::{Plugins, inline_manifests, relative},
+    plugin::{Plugins, inline_manifests},
     resource::{Provenance, Resource},
     resources::Resources,
     schema::{self, Schema},
@@ -200,10 +200,18 @@ impl<'a> Build<'a> {
         kustomization: &Kustomization,
         accumulator: &mut Accumulator,
     ) -> Result<(), KustomizeError> {
+        let mut missing = Ok(());
         for entry in &kustomization.resources {
-            self.add_entry(root, entry, accumulator)
-                .map_err(|error| error.within(&root.file, format!("resources entry '{}'", short(entry))))?;
+            let added = self
+                .add_entry(root, entry, accumulator)
+                .map_err(|error| error.within(&root.file, format!("resources entry '{}'", short(entry))));
+            match added {
+                // The others are looked at all the same: who fetches remotes wants to know of all of them.
+                Err(error) if error.is_of_remotes() => missing = Err(error),
+                added => added?,
+            }
         }
+        missing?;
         self.configure(root, kustomization, accumulator)?;
         self.generate(root, kustomization, accumulator)?;
         for entry in &kustomization.components {
@@ -255,7 +263,7 @@ impl<'a> Build<'a> {
         if self.metadata.origin
             && let Some(file) = &resource.file
         {
-            resource.origin = Some(Rc::new(Provenance::File(relative(file, &self.top))));
+            resource.origin = Some(Rc::new(Provenance::File(self.loader.place(file, &self.top))));
         }
         resource
     }
@@ -267,7 +275,6 @@ impl<'a> Build<'a> {
         expected: Expected,
         accumulator: &mut Accumulator,
     ) -> Result<(), KustomizeError> {
-        Root::check_local(entry)?;
         let base_root = self.loader.enter(root, entry)?;
         let kustomization = self.load(&base_root, self.loader.kustomization(&base_root)?.as_ref())?;
         let is_component = kustomization.kind == COMPONENT;
@@ -383,7 +390,7 @@ impl<'a> Build<'a> {
     }
 
     fn provenance(&self, file: &RepoPath, by: &[&str; 4]) -> Rc<Provenance> {
-        let configured_in = relative(file, &self.top);
+        let configured_in = self.loader.place(file, &self.top);
         Rc::new(Provenance::Plugin { configured_in, configured_by: Box::new(by.map(str::to_owned)) })
     }
 

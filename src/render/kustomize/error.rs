@@ -2,7 +2,8 @@
 
 use super::{
     decode::DecodeError, fieldspec::FieldSpecError, filter::FilterError, json_patch::JsonPatchError,
-    merge::MergeError, replacement::ReplacementError, schema::SchemaError, selector::SelectorError,
+    merge::MergeError, remote::Remote, replacement::ReplacementError, schema::SchemaError,
+    selector::SelectorError,
 };
 use crate::{
     error::{Classified, ErrorKind},
@@ -96,6 +97,9 @@ pub enum KustomizeError {
     /// Something else is wrong with what the user wrote; the text says what.
     #[error("{0}")]
     Invalid(String),
+    /// Remote bases are not mounted in the files: fetch them, and build again.
+    #[error("remote bases are needed: {}", list(.0))]
+    Remotes(Vec<Remote>),
     /// A limit was passed.
     #[error("the build passes the limit of {limit}")]
     Limit {
@@ -113,9 +117,22 @@ impl KustomizeError {
         Self::Within { file: file.clone(), place: place.into(), source: Box::new(self) }
     }
 
+    /// Whether remotes that are not mounted are all that is wrong.
+    pub(super) fn is_of_remotes(&self) -> bool {
+        match self {
+            Self::Remotes(_) => true,
+            Self::Within { source, .. } | Self::Object { source, .. } => source.is_of_remotes(),
+            _ => false,
+        }
+    }
+
     pub(super) fn of_object(self, action: &'static str, object: impl Into<String>) -> Self {
         Self::Object { action, object: object.into(), source: Box::new(self) }
     }
+}
+
+fn list(remotes: &[Remote]) -> String {
+    remotes.iter().map(|remote| format!("'{remote}'")).collect::<Vec<_>>().join(", ")
 }
 
 impl Classified for KustomizeError {

@@ -2,16 +2,22 @@
 //!
 //! A [`Root`] is a directory with a kustomization file, together with the chain of roots that led to it. Directories may be
 //! anywhere in the repository, but not on that chain; files must lie in or below their root once links are followed, unless
-//! the load restrictor is lifted. Each resource file is parsed once however often it is named.
+//! the load restrictor is lifted. Each resource file is parsed once however often it is named. Remotes are read where the
+//! caller mounted them; one that is not mounted is noted and ends the build.
 
 use std::{cell::RefCell, collections::HashMap, rc::Rc};
 
 use bytes::Bytes;
 use serde_json::Value;
 
-use super::{LoadRestrictor, Options, error::KustomizeError, manifest::Manifest};
+use super::{
+    LoadRestrictor, Options,
+    error::KustomizeError,
+    manifest::Manifest,
+    remote::{self, Location, Remote, RemoteSource},
+};
 use crate::{
-    files::{EntryKind, Files, RepoPath},
+    files::{EntryKind, Files, PathError, RepoPath},
     object::yaml::{self, DuplicateKeys, Schema},
 };
 
@@ -42,6 +48,29 @@ pub(super) struct Loader<'a> {
     configurations: RefCell<HashMap<RepoPath, Rc<Value>>>,
     /// Directories as named, where they really are, and their kustomization file.
     directories: RefCell<HashMap<RepoPath, (RepoPath, RepoPath)>>,
+    /// Remotes that are not mounted.
+    needed: RefCell<Vec<Remote>>,
+    /// Remotes that were read, by where they are mounted.
+    remotes: RefCell<HashMap<RepoPath, Rc<RemoteOrigin>>>,
+    warnings: RefCell<Vec<String>>,
+}
+
+/// How `buildMetadata` tells of a remote.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct RemoteOrigin {
+    pub repository: String,
+    /// Empty where the URL names none.
+    pub reference: String,
+    /// The path in the repository of a remote that is one file.
+    file: Option<String>,
+}
+
+/// Where a file is, for `buildMetadata`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Place {
+    /// As seen from the directory that is built; in a remote, from the top of its repository.
+    pub path: String,
+    pub remote: Option<Rc<RemoteOrigin>>,
 }
 
 impl<'a> Loader<'a> {
@@ -52,7 +81,30 @@ impl<'a> Loader<'a> {
             manifests: RefCell::default(),
             configurations: RefCell::default(),
             directories: RefCell::default(),
+            needed: RefCell::default(),
+            remotes: RefCell::default(),
+            warnings: RefCell::default(),
         }
+    }
+
+    /// The remotes that the build met and that are not mounted.
+    pub fn needed(&self) -> Vec<Remote> {
+        self.needed.take()
+    }
+
+    /// What is doubtful about the remotes.
+    pub fn warnings(&self) -> Vec<String> {
+        self.warnings.take()
+    }
+
+    /// Where a file is, as seen from the directory that is built.
+    pub fn place(&self, file: &RepoPath, top: &RepoPath) -> Place {
+        let mount = self.files.boundary(file);
+        let Some(remote) = self.remotes.borrow().get(&mount).cloned() else {
+            return Place { path: relative(file, top), remote: None };
+        };
+        let inside = || file.relative_to(&mount).unwrap_or_default().to_owned();
+        Place { path: remote.file.clone().unwrap_or_else(inside), remote: Some(remote) }
     }
 
     /// The root that the build was asked for.
@@ -63,7 +115,17 @@ impl<'a> Loader<'a> {
 
     /// The root that an entry of another one's kustomization names.
     pub fn enter(&self, from: &Rc<Root>, entry: &str) -> Result<Rc<Root>, KustomizeError> {
-        let (directory, file) = self.locate(&from.directory.join_lenient(entry)?)?;
+        let path = match remote(entry)? {
+            Some(location) if location.is_file() => {
+                return Err(KustomizeError::invalid(format!(
+                    "'{}' is a file: a directory with a kustomization file is needed here",
+                    location.remote
+                )));
+            }
+            Some(location) => self.mounted(&location)?.join_lenient(&location.directory)?,
+            None => self.join(from, entry)?,
+        };
+        let (directory, file) = self.locate(&path)?;
         let mut visited = Some(from);
         while let Some(root) = visited {
             if root.directory.is_within(&directory) {
@@ -80,6 +142,40 @@ impl<'a> Loader<'a> {
             });
         }
         Ok(Rc::new(Root { directory, file, parent: Some(Rc::clone(from)), depth: from.depth + 1 }))
+    }
+
+    /// The path that an entry names. None leads from one repository to another.
+    fn join(&self, root: &Root, entry: &str) -> Result<RepoPath, KustomizeError> {
+        let path = root.directory.join_lenient(entry)?;
+        if self.files.boundary(&path) != self.files.boundary(&root.directory) {
+            return Err(PathError::Escapes(entry.to_owned()).into());
+        }
+        Ok(path)
+    }
+
+    /// Where a remote is mounted.
+    fn mounted(&self, location: &Location) -> Result<RepoPath, KustomizeError> {
+        let remote = &location.remote;
+        let mount = remote.mount();
+        if self.files.boundary(&mount) != mount {
+            let mut needed = self.needed.borrow_mut();
+            if !needed.contains(remote) {
+                needed.push(remote.clone());
+            }
+            return Err(KustomizeError::Remotes(vec![remote.clone()]));
+        }
+        self.remotes.borrow_mut().entry(mount.clone()).or_insert_with(|| {
+            if let Some(warning) = location.warning {
+                self.warnings.borrow_mut().push(format!("'{remote}': {warning}"));
+            }
+            let reference = match &remote.source {
+                RemoteSource::Repository { revision, .. } if revision != "HEAD" => revision.clone(),
+                _ => String::new(),
+            };
+            let file = location.is_file().then(|| location.directory.clone());
+            Rc::new(RemoteOrigin { repository: location.written.clone(), reference, file })
+        });
+        Ok(mount)
     }
 
     /// Where a directory really is, and its kustomization file.
@@ -193,37 +289,42 @@ impl<'a> Loader<'a> {
         if entry.is_empty() {
             return Err(KustomizeError::invalid("the entry is empty: it must name a file or a directory"));
         }
-        if is_http(entry) {
-            return Err(remote(entry));
+        if remote::is_http(entry) {
+            return match remote(entry)? {
+                Some(location) if location.is_file() => self.manifests(root, entry).map(Entry::File),
+                _ => Ok(Entry::Directory),
+            };
         }
-        let path = match root.directory.join_lenient(entry) {
+        let path = match self.join(root, entry) {
             Ok(path) => path,
-            Err(_) if is_remote(entry) => return Err(remote(entry)),
-            Err(error) => return Err(error.into()),
+            Err(_) if remote::is_remote(entry) => return Ok(Entry::Directory),
+            Err(error) => return Err(error),
         };
         if self.directories.borrow().contains_key(&path) {
             return Ok(Entry::Directory);
         }
         match self.files.kind(&path)? {
             Some(EntryKind::File) => self.manifests(root, entry).map(Entry::File),
-            _ if is_remote(entry) => Err(remote(entry)),
             _ => Ok(Entry::Directory),
         }
     }
 
     fn file(&self, root: &Root, entry: &str) -> Result<RepoPath, KustomizeError> {
-        if is_http(entry) {
-            return Err(remote(entry));
+        if remote::is_http(entry) {
+            let location = remote::file(entry).map_err(|problem| invalid_url(entry, &problem))?;
+            return self.mounted(&location);
         }
-        let path = root.directory.join_lenient(entry)?;
+        let path = self.join(root, entry)?;
         let Some(real) = self.files.real_path(&path)? else {
             return Err(KustomizeError::invalid(format!("file '{path}' does not exist in the source")));
         };
         if !self.files.is_file(&real)? {
             return Err(KustomizeError::invalid(format!("'{path}' is a directory: a file is needed here")));
         }
-        let is_allowed =
-            self.options.load_restrictor == LoadRestrictor::None || real.is_within(&root.directory);
+        // In a repository that is not the user's own the restriction always holds.
+        let is_lifted = self.options.load_restrictor == LoadRestrictor::None
+            && self.files.boundary(&root.directory).is_root();
+        let is_allowed = is_lifted || real.is_within(&root.directory);
         if !is_allowed {
             return Err(KustomizeError::invalid(format!(
                 "file '{real}' is not in or below '{}': a kustomization may only read files below its own directory \
@@ -235,11 +336,27 @@ impl<'a> Loader<'a> {
     }
 }
 
-impl Root {
-    /// Whether an entry of this root's lists names a directory on another machine.
-    pub fn check_local(entry: &str) -> Result<(), KustomizeError> {
-        if is_remote(entry) { Err(remote(entry)) } else { Ok(()) }
-    }
+/// Where an entry leads if that is elsewhere.
+fn remote(entry: &str) -> Result<Option<Location>, KustomizeError> {
+    remote::parse(entry).map_err(|problem| invalid_url(entry, &problem))
+}
+
+fn invalid_url(entry: &str, problem: &str) -> KustomizeError {
+    // A URL may carry credentials before the `@`.
+    let shown = match (entry.split_once("://"), entry.rsplit_once('@')) {
+        (Some((scheme, _)), Some((_, rest))) => format!("{scheme}://…@{rest}"),
+        _ => entry.to_owned(),
+    };
+    KustomizeError::invalid(format!("'{shown}' {problem}"))
+}
+
+/// Where a file is as seen from a directory, with `..` where it lies elsewhere.
+fn relative(file: &RepoPath, directory: &RepoPath) -> String {
+    let file: Vec<&str> = file.components().collect();
+    let directory: Vec<&str> = directory.components().collect();
+    let common = file.iter().zip(&directory).take_while(|(a, b)| a == b).count();
+    let up = directory.iter().skip(common).map(|_| "..");
+    up.chain(file.into_iter().skip(common)).collect::<Vec<_>>().join("/")
 }
 
 /// The text up to the line that begins the second document.
@@ -276,61 +393,13 @@ fn cycle(from: &Rc<Root>, visited: &Root, candidate: &RepoPath) -> String {
     text
 }
 
-fn is_http(entry: &str) -> bool {
-    entry.starts_with("https://") || entry.starts_with("http://")
-}
-
-/// Whether an entry names a repository on another machine, by kustomize's rules for Git URLs.
-fn is_remote(entry: &str) -> bool {
-    let entry = entry.strip_prefix("git::").unwrap_or(entry);
-    let has_scheme =
-        ["https://", "http://", "ssh://", "file://"].iter().any(|scheme| entry.starts_with(scheme));
-    let is_github = ["github.com/", "github.com:"]
-        .iter()
-        .any(|host| entry.get(..host.len()).is_some_and(|start| start.eq_ignore_ascii_case(host)));
-    let is_scp = entry.split_once('@').is_some_and(|(user, rest)| {
-        !user.contains('/')
-            && rest.split_once(':').is_some_and(|(host, _)| !host.is_empty() && !host.contains('/'))
-    });
-    has_scheme || is_github || is_scp
-}
-
-fn remote(entry: &str) -> KustomizeError {
-    // A URL may carry credentials before the `@`.
-    let shown = match (entry.split_once("://"), entry.rsplit_once('@')) {
-        (Some((scheme, _)), Some((_, rest))) => format!("{scheme}://…@{rest}"),
-        _ => entry.to_owned(),
-    };
-    KustomizeError::invalid(format!(
-        "remote bases are not supported yet: copy what '{shown}' holds into the repository"
-    ))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn repositories_elsewhere_are_recognised() {
-        for entry in [
-            "https://github.com/org/repo//base?ref=v1",
-            "git::https://example.com/repo.git",
-            "ssh://git@host/org/repo",
-            "git@github.com:org/repo",
-            "github.com/org/repo//base",
-            "GitHub.com:org/repo",
-            "file:///srv/repo.git",
-        ] {
-            assert!(is_remote(entry), "{entry}");
-        }
-        for entry in ["../base", "github.community/x", "a@b", "dir/user@host:x", "base?ref=v1"] {
-            assert!(!is_remote(entry), "{entry}");
-        }
-    }
-
-    #[test]
     fn a_refused_url_is_shown_without_its_password() {
-        let text = remote("https://user:s3cret@host/repo").to_string();
-        assert!(text.contains("host/repo") && !text.contains("s3cret"), "{text}");
+        let text = invalid_url("https://user:s3cret@host", "has no path").to_string();
+        assert!(text.contains("host") && !text.contains("s3cret"), "{text}");
     }
 }

@@ -24,8 +24,6 @@ use super::{
     selector::Selector,
     transform::{Step, ValueTarget, image, pairs},
 };
-use crate::files::RepoPath;
-
 const FUNCTION_ANNOTATIONS: [&str; 2] = ["config.kubernetes.io/function", "config.k8s.io/function"];
 
 /// A generated resource, and how it joins the others.
@@ -368,13 +366,4 @@ fn role_binding_subjects(text: &str) -> Result<RoleBindingSubjects, KustomizeErr
             "setRoleBindingSubjects must be 'defaultOnly', 'allServiceAccounts' or 'none', not '{other}'"
         ))),
     }
-}
-
-/// Where a file is as seen from a directory, with `..` where it lies elsewhere.
-pub(super) fn relative(file: &RepoPath, directory: &RepoPath) -> String {
-    let file: Vec<&str> = file.components().collect();
-    let directory: Vec<&str> = directory.components().collect();
-    let common = file.iter().zip(&directory).take_while(|(a, b)| a == b).count();
-    let up = directory.iter().skip(common).map(|_| "..");
-    up.chain(file.into_iter().skip(common)).collect::<Vec<_>>().join("/")
 }

@@ -11,18 +11,18 @@ use std::rc::Rc;
 
 use serde_json::{Map, Value};
 
-use super::{fieldspec::gvk_of, manifest::Manifest, schema, selector::Id};
+use super::{fieldspec::gvk_of, load::Place, manifest::Manifest, schema, selector::Id};
 use crate::files::RepoPath;
 
 /// Where something comes from, for `buildMetadata`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Provenance {
-    /// A resource file, as seen from the directory that is built.
-    File(String),
+    /// A resource file.
+    File(Place),
     /// A generator or a transformer.
     Plugin {
         /// The file that configures it.
-        configured_in: String,
+        configured_in: Place,
         /// `apiVersion`, `kind`, `name`, `namespace`; the last two may be empty.
         configured_by: Box<[String; 4]>,
     },
@@ -32,12 +32,23 @@ impl Provenance {
     /// The record as kustomize writes it.
     pub fn to_value(&self) -> Value {
         let mut record = Map::new();
-        match self {
-            Self::File(path) => {
-                record.insert("path".to_owned(), Value::from(path.as_str()));
+        let mut add = |field: &str, text: &str| {
+            if !text.is_empty() {
+                record.insert(field.to_owned(), Value::from(text));
             }
+        };
+        let (Self::File(place) | Self::Plugin { configured_in: place, .. }) = self;
+        if let Self::File(place) = self {
+            add("path", &place.path);
+        }
+        if let Some(remote) = &place.remote {
+            add("repo", &remote.repository);
+            add("ref", &remote.reference);
+        }
+        match self {
+            Self::File(_) => {}
             Self::Plugin { configured_in, configured_by } => {
-                record.insert("configuredIn".to_owned(), Value::from(configured_in.as_str()));
+                add("configuredIn", &configured_in.path);
                 let fields = ["apiVersion", "kind", "name", "namespace"];
                 let by = fields
                     .iter()

@@ -179,11 +179,11 @@ fn only_the_first_document_of_a_kustomization_file_counts() {
 }
 
 #[test]
-fn what_lies_elsewhere_or_runs_programs_is_refused_with_the_reason() {
+fn what_is_not_mounted_or_runs_programs_is_refused_with_the_reason() {
     let cases = [
-        ("resources: ['https://github.com/org/repo//base?ref=v1']", "remote bases are not supported yet"),
-        ("components: ['git@github.com:org/repo']", "remote bases are not supported yet"),
-        ("resources: ['https://host/r.yaml']", "remote bases are not supported yet"),
+        ("resources: ['https://github.com/org/repo//base?ref=v1']", "remote bases are needed"),
+        ("components: ['git@github.com:org/repo']", "remote bases are needed"),
+        ("resources: ['https://host/r.yaml']", "remote bases are needed"),
         ("helmCharts: [{name: x, repo: y}]", "helmCharts"),
         (
             "transformers: [\"apiVersion: v1\\nkind: F\\nmetadata: {name: f, annotations: {config.kubernetes.io/function: 'exec: {path: ./f}'}}\"]",
