@@ -14,6 +14,7 @@ pub mod cli;
 pub mod cluster;
 pub mod compare;
 pub mod controller;
+pub mod edit;
 pub mod error;
 pub mod events;
 pub mod files;

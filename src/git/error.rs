@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{revision::RevisionError, url::UrlError};
 use crate::error::{Classified, ErrorKind};
 
-/// Why a repository could not be read. `repository` is its URL without user information.
+/// Why a repository could not be read or written. `repository` is its URL without user information.
 #[derive(Debug, thiserror::Error)]
 pub enum GitError {
     /// The URL is not one that Skiff reads.
@@ -111,6 +111,34 @@ pub enum GitError {
         #[source]
         source: git2::Error,
     },
+    /// The branch to write to does not exist.
+    #[error("{repository} has no branch '{branch}': check its name")]
+    NoBranch {
+        /// Which repository.
+        repository: String,
+        /// Which branch.
+        branch: String,
+    },
+    /// The server does not take a commit.
+    #[error("{repository} refuses the push to branch '{branch}': {problem}")]
+    Rejected {
+        /// Which repository.
+        repository: String,
+        /// Which branch.
+        branch: String,
+        /// What the server said, and what to do.
+        problem: String,
+    },
+    /// Others wrote to the branch each time before the push arrived.
+    #[error("branch '{branch}' of {repository} moved on before each of {attempts} pushes: try again, or wait longer")]
+    Raced {
+        /// Which repository.
+        repository: String,
+        /// Which branch.
+        branch: String,
+        /// How many pushes.
+        attempts: u32,
+    },
     /// The mirror on disk cannot be read or written.
     #[error("cannot use the local mirror of {repository}")]
     Mirror {
@@ -130,14 +158,18 @@ impl Classified for GitError {
             | Self::NotFound { .. }
             | Self::Limit { .. }
             | Self::Redirect { .. }
+            | Self::NoBranch { .. }
+            | Self::Rejected { .. }
             | Self::Commit { .. } => ErrorKind::User,
             Self::Authentication { .. }
             | Self::HostKey { .. }
             | Self::Certificate { .. }
             | Self::Settings { .. } => ErrorKind::Configuration,
-            Self::Timeout { .. } | Self::Cancelled { .. } | Self::Network { .. } | Self::Mirror { .. } => {
-                ErrorKind::Transient
-            }
+            Self::Timeout { .. }
+            | Self::Cancelled { .. }
+            | Self::Network { .. }
+            | Self::Raced { .. }
+            | Self::Mirror { .. } => ErrorKind::Transient,
         }
     }
 }

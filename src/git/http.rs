@@ -1,11 +1,12 @@
 //! The transport for `http://` and `https://`, in place of libgit2's own.
 //!
-//! libgit2 speaks the Git protocol; this module carries its requests: `GET …/info/refs`, then `POST …/git-upload-pack`. It
-//! exists for what libgit2's transport cannot do: end a request at a deadline or when it is cancelled, even while it
+//! libgit2 speaks the Git protocol; this module carries its requests: `GET …/info/refs`, then `POST …/git-upload-pack` to
+//! fetch or `POST …/git-receive-pack` to push. It exists for what libgit2's transport cannot do: end a request at a deadline or when it is cancelled, even while it
 //! connects; trust certificate authorities per host and show client certificates; send bearer tokens with every request;
 //! and send credentials to nothing but the scheme, host and port that they belong to, whatever a redirect says.
 
 mod connection;
+mod download;
 mod proxy;
 mod tls;
 
@@ -25,6 +26,8 @@ use http::{HeaderValue, Method, Response, StatusCode, header};
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use url::Url;
+
+pub use self::download::download;
 
 use self::connection::{Connection, Outgoing};
 use super::{error::GitError, network::Step};
@@ -58,17 +61,16 @@ struct HttpTransport(Arc<Session>);
 
 impl SmartSubtransport for HttpTransport {
     fn action(&self, _: &str, action: Service) -> Result<Box<dyn SmartSubtransportStream>, git2::Error> {
-        let method = match action {
-            Service::UploadPackLs => Method::GET,
-            Service::UploadPack => Method::POST,
-            Service::ReceivePackLs | Service::ReceivePack => {
-                return Err(git2::Error::from_str("this transport only fetches"));
-            }
+        let call = match action {
+            Service::UploadPackLs => Call { service: "git-upload-pack", method: Method::GET },
+            Service::UploadPack => Call { service: "git-upload-pack", method: Method::POST },
+            Service::ReceivePackLs => Call { service: "git-receive-pack", method: Method::GET },
+            Service::ReceivePack => Call { service: "git-receive-pack", method: Method::POST },
         };
         let session = Arc::clone(&self.0);
         Ok(Box::new(Exchange {
             session,
-            method,
+            call,
             body: Vec::new(),
             response: None,
             chunk: Bytes::new(),
@@ -82,10 +84,16 @@ impl SmartSubtransport for HttpTransport {
     }
 }
 
+/// What is asked of the server: the listing of a service by `GET`, the service itself by `POST`.
+struct Call {
+    service: &'static str,
+    method: Method,
+}
+
 /// One request and its response. libgit2 writes the body, then reads.
 struct Exchange {
     session: Arc<Session>,
-    method: Method,
+    call: Call,
     body: Vec<u8>,
     response: Option<Incoming>,
     chunk: Bytes,
@@ -111,7 +119,7 @@ impl io::Read for Exchange {
         let session = Arc::clone(&self.session);
         if self.response.is_none() {
             let body = Bytes::from(std::mem::take(&mut self.body));
-            let response = session.wait(session.exchange(&self.method, &body))?;
+            let response = session.wait(session.exchange(&self.call, &body))?;
             self.response = Some(response.into_body());
         }
         while self.chunk.is_empty() {
@@ -129,7 +137,7 @@ impl io::Read for Exchange {
             self.chunk = frame.into_data().unwrap_or_default();
             self.received = self.received.saturating_add(u64::try_from(self.chunk.len()).unwrap_or(u64::MAX));
             let step = &session.step;
-            let limit = if self.method == Method::GET { MAX_REFERENCES_BYTES } else { step.max_bytes };
+            let limit = if self.call.method == Method::GET { MAX_REFERENCES_BYTES } else { step.max_bytes };
             if self.received > limit {
                 return Err(io::Error::other(step.fail(step.over_limit())));
             }
@@ -147,33 +155,34 @@ impl Session {
         result.map_err(|error| io::Error::other(self.step.fail(error)))
     }
 
-    async fn exchange(&self, method: &Method, body: &Bytes) -> Result<Response<Incoming>, GitError> {
+    async fn exchange(&self, call: &Call, body: &Bytes) -> Result<Response<Incoming>, GitError> {
         for _ in 0..=MAX_REDIRECTS {
             let base = self.base.lock().unwrap_or_else(PoisonError::into_inner).clone();
-            let response = self.send(&base, method, body).await?;
+            let response = self.send(&base, call, body).await?;
             let status = response.status();
             if status == StatusCode::OK {
-                return self.check_content_type(method, response);
+                return self.check_content_type(call, response);
             }
-            if status.is_redirection() && method == Method::GET {
+            if status.is_redirection() && call.method == Method::GET {
                 let moved = self.redirected(&base, &response)?;
                 *self.base.lock().unwrap_or_else(PoisonError::into_inner) = moved;
                 *self.idle.lock().unwrap_or_else(PoisonError::into_inner) = None;
                 continue;
             }
-            return Err(self.refused(status));
+            return Err(self.refused(call, status));
         }
         Err(self.step.failed(&format!("more than {MAX_REDIRECTS} redirects")))
     }
 
-    fn refused(&self, status: StatusCode) -> GitError {
+    fn refused(&self, call: &Call, status: StatusCode) -> GitError {
         match status {
             StatusCode::UNAUTHORIZED => self.step.refused(),
             StatusCode::FORBIDDEN => GitError::Authentication {
                 repository: self.step.repository(),
-                problem:
-                    "the server answers 403 Forbidden; the credentials lack the right to read the repository"
-                        .to_owned(),
+                problem: format!(
+                    "the server answers 403 Forbidden; the credentials lack the right to {} the repository",
+                    if call.service == "git-receive-pack" { "write to" } else { "read" }
+                ),
             },
             StatusCode::NOT_FOUND | StatusCode::GONE => {
                 GitError::NotFound { repository: self.step.repository() }
@@ -185,11 +194,11 @@ impl Session {
 
     fn check_content_type(
         &self,
-        method: &Method,
+        call: &Call,
         response: Response<Incoming>,
     ) -> Result<Response<Incoming>, GitError> {
-        let kind = if method == Method::GET { "advertisement" } else { "result" };
-        let expected = format!("application/x-git-upload-pack-{kind}");
+        let kind = if call.method == Method::GET { "advertisement" } else { "result" };
+        let expected = format!("application/x-{}-{kind}", call.service);
         let found = response.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
         if found.is_some_and(|found| found.split(';').next() == Some(&expected)) {
             return Ok(response);
@@ -200,20 +209,25 @@ impl Session {
         )))
     }
 
-    async fn send(&self, base: &Url, method: &Method, body: &Bytes) -> Result<Response<Incoming>, GitError> {
-        let path = base.path().trim_end_matches('/');
-        let (target, accept) = if method == Method::GET {
-            (format!("{path}/info/refs?service=git-upload-pack"), "*/*")
+    async fn send(&self, base: &Url, call: &Call, body: &Bytes) -> Result<Response<Incoming>, GitError> {
+        let (path, service) = (base.path().trim_end_matches('/'), call.service);
+        let target = if call.method == Method::GET {
+            format!("{path}/info/refs?service={service}")
         } else {
-            (format!("{path}/git-upload-pack"), "application/x-git-upload-pack-result")
+            format!("{path}/{service}")
         };
-        let mut outgoing = Outgoing::new(method, &target, body);
-        outgoing.set(header::ACCEPT, HeaderValue::from_static(accept));
-        if method == Method::POST {
-            outgoing
-                .set(header::CONTENT_TYPE, HeaderValue::from_static("application/x-git-upload-pack-request"));
+        let mut outgoing = Outgoing::new(&call.method, &target, body);
+        if call.method == Method::GET {
+            outgoing.set(header::ACCEPT, HeaderValue::from_static("*/*"));
+        } else {
+            // Both names are of ASCII letters.
+            for (name, kind) in [(header::ACCEPT, "result"), (header::CONTENT_TYPE, "request")] {
+                if let Ok(value) = HeaderValue::from_str(&format!("application/x-{service}-{kind}")) {
+                    outgoing.set(name, value);
+                }
+            }
         }
-        if let Some(authorization) = self.authorization()? {
+        if let Some(authorization) = authorization(&self.step)? {
             outgoing.set(header::AUTHORIZATION, authorization);
         }
         let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -224,33 +238,6 @@ impl Session {
         let response = connection.send(&self.step, outgoing).await?;
         *self.idle.lock().unwrap_or_else(PoisonError::into_inner) = Some(connection);
         Ok(response)
-    }
-
-    /// The header with the credentials. It is only ever sent to an address that [`Session::redirected`] let through.
-    fn authorization(&self) -> Result<Option<HeaderValue>, GitError> {
-        let credentials = &self.step.credentials;
-        let (url_user, url_password) = self.step.url.user_info();
-        let text = if let Some(token) = &credentials.bearer_token {
-            format!("Bearer {}", token.reveal().trim())
-        } else {
-            let own = credentials.username.is_some() || credentials.password.is_some();
-            let (user, password) = if own {
-                (credentials.username.as_deref(), credentials.password.as_ref())
-            } else {
-                (url_user, url_password)
-            };
-            if user.is_none() && password.is_none() {
-                return Ok(None);
-            }
-            let password = password.map(|password| password.reveal().as_str()).unwrap_or_default();
-            format!("Basic {}", STANDARD.encode(format!("{}:{password}", user.unwrap_or("git"))))
-        };
-        let mut value = HeaderValue::from_str(&text).map_err(|_| GitError::Settings {
-            repository: self.step.repository(),
-            problem: "the bearer token holds characters that cannot be sent; set it again".to_owned(),
-        })?;
-        value.set_sensitive(true);
-        Ok(Some(value))
     }
 
     /// The repository's new base after a redirect: on the same scheme, host and port, or from a scheme's own port of `http` to
@@ -283,4 +270,32 @@ impl Session {
         to.set_path(&path);
         Ok(to)
     }
+}
+
+/// The header with the credentials. It is only ever sent to an address that [`Session::redirected`] let through,
+/// or that the URL of a download names.
+fn authorization(step: &Step) -> Result<Option<HeaderValue>, GitError> {
+    let credentials = &step.credentials;
+    let (url_user, url_password) = step.url.user_info();
+    let text = if let Some(token) = &credentials.bearer_token {
+        format!("Bearer {}", token.reveal().trim())
+    } else {
+        let own = credentials.username.is_some() || credentials.password.is_some();
+        let (user, password) = if own {
+            (credentials.username.as_deref(), credentials.password.as_ref())
+        } else {
+            (url_user, url_password)
+        };
+        if user.is_none() && password.is_none() {
+            return Ok(None);
+        }
+        let password = password.map(|password| password.reveal().as_str()).unwrap_or_default();
+        format!("Basic {}", STANDARD.encode(format!("{}:{password}", user.unwrap_or("git"))))
+    };
+    let mut value = HeaderValue::from_str(&text).map_err(|_| GitError::Settings {
+        repository: step.repository(),
+        problem: "the bearer token holds characters that cannot be sent; set it again".to_owned(),
+    })?;
+    value.set_sensitive(true);
+    Ok(Some(value))
 }

@@ -113,6 +113,11 @@ impl Repositories {
         Self { shared: Arc::new(Shared { options, observer, entries, hosts, fetches }) }
     }
 
+    /// How repositories are read.
+    pub fn options(&self) -> &GitOptions {
+        &self.shared.options
+    }
+
     /// Asks the server for its references. Callers at the same time share one request.
     ///
     /// # Errors
@@ -333,6 +338,36 @@ impl Repositories {
             .await;
         self.observe(url, Request::Fetch, began, result.is_ok());
         result.map(drop)
+    }
+
+    /// Brings all branches and tags with their history into the mirror.
+    pub(super) async fn bring_history(
+        &self,
+        url: &RepoUrl,
+        credentials: &Credentials,
+        cancel: &CancellationToken,
+    ) -> Result<(), GitError> {
+        let known = self.references(url, credentials, cancel).await?;
+        self.fetch(url, credentials, Wanted::Everything, &known, cancel).await
+    }
+
+    /// Runs a push on a thread of its own, when it is its turn at the host.
+    pub(super) async fn write<T, W>(
+        &self,
+        url: &RepoUrl,
+        credentials: &Credentials,
+        cancel: &CancellationToken,
+        work: W,
+    ) -> Result<T, GitError>
+    where
+        T: Send + 'static,
+        W: FnOnce(&Arc<Step>) -> Result<T, GitError> + Send + 'static,
+    {
+        let options = &self.shared.options;
+        let (limit, bytes) = (options.fetch_timeout, options.fetch_bytes);
+        let step = Arc::new(Step::new(url, credentials, "pushing to", limit, bytes, cancel));
+        let place = self.place_at_host(&step).await?;
+        step.run(place, work).await.map(|(value, _)| value)
     }
 
     async fn place_at_host(&self, step: &Step) -> Result<Option<OwnedSemaphorePermit>, GitError> {

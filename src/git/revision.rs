@@ -14,6 +14,8 @@ const MAX_LENGTH: usize = 1024;
 pub struct RevisionSpec {
     text: String,
     tag_prefix: Option<String>,
+    /// Whether it can only be a reference or a commit, no version.
+    is_exact: bool,
 }
 
 /// Why a revision leads to no commit.
@@ -89,7 +91,17 @@ impl RevisionSpec {
             return Err(RevisionError::Invalid { revision: part.chars().take(80).collect(), problem });
         }
         let text = if text.is_empty() { "HEAD" } else { text };
-        Ok(Self { text: text.to_owned(), tag_prefix: tag_prefix.map(ToOwned::to_owned) })
+        let tag_prefix = tag_prefix.map(ToOwned::to_owned);
+        Ok(Self { text: text.to_owned(), tag_prefix, is_exact: false })
+    }
+
+    /// Reads a branch, tag or commit id, which is never taken for a version range: the `ref` of a remote base, where `v1.2`
+    /// is the tag of that name.
+    ///
+    /// # Errors
+    /// [`RevisionError::Invalid`].
+    pub fn reference(text: &str) -> Result<Self, RevisionError> {
+        Ok(Self { is_exact: true, ..Self::parse(text, None)? })
     }
 
     /// The text, `HEAD` where it was empty.
@@ -122,7 +134,7 @@ impl RevisionSpec {
         if (7..40).contains(&revision.len()) && revision.bytes().all(|byte| byte.is_ascii_hexdigit()) {
             return self.abbreviated(references);
         }
-        if Version::parse(&revision).is_none() && Constraint::parse(&revision).is_some() {
+        if !self.is_exact && Version::parse(&revision).is_none() && Constraint::parse(&revision).is_some() {
             return Err(RevisionError::NoTagInRange { revision, tags: references.tags().count() });
         }
         Err(RevisionError::Unknown { revision })
@@ -130,6 +142,9 @@ impl RevisionSpec {
 
     /// The tag that the text means as a version: the exact one behind the prefix, or the highest in the range.
     fn version_tag(&self, references: &References) -> Option<String> {
+        if self.is_exact {
+            return None;
+        }
         let prefix = self.tag_prefix.as_deref().unwrap_or_default();
         if Version::parse(&self.text).is_some() {
             return self.tag_prefix.as_ref().map(|prefix| format!("{prefix}{}", self.text));

@@ -44,6 +44,11 @@ impl GitTree {
         self.root.to_string()
     }
 
+    /// The repository on disk that holds the objects.
+    pub(super) fn directory(&self) -> &Path {
+        self.generation.path()
+    }
+
     fn find(&self, path: &RepoPath) -> Result<Option<Found>, FilesError> {
         if path.is_root() {
             return Ok(Some(Found { id: self.root, kind: EntryKind::Directory }));

@@ -1,9 +1,12 @@
-//! Commits: new repositories, changes on a branch, reverts. In local repositories; nothing is pushed yet.
+//! Commits in local repositories: new repositories, changes on a branch, reverts. [`Repositories::publish`] brings commits
+//! to a server.
+//!
+//! [`Repositories::publish`]: super::Repositories::publish
 
 use std::path::Path;
 
 use git2::{
-    ErrorCode, FileMode, Oid, Repository, RepositoryInitOptions, Signature, Time,
+    ErrorCode, FileMode, Oid, Repository, RepositoryInitOptions, Signature, Time, Tree,
     build::{CheckoutBuilder, TreeUpdateBuilder},
 };
 
@@ -25,6 +28,13 @@ impl Author {
     /// An author who commits now.
     pub fn new(name: &str, email: &str) -> Self {
         Self { name: name.to_owned(), email: email.to_owned(), seconds: None }
+    }
+
+    pub(super) fn signature(&self) -> Result<Signature<'static>, git2::Error> {
+        match self.seconds {
+            Some(seconds) => Signature::new(&self.name, &self.email, &Time::new(seconds, 0)),
+            None => Signature::now(&self.name, &self.email),
+        }
     }
 }
 
@@ -71,21 +81,7 @@ pub fn commit(
             Some(tip) => tip.tree()?,
             None => repository.find_tree(repository.treebuilder(None)?.write()?)?,
         };
-        let mut update = TreeUpdateBuilder::new();
-        for change in changes {
-            match change {
-                Change::Write(path, content) => {
-                    update.upsert(path.as_str(), repository.blob(content)?, FileMode::Blob);
-                }
-                Change::Link(path, target) => {
-                    update.upsert(path.as_str(), repository.blob(target.as_bytes())?, FileMode::Link);
-                }
-                Change::Remove(path) => {
-                    update.remove(path.as_str());
-                }
-            }
-        }
-        let tree = update.create_updated(&repository, &base)?;
+        let tree = changed_tree(&repository, &base, changes)?;
         record(&repository, branch, tip.as_ref(), tree, message, author)
     };
     commit().map_err(|error| failed(directory, error))
@@ -108,16 +104,58 @@ pub fn revert(
             return Err(git2::Error::from_str("the branch does not exist"));
         };
         let reverted = repository.find_commit(commit.oid()?)?;
-        let mut index = repository.revert_commit(&reverted, &tip, 0, None)?;
-        if index.has_conflicts() {
-            return Err(git2::Error::from_str("later commits changed the same lines: revert those first"));
-        }
-        let tree = index.write_tree_to(&repository)?;
+        let tree = reverted_tree(&repository, &reverted, &tip.tree()?)?;
         let summary = String::from_utf8_lossy(reverted.summary_bytes().unwrap_or_default()).into_owned();
         let message = format!("Revert \"{summary}\"\n\nThis reverts commit {commit}.\n");
         record(&repository, branch, Some(&tip), tree, &message, author)
     };
     revert().map_err(|error| failed(directory, error))
+}
+
+/// A tree with changes.
+pub(super) fn changed_tree(
+    repository: &Repository,
+    base: &Tree<'_>,
+    changes: &[Change],
+) -> Result<Oid, git2::Error> {
+    let mut update = TreeUpdateBuilder::new();
+    for change in changes {
+        match change {
+            Change::Write(path, content) => {
+                let mode = base.get_path(Path::new(path.as_str())).map(|entry| entry.filemode());
+                let executable = mode.is_ok_and(|mode| mode == i32::from(FileMode::BlobExecutable));
+                let mode = if executable { FileMode::BlobExecutable } else { FileMode::Blob };
+                update.upsert(path.as_str(), repository.blob(content)?, mode);
+            }
+            Change::Link(path, target) => {
+                update.upsert(path.as_str(), repository.blob(target.as_bytes())?, FileMode::Link);
+            }
+            Change::Remove(path) => {
+                update.remove(path.as_str());
+            }
+        }
+    }
+    update.create_updated(repository, base)
+}
+
+/// A tree without what a commit did.
+pub(super) fn reverted_tree(
+    repository: &Repository,
+    reverted: &git2::Commit<'_>,
+    ours: &Tree<'_>,
+) -> Result<Oid, git2::Error> {
+    if reverted.parent_count() > 1 {
+        return Err(git2::Error::from_str("a merge cannot be taken back by itself: revert what it brought"));
+    }
+    let before = match reverted.parents().next() {
+        Some(parent) => parent.tree()?,
+        None => repository.find_tree(repository.treebuilder(None)?.write()?)?,
+    };
+    let mut index = repository.merge_trees(&reverted.tree()?, ours, &before, None)?;
+    if index.has_conflicts() {
+        return Err(git2::Error::from_str("later commits changed the same lines: revert those first"));
+    }
+    index.write_tree_to(repository)
 }
 
 fn tip<'a>(repository: &'a Repository, branch: &str) -> Result<Option<git2::Commit<'a>>, git2::Error> {
@@ -136,10 +174,7 @@ fn record(
     message: &str,
     author: &Author,
 ) -> Result<CommitId, git2::Error> {
-    let signature = match author.seconds {
-        Some(seconds) => Signature::new(&author.name, &author.email, &Time::new(seconds, 0))?,
-        None => Signature::now(&author.name, &author.email)?,
-    };
+    let signature = author.signature()?;
     let name = format!("refs/heads/{branch}");
     let parents: Vec<_> = parent.into_iter().collect();
     let tree = repository.find_tree(tree)?;

@@ -22,7 +22,7 @@ use tokio::{
 };
 use tokio_rustls::TlsAcceptor;
 
-use crate::world::Upstream;
+use super::world::Upstream;
 
 /// What a server does with requests.
 #[derive(Clone, Debug)]

@@ -19,6 +19,8 @@ mod http_tests;
 mod local_tests;
 #[path = "mirror.rs"]
 mod mirror_tests;
+#[path = "publish.rs"]
+mod publish_tests;
 #[path = "ssh_server.rs"]
 mod ssh_server;
 #[path = "ssh.rs"]

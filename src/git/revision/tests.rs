@@ -49,6 +49,16 @@ fn an_annotated_tag_leads_to_the_commit_that_it_tags() {
 }
 
 #[test]
+fn a_reference_is_never_a_range() {
+    let mut references = references(&[("v1.2.5", '4')]);
+    leads_to("1.x", &references, '4');
+    let exact = |references: &References| RevisionSpec::reference("1.x").unwrap().resolve(references);
+    assert_eq!(exact(&references), Err(RevisionError::Unknown { revision: "1.x".to_owned() }));
+    references.add("refs/heads/1.x", commit('5'), None);
+    assert_eq!(exact(&references), Ok(Resolution::Commit(commit('5'))));
+}
+
+#[test]
 fn a_range_leads_to_the_highest_tag_in_it() {
     let tags = [("v1.0.0", '3'), ("v1.2.0", '4'), ("1.10.0", '5'), ("v2.0.0-rc1", '6'), ("nightly", '7')];
     let references = references(&tags);
