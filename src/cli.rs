@@ -4,6 +4,8 @@ pub mod agent;
 pub mod app;
 mod crds;
 mod demo;
+mod documents;
+mod health;
 pub mod output;
 mod render;
 mod sandbox;
@@ -34,6 +36,8 @@ enum Command {
     App(app::AppOptions),
     /// Print what a directory of manifests renders to
     Render(render::RenderOptions),
+    /// Print the health of objects in files, as the agent would see it
+    Health(health::HealthOptions),
     /// Print the CustomResourceDefinitions of Application and AppProject
     Crds(crds::CrdsOptions),
     /// Watch commits reach a cluster: a whole story, on a sandbox or with --kubeconfig
@@ -57,6 +61,7 @@ async fn run(command: Command) -> ExitCode {
         Command::Agent(arguments) => report(agent::run(arguments).await),
         Command::App(options) => app_command(&options).await,
         Command::Render(arguments) => report(render::run(&arguments, &mut io::stdout(), &mut io::stderr())),
+        Command::Health(options) => with_code(|console| health::run(&options, console)),
         Command::Crds(options) => report(crds::run(&options, &mut io::stdout())),
         Command::Demo(arguments) => demo_command(&arguments).await,
         Command::Sandbox(arguments) => report(sandbox::run(arguments, &mut io::stdout()).await),
@@ -85,6 +90,17 @@ async fn app_command(options: &app::AppOptions) -> ExitCode {
             let _ = console.problem(&error, error.hint().as_deref());
             ExitCode::from(error.exit_code())
         }
+    }
+}
+
+/// Runs a command that tells its exit code.
+fn with_code<E: Classified>(command: impl FnOnce(&mut Console<'_>) -> Result<u8, E>) -> ExitCode {
+    let (mut out, mut err) = (io::stdout(), io::stderr());
+    let colours = colours_wanted(out.is_terminal());
+    let mut console = Console { out: &mut out, err: &mut err, input: None, colours };
+    match command(&mut console) {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => fail(&error, None, error.kind()),
     }
 }
 

@@ -27,6 +27,7 @@ mod preview;
 mod projects;
 mod queue;
 mod reconcile;
+mod remotes;
 mod reporter;
 mod settings;
 mod sources;

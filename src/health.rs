@@ -4,7 +4,10 @@
 //! being deleted? ──▶ Progressing
 //!      │ no
 //!      ▼
-//! the check of its group and kind ──▶ a health word and a message, as Argo CD has them
+//! the installation's own script for the kind ──▶ a health word and a message
+//!      │ none
+//!      ▼
+//! the check of its group and kind, Kubernetes' own or an operator's ──▶ as Argo CD has them
 //!      │ none
 //!      ▼
 //! no health: a ConfigMap neither runs nor fails
@@ -15,13 +18,16 @@
 
 mod autoscaling;
 mod batch;
+mod custom;
 mod fields;
 mod platform;
 mod pod;
 mod roll_up;
+mod script;
 mod workload;
 
 pub use roll_up::{Part, roll_up};
+pub use script::{Script, Scripts};
 
 use crate::{
     api::{HealthStatus, HealthStatusCode, names},
@@ -52,6 +58,14 @@ pub enum HealthError {
         /// The API version that is understood.
         supported: &'static str,
     },
+    /// The installation's own check of the kind failed.
+    #[error("{message}")]
+    Script {
+        /// The object's identity.
+        object: String,
+        /// What Lua says, with the line.
+        message: String,
+    },
 }
 
 impl Classified for HealthError {
@@ -62,14 +76,21 @@ impl Classified for HealthError {
 
 type Judgement = Result<HealthStatus, HealthError>;
 
-/// Judges one live object. `None` when its kind has no health by itself.
+/// Judges one live object by the checks that Skiff has. `None` when its kind has no health by itself.
 ///
 /// # Errors
 /// When a field that decides has the wrong type or the kind's version is not understood.
 pub fn assess(object: &Object) -> Result<Option<HealthStatus>, HealthError> {
-    if object.is_terminating() && !has_hook_finalizer(object) {
-        return Ok(Some(progressing("Pending deletion")));
-    }
+    Scripts::default().assess(object)
+}
+
+/// Whether an operator's kind is one that Skiff has a rule for.
+pub fn is_custom_kind(group: &str, kind: &str) -> bool {
+    custom::is_known(group, kind)
+}
+
+/// The check of a kind, whether or not the object is being deleted.
+fn by_kind(object: &Object) -> Result<Option<HealthStatus>, HealthError> {
     let check: fn(&Object) -> Judgement = match (object.group(), object.kind()) {
         ("apps", "Deployment") => workload::deployment,
         ("apps", "StatefulSet") => workload::stateful_set,
@@ -86,9 +107,13 @@ pub fn assess(object: &Object) -> Result<Option<HealthStatus>, HealthError> {
         ("apiextensions.k8s.io", "CustomResourceDefinition") => platform::custom_resource_definition,
         ("policy", "PodDisruptionBudget") => platform::pod_disruption_budget,
         ("argoproj.io", "Workflow") => platform::workflow,
-        _ => return Ok(None),
+        _ => return Ok(custom::judge(object)),
     };
     check(object).map(Some)
+}
+
+fn pending_deletion() -> HealthStatus {
+    progressing("Pending deletion")
 }
 
 fn has_hook_finalizer(object: &Object) -> bool {

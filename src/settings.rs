@@ -12,6 +12,7 @@
 //! that Skiff does not act on yet, and keys that nobody knows. Values of Secrets are [`Masked`].
 
 mod customizations;
+mod health_scripts;
 mod ignored;
 mod kustomize;
 mod namespaces;
@@ -30,6 +31,7 @@ use self::reader::Reader;
 use crate::{
     api::{ResourceIgnoreDifferences, names, tracking::TrackingMethod},
     compare::CompareOptions,
+    health::Scripts,
     masked::Masked,
     render::kustomize::LoadRestrictor,
     sync::auto::SelfHealBackoff,
@@ -104,6 +106,8 @@ pub struct Settings {
     pub resource_filter: ResourceFilter,
     /// `resource.compareoptions`.
     pub compare_options: CompareOptions,
+    /// The installation's own health checks, from `resource.customizations`.
+    pub health_scripts: Scripts,
     /// The fields that every Application ignores, from `resource.customizations`.
     pub ignore_differences: Vec<ResourceIgnoreDifferences>,
     /// `--load-restrictor` of `kustomize.buildOptions`: which files a kustomization may read.
@@ -135,6 +139,7 @@ impl Default for Settings {
             installation_id: String::new(),
             resource_filter: ResourceFilter::default(),
             compare_options: CompareOptions::default(),
+            health_scripts: Scripts::default(),
             ignore_differences: Vec::new(),
             load_restrictor: LoadRestrictor::default(),
             application_namespaces: NamespacePatterns::default(),
@@ -181,6 +186,7 @@ impl Settings {
         );
         let ignore_differences =
             customizations::ignore_differences(&mut config, &last_good.ignore_differences);
+        let health_scripts = health_scripts::read(&mut config, &last_good.health_scripts);
         let load_restrictor = config.read(
             kustomize::BUILD_OPTIONS,
             last_good.load_restrictor,
@@ -210,6 +216,7 @@ impl Settings {
             installation_id,
             resource_filter,
             compare_options,
+            health_scripts,
             ignore_differences,
             load_restrictor,
             application_namespaces,

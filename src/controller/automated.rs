@@ -13,7 +13,12 @@ use crate::{
 
 impl Look<'_> {
     /// Whether the Application has to be synced by itself now, later or not at all.
-    pub(super) fn decide(&self, source: &ApplicationSource, comparison: &Comparison) -> Decision {
+    pub(super) fn decide(
+        &self,
+        source: &ApplicationSource,
+        comparison: &Comparison,
+        remotes_moved: Option<Timestamp>,
+    ) -> Decision {
         // What is going already needs no sync to go.
         let going: HashSet<ObjectKey> = comparison
             .candidates
@@ -36,6 +41,7 @@ impl Look<'_> {
             sync: &sync,
             resources: &self.status.resources,
             sources: std::slice::from_ref(source),
+            remotes_moved,
             now: Timestamp::now(),
             backoff: self.settings.self_heal_backoff,
         });

@@ -23,7 +23,7 @@ use crate::{
     },
     compare::{self, Local, Rules, Settled},
     error::{Classified, ErrorKind},
-    health,
+    health::{self, HealthError},
     object::{GroupKind, Gvk, Object, ObjectKey},
     project::{Admission, Apply},
     sync::{
@@ -52,6 +52,8 @@ pub struct ComparisonInput<'a> {
     pub admission: &'a Admission,
     /// Rules on what to ignore.
     pub rules: &'a Rules,
+    /// The installation's own health checks.
+    pub health_scripts: &'a health::Scripts,
     /// Sync options.
     pub options: &'a SyncOptions,
     /// Whether a kind is excluded by the settings.
@@ -124,7 +126,7 @@ pub async fn compare(
             None => {
                 Some(HealthStatus::new(HealthStatusCode::Missing, "")).filter(|_| candidate.desired.is_some())
             }
-            Some(live) => health::assess(live).unwrap_or_else(|error| {
+            Some(live) => assess(input.health_scripts, live).await.unwrap_or_else(|error| {
                 let text = format!("error setting app health: {error}");
                 conditions.push(ApplicationCondition::new(names::CONDITION_COMPARISON_ERROR, text));
                 Some(HealthStatus::new(HealthStatusCode::Unknown, error.to_string()))
@@ -168,6 +170,19 @@ pub async fn compare(
     );
     let namespace_exists = namespace_exists(input).await?;
     Ok(Comparison { candidates, rows, sync, health, summary, conditions, namespace_exists, settled })
+}
+
+/// Judges a live object. A script may run for long, so it does not run where other Applications wait.
+async fn assess(scripts: &health::Scripts, live: &Arc<Object>) -> Result<Option<HealthStatus>, HealthError> {
+    if scripts.find(live.group(), live.kind()).is_none() {
+        return scripts.assess(live);
+    }
+    let (scripts, object) = (scripts.clone(), Arc::clone(live));
+    let judged = tokio::task::spawn_blocking(move || scripts.assess(&object)).await;
+    judged.unwrap_or_else(|_| {
+        let message = "the health check ended unexpectedly".to_owned();
+        Err(HealthError::Script { object: live.key().to_string(), message })
+    })
 }
 
 /// The kinds that are declared, and those of the objects that were there at the last comparison: what was removed

@@ -21,6 +21,7 @@ use super::{
     projects::Projects,
     queue::Queue,
     reconcile::{Level, Memory},
+    remotes::Remotes,
     reporter::{CountedGitRequests, Reporter},
     settings::{AgentSettings, SettingsStore},
     sources::{PollInterval, Sources},
@@ -49,6 +50,7 @@ pub(super) struct Context {
     pub(super) applications: Arc<Applications>,
     pub(super) projects: Projects,
     pub(super) sources: Arc<Sources>,
+    pub(super) remotes: Arc<Remotes>,
     pub(super) renderer: Renderer,
     pub(super) turns: Arc<Semaphore>,
     pub(super) settings_store: SettingsStore,
@@ -109,6 +111,7 @@ impl Context {
         };
         let interval = settings.borrow().poll_interval();
         let sources = Arc::new(Sources::new(repositories, interval, moved, stop.child_token()));
+        let remotes = Remotes::new(Arc::clone(&sources), stop.child_token());
         let applications: Arc<Applications> = Arc::default();
         let asked = {
             let queue = Arc::clone(&queue);
@@ -120,7 +123,8 @@ impl Context {
         background.spawn(send_events);
         Ok(Arc::new(Self {
             projects: Projects::new(&namespace),
-            renderer: Renderer::new(Arc::clone(&sources)),
+            renderer: Renderer::new(Arc::clone(&sources), Arc::clone(&remotes)),
+            remotes,
             turns: Arc::new(Semaphore::new(TURNS)),
             options: agent.options.clone(),
             leadership: agent.leadership.clone(),
@@ -154,6 +158,7 @@ impl Context {
     pub(super) fn forget(&self, key: &ApplicationKey) {
         self.memories.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
         self.sources.forget(key);
+        self.remotes.forget(key);
         let instance = key.instance_name(&self.options.namespace);
         self.cluster.live.declare(&instance, []);
         self.cluster.watches.require(&instance, []);

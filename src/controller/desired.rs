@@ -14,25 +14,35 @@ use std::{
     time::Duration,
 };
 
+use jiff::Timestamp;
 use serde_json::Value;
 use tokio::{sync::Semaphore, time::Instant};
 
-use super::sources::{Freshness, Resolved, Sources};
+use super::{
+    applications::ApplicationKey,
+    remotes::{Reader, RemoteError, Remotes, ResolvedRemote, UsedRemote},
+    sources::{Freshness, Resolved, Sources},
+};
 use crate::{
     api::{
         ApplicationCondition, ApplicationSource, ApplicationSourceType, names, unsupported_object_options,
     },
     cluster::{ClusterError, discovery::Kinds, kinds_of_definition},
     error::{Classified, ErrorKind},
-    files::{FileLimits, Files, FilesError, Inputs},
+    files::{FileLimits, Files, FilesError, Inputs, MountedTree, Tree},
     git::{CommitId, GitError, RepoUrl, RevisionError, RevisionSpec, UrlError},
     object::{Gvk, Object, ObjectKey, Scope},
-    render::{RenderContext, RenderError, Rendered, render},
+    project::Refusal,
+    render::{RenderContext, RenderError, Rendered, kustomize::Remote, render},
     sync::ownership::Tracking,
 };
 
 /// How long one render may take.
 const RENDER_LIMIT: Duration = Duration::from_secs(60);
+/// How often a render may ask for remote bases that it did not know of before: remotes that name others.
+const REMOTE_ROUNDS: usize = 16;
+/// How many remote bases one source may read.
+const REMOTES: usize = 64;
 
 /// Why it is not known what an Application declares.
 #[derive(Debug, thiserror::Error)]
@@ -46,6 +56,14 @@ pub enum DesiredError {
     /// The repository could not be read.
     #[error(transparent)]
     Git(#[from] GitError),
+    /// A remote base could not be read.
+    #[error(transparent)]
+    Remote(#[from] RemoteError),
+    /// Remote bases lead to ever more of them.
+    #[error(
+        "the source reads more than {REMOTES} remote bases, or more than {REMOTE_ROUNDS} behind each other"
+    )]
+    TooManyRemotes,
     /// The manifests could not be rendered.
     #[error(transparent)]
     Render(#[from] RenderError),
@@ -85,6 +103,7 @@ impl Classified for DesiredError {
     fn kind(&self) -> ErrorKind {
         match self {
             Self::Git(error) => error.kind(),
+            Self::Remote(error) => error.kind(),
             Self::Render(error) => error.kind(),
             Self::Files(error) => error.kind(),
             Self::Kind { source, .. } => source.kind(),
@@ -92,6 +111,7 @@ impl Classified for DesiredError {
             Self::Url(_)
             | Self::Revision(_)
             | Self::TooSlow
+            | Self::TooManyRemotes
             | Self::NoNamespace { .. }
             | Self::GeneratedName { .. } => ErrorKind::User,
         }
@@ -140,6 +160,9 @@ pub struct Desired {
     pub warnings: Arc<[ApplicationCondition]>,
     /// Kinds that definitions among the objects will add, with plural name and scope.
     pub expected_kinds: Arc<[(Gvk, String, Scope)]>,
+    /// When a remote base was last seen to be another than before.
+    pub remotes_moved: Option<Timestamp>,
+    remotes: Arc<[UsedRemote]>,
     inputs: Inputs,
     uses_revision: bool,
     fingerprint: u64,
@@ -152,8 +175,12 @@ pub struct DesiredInput<'a> {
     pub source: &'a ApplicationSource,
     /// The revision to read it at; usually that of the source.
     pub revision: &'a str,
+    /// The Application.
+    pub application: &'a ApplicationKey,
     /// The project, for credentials.
     pub project: &'a str,
+    /// Whether the project permits a URL as a source: what remote bases are asked.
+    pub permits_source: &'a (dyn Fn(&str) -> Result<(), Refusal> + Sync),
     /// What the renderer is told, but for the revision.
     pub context: RenderContext,
     /// How objects are marked.
@@ -173,6 +200,7 @@ pub struct DesiredInput<'a> {
 /// Where declared objects come from.
 pub struct Renderer {
     sources: Arc<Sources>,
+    remotes: Arc<Remotes>,
     permits: Semaphore,
     limits: FileLimits,
 }
@@ -188,9 +216,9 @@ pub enum RenderCache {
 
 impl Renderer {
     /// A renderer that renders as many applications at once as there are processors.
-    pub fn new(sources: Arc<Sources>) -> Self {
+    pub fn new(sources: Arc<Sources>, remotes: Arc<Remotes>) -> Self {
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
-        Self { sources, permits: Semaphore::new(processors), limits: FileLimits::default() }
+        Self { sources, remotes, permits: Semaphore::new(processors), limits: FileLimits::default() }
     }
 
     /// The objects that an Application declares. `known` is what it declared before and is used where it still holds.
@@ -208,18 +236,76 @@ impl Renderer {
         let revision = RevisionSpec::parse(input.revision, prefix).map_err(DesiredError::Revision)?;
         let resolved = self.sources.resolve(&url, input.project, &revision, freshness).await?;
         let fingerprint = fingerprint(&input, &resolved.commit);
+        let before = known;
         let known = known.filter(|known| known.fingerprint == fingerprint && known.same_scopes(input.kinds));
-        if let Some(known) = known.filter(|known| known.commit == resolved.commit) {
+        let reader = Reader {
+            application: input.application,
+            project: input.project,
+            repository: &url,
+            permits: input.permits_source,
+        };
+        // Where a remote that was read before cannot be read now, the render tells whether it is still needed.
+        let (mut known, mut remotes) = match known {
+            Some(known) => match self.resolve(&reader, known, freshness).await {
+                Ok(remotes) => (Some(known), remotes),
+                Err(_) => (None, Vec::new()),
+            },
+            None => (None, Vec::new()),
+        };
+        let is_same = |known: &&Desired| {
+            known.commit == resolved.commit
+                && known.remotes.iter().zip(&remotes).all(|(used, now)| now.is(used))
+        };
+        if let Some(known) = known.filter(is_same) {
             return Ok((known.clone(), RenderCache::Hit));
         }
-        let tree = self.sources.tree(&resolved).await?;
+        let own = self.sources.tree(&resolved).await?;
+        let mut tree = match self.mounted(&own, &remotes).await {
+            Ok(tree) => tree,
+            Err(_) => {
+                known = None;
+                remotes.clear();
+                Arc::clone(&own)
+            }
+        };
         if let Some(known) = known.filter(|known| !known.uses_revision) {
             let (inputs, tree) = (known.inputs.clone(), Arc::clone(&tree));
             if blocking(move || inputs.unchanged_in(tree.as_ref())).await?? {
-                let desired = Desired { commit: resolved.commit, seen: resolved.seen, ..known.clone() };
+                let remotes = remotes.iter().map(ResolvedRemote::used).collect();
+                let desired =
+                    Desired { commit: resolved.commit, seen: resolved.seen, remotes, ..known.clone() };
                 return Ok((desired, RenderCache::Hit));
             }
         }
+        for _ in 0..REMOTE_ROUNDS {
+            let needed = match self.render(&input, &resolved, tree).await {
+                Err(DesiredError::Render(RenderError::Remotes(needed))) => needed,
+                rendered => {
+                    let mut desired = finish(&input, rendered?, &resolved, &remotes, fingerprint)?;
+                    if let Some(before) = before {
+                        desired.remotes_moved = desired.remotes_moved_since(before);
+                        self.leave(&reader, before, &desired);
+                    }
+                    return Ok((desired, RenderCache::Miss));
+                }
+            };
+            if remotes.len().saturating_add(needed.len()) > REMOTES {
+                return Err(DesiredError::TooManyRemotes);
+            }
+            for remote in needed {
+                remotes.push(self.remotes.resolve(&reader, &remote, freshness).await?);
+            }
+            tree = self.mounted(&own, &remotes).await?;
+        }
+        Err(DesiredError::TooManyRemotes)
+    }
+
+    async fn render(
+        &self,
+        input: &DesiredInput<'_>,
+        resolved: &Resolved,
+        tree: Arc<dyn Tree>,
+    ) -> Result<Rendered, DesiredError> {
         let files = Files::new(tree, self.limits);
         let (source, mut context) = (input.source.clone(), input.context.clone());
         context.revision = resolved.commit.to_string();
@@ -227,8 +313,43 @@ impl Renderer {
         let rendering = blocking(move || render(&files, &source, &context));
         let rendered = tokio::time::timeout(RENDER_LIMIT, rendering).await;
         drop(permit);
-        let rendered = rendered.map_err(|_| DesiredError::TooSlow)???;
-        Ok((finish(&input, rendered, &resolved, fingerprint)?, RenderCache::Miss))
+        Ok(rendered.map_err(|_| DesiredError::TooSlow)???)
+    }
+
+    /// What was read of remotes before, as it is now.
+    async fn resolve(
+        &self,
+        reader: &Reader<'_>,
+        known: &Desired,
+        freshness: Freshness,
+    ) -> Result<Vec<ResolvedRemote>, RemoteError> {
+        let mut remotes = Vec::with_capacity(known.remotes.len());
+        for used in known.remotes.iter() {
+            remotes.push(self.remotes.resolve(reader, &used.remote, freshness).await?);
+        }
+        Ok(remotes)
+    }
+
+    async fn mounted(
+        &self,
+        own: &Arc<dyn Tree>,
+        remotes: &[ResolvedRemote],
+    ) -> Result<Arc<dyn Tree>, RemoteError> {
+        if remotes.is_empty() {
+            return Ok(Arc::clone(own));
+        }
+        let mut mounts = Vec::with_capacity(remotes.len());
+        for remote in remotes {
+            mounts.push(self.remotes.mount(remote).await?);
+        }
+        Ok(Arc::new(MountedTree::new(Arc::clone(own), mounts)))
+    }
+
+    /// Remotes that are not read any more are not followed any more.
+    fn leave(&self, reader: &Reader<'_>, before: &Desired, now: &Desired) {
+        let is_left = |remote: &&Remote| now.remotes.iter().all(|used| !used.remote.is_same_place(remote));
+        let left: Vec<&Remote> = before.remotes.iter().map(|used| &used.remote).filter(is_left).collect();
+        self.remotes.unfollow(reader, &left);
     }
 }
 
@@ -247,6 +368,12 @@ fn fingerprint(input: &DesiredInput<'_>, commit: &CommitId) -> u64 {
 }
 
 impl Desired {
+    /// When a remote base was last seen to be another one than in an earlier render.
+    fn remotes_moved_since(&self, before: &Self) -> Option<Timestamp> {
+        let moved = |now: &UsedRemote| before.remotes.iter().any(|then| now.moved_since(then));
+        if self.remotes.iter().any(moved) { Some(Timestamp::now()) } else { before.remotes_moved }
+    }
+
     /// Whether the cluster still has the kinds as they were when namespaces were filled in.
     fn same_scopes(&self, kinds: &Kinds) -> bool {
         self.scopes.iter().all(|(gvk, scope)| kinds.get(gvk).ok().map(|info| info.scope) == *scope)
@@ -258,8 +385,14 @@ fn finish(
     input: &DesiredInput<'_>,
     rendered: Rendered,
     resolved: &Resolved,
+    remotes: &[ResolvedRemote],
     fingerprint: u64,
 ) -> Result<Desired, DesiredError> {
+    let is_read = |remote: &&ResolvedRemote| {
+        let mount = remote.mount();
+        rendered.inputs.iter().any(|(path, _)| path.is_within(&mount))
+    };
+    let remotes: Arc<[UsedRemote]> = remotes.iter().filter(is_read).map(ResolvedRemote::used).collect();
     let mut expected: HashMap<Gvk, (String, Scope)> = HashMap::new();
     for rendered in &rendered.objects {
         if rendered.object.kind() == "CustomResourceDefinition" {
@@ -332,6 +465,8 @@ fn finish(
         objects: objects.into(),
         warnings: warnings.into(),
         expected_kinds: expected.into_iter().map(|(gvk, (plural, scope))| (gvk, plural, scope)).collect(),
+        remotes_moved: None,
+        remotes,
         inputs: rendered.inputs,
         uses_revision: rendered.uses_revision,
         fingerprint,

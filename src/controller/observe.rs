@@ -137,6 +137,7 @@ impl Look<'_> {
             tracking: &self.tracking,
             admission: &admission,
             rules: &rules,
+            health_scripts: self.settings.health_scripts(),
             options: &options,
             is_excluded: &is_excluded,
         };

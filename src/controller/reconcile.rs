@@ -182,7 +182,7 @@ impl<'a> Look<'a> {
         if self.operation_is_pending() {
             next = next.sooner(operation::advance(self, memory, observed.as_ref().ok(), &source).await?);
         } else if let Ok(observation) = &observed {
-            match self.decide(&source, &observation.comparison) {
+            match self.decide(&source, &observation.comparison, observation.desired.remotes_moved) {
                 Decision::Nothing(_) => self.set_conditions(&[names::CONDITION_SYNC_ERROR], Vec::new()),
                 Decision::Later(at) => {
                     let wait = at.duration_since(Timestamp::now());

@@ -15,6 +15,7 @@ use crate::{
     api::{Application, names},
     compare::SystemRules,
     git::{CredentialSecret, CredentialStore, SecretKind},
+    health::Scripts,
     masked::Masked,
     object::Gvk,
     render::{
@@ -60,6 +61,11 @@ impl AgentSettings {
             fingerprint: hasher.finish(),
             settings,
         }
+    }
+
+    /// The installation's own health checks.
+    pub fn health_scripts(&self) -> &Scripts {
+        &self.settings.health_scripts
     }
 
     /// Whether a kind is kept out of everything.

@@ -14,11 +14,13 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use tokio::{
     sync::{Mutex as AsyncMutex, watch},
     time::Instant,
 };
 use tokio_util::sync::CancellationToken;
+use url::Url;
 
 use super::applications::ApplicationKey;
 use crate::{
@@ -26,6 +28,7 @@ use crate::{
     files::Tree,
     git::{
         CommitId, CredentialStore, Credentials, GitError, References, RepoUrl, Repositories, RevisionSpec,
+        download,
     },
 };
 
@@ -139,10 +142,37 @@ impl Sources {
             return;
         }
         leave(&mut sources, application);
+        self.join(&mut sources, id, application, url);
+    }
+
+    /// Says that an application reads a repository besides its own, which a remote base names.
+    pub fn follow_also(self: &Arc<Self>, application: &ApplicationKey, url: &RepoUrl, project: &str) {
+        let id = SourceId { repository: url.normalized().to_owned(), project: project.to_owned() };
+        let mut sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
+        self.join(&mut sources, id, application, url);
+    }
+
+    /// An application reads this repository no more.
+    pub fn unfollow(&self, application: &ApplicationKey, url: &RepoUrl, project: &str) {
+        let id = SourceId { repository: url.normalized().to_owned(), project: project.to_owned() };
+        let mut sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
+        if sources.get(&id).is_some_and(|source| source.leave(application)) {
+            sources.remove(&id);
+        }
+    }
+
+    fn join(
+        self: &Arc<Self>,
+        sources: &mut HashMap<SourceId, Arc<Source>>,
+        id: SourceId,
+        application: &ApplicationKey,
+        url: &RepoUrl,
+    ) {
+        let project = id.project.clone();
         let source = sources.entry(id).or_insert_with(|| {
             let source = Arc::new(Source {
                 url: url.clone(),
-                project: project.to_owned(),
+                project,
                 applications: Mutex::default(),
                 known: AsyncMutex::default(),
                 stop: self.stop.child_token(),
@@ -204,6 +234,49 @@ impl Sources {
         let tree =
             self.repositories.commit_tree(&source.url, &credentials, &resolved.commit, &source.stop).await?;
         Ok(tree)
+    }
+
+    /// The content of one file behind a URL.
+    ///
+    /// # Errors
+    /// When it cannot be downloaded.
+    pub async fn download(
+        &self,
+        url: &Url,
+        project: &str,
+        stop: &CancellationToken,
+    ) -> Result<Bytes, GitError> {
+        let mut address = url.clone();
+        address.set_query(None);
+        address.set_fragment(None);
+        let store = Arc::clone(&self.credentials.read().unwrap_or_else(PoisonError::into_inner));
+        let credentials = store.lookup(&RepoUrl::parse(address.as_str())?, project);
+        download(url, &credentials, self.repositories.options(), stop).await
+    }
+
+    /// Waits until it is time to poll again.
+    pub async fn pause(&self) {
+        let mut settings = self.interval.subscribe();
+        loop {
+            let PollInterval { interval, jitter } = *settings.borrow_and_update();
+            if interval.is_zero() {
+                // Polling is off until the settings say otherwise.
+                if settings.changed().await.is_err() {
+                    return std::future::pending().await;
+                }
+                continue;
+            }
+            let pause = tokio::time::sleep(interval.saturating_add(jitter.mul_f64(fastrand::f64())));
+            tokio::select! {
+                () = pause => return,
+                Ok(()) = settings.changed() => {}
+            }
+        }
+    }
+
+    /// Tells an application that something it reads has moved.
+    pub fn tell(&self, application: &ApplicationKey) {
+        (self.moved)(application);
     }
 
     fn source(&self, url: &RepoUrl, project: &str) -> Arc<Source> {
@@ -297,6 +370,16 @@ impl Sources {
 }
 
 impl Source {
+    /// Whether nobody is left.
+    fn leave(&self, application: &ApplicationKey) -> bool {
+        let mut applications = self.applications.lock().unwrap_or_else(PoisonError::into_inner);
+        applications.remove(application);
+        if applications.is_empty() {
+            self.stop.cancel();
+        }
+        applications.is_empty()
+    }
+
     fn has(&self, application: &ApplicationKey) -> bool {
         self.applications.lock().unwrap_or_else(PoisonError::into_inner).contains(application)
     }
@@ -310,12 +393,5 @@ impl Source {
 }
 
 fn leave(sources: &mut HashMap<SourceId, Arc<Source>>, application: &ApplicationKey) {
-    sources.retain(|_, source| {
-        let mut applications = source.applications.lock().unwrap_or_else(PoisonError::into_inner);
-        applications.remove(application);
-        if applications.is_empty() {
-            source.stop.cancel();
-        }
-        !applications.is_empty()
-    });
+    sources.retain(|_, source| !source.leave(application));
 }

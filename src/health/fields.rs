@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::HealthError;
 use crate::object::Object;
 
-fn at<'a>(value: &'a Value, path: &str) -> Option<&'a Value> {
+pub(super) fn at<'a>(value: &'a Value, path: &str) -> Option<&'a Value> {
     let found = path.split('.').try_fold(value, |value, name| value.get(name))?;
     (!found.is_null()).then_some(found)
 }
@@ -63,12 +63,23 @@ pub(super) struct Condition<'a> {
     pub status: &'a str,
     pub reason: &'a str,
     pub message: &'a str,
+    /// How bad it is that the status is `False`, in Cluster API and Knative.
+    pub severity: &'a str,
+    /// The generation that it was told for, where the operator says so.
+    pub observed_generation: Option<i64>,
 }
 
 impl<'a> Condition<'a> {
     pub(super) fn of(value: &'a Value) -> Self {
         let text = |name| value.get(name).and_then(Value::as_str).unwrap_or_default();
-        Self { kind: text("type"), status: text("status"), reason: text("reason"), message: text("message") }
+        Self {
+            kind: text("type"),
+            status: text("status"),
+            reason: text("reason"),
+            message: text("message"),
+            severity: text("severity"),
+            observed_generation: value.get("observedGeneration").and_then(Value::as_i64),
+        }
     }
 
     pub(super) fn is_true(&self) -> bool {

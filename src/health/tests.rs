@@ -1,13 +1,9 @@
-//! Health by the rows of the table, and by the conformance cases of the built-in kinds.
-
-use std::collections::BTreeMap;
+//! Health of Kubernetes' own kinds, and the roll-up.
 
 use serde_json::{Value, json};
 
 use super::*;
 use crate::object::ObjectKey;
-
-const CASES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/conformance/health/cases.jsonl");
 
 fn object(api_version: &str, kind: &str, mut rest: Value) -> Object {
     let fields = rest.as_object_mut().unwrap();
@@ -31,56 +27,6 @@ fn check(api_version: &str, kind: &str, rows: &[(Value, HealthStatusCode, &str)]
 }
 
 use HealthStatusCode::{Degraded, Healthy, Missing, Progressing, Suspended, Unknown};
-
-/// The groups of Kubernetes itself that have cases. Every other group is a custom one.
-fn is_built_in(group: &str, kind: &str) -> bool {
-    matches!(
-        group,
-        "" | "apps"
-            | "batch"
-            | "autoscaling"
-            | "policy"
-            | "networking.k8s.io"
-            | "apiregistration.k8s.io"
-            | "apiextensions.k8s.io"
-    ) || (group, kind) == ("argoproj.io", "Application")
-}
-
-#[test]
-fn the_conformance_cases_of_built_in_kinds() {
-    let text = std::fs::read_to_string(CASES).unwrap();
-    let (mut checked, mut skipped) = (0, BTreeMap::<String, usize>::new());
-    let mut failures = Vec::new();
-    for line in text.lines().filter(|line| !line.is_empty()) {
-        let case: Value = serde_json::from_str(line).unwrap();
-        let (group, kind) = (case["group"].as_str().unwrap(), case["kind"].as_str().unwrap());
-        if !is_built_in(group, kind) {
-            *skipped.entry(group.to_owned()).or_default() += 1;
-            continue;
-        }
-        checked += 1;
-        let mut value = case["object"].clone();
-        if value.pointer("/metadata/name").is_none() && value.pointer("/metadata/generateName").is_none() {
-            let metadata = value.as_object_mut().unwrap().entry("metadata").or_insert(json!({}));
-            metadata["name"] = "unnamed".into();
-        }
-        let object = Object::from_value(value).unwrap();
-        let found = match assess(&object) {
-            Ok(health) => health.map(|health| health.status.as_str()),
-            Err(_) => Some("Unknown"),
-        };
-        if found != case["status"].as_str() {
-            failures.push(format!("{}: expected {}, found {found:?}", case["name"], case["status"]));
-        }
-    }
-    println!(
-        "{checked} cases of built-in kinds; of custom groups {} were skipped",
-        skipped.values().sum::<usize>()
-    );
-    assert!(checked > 30, "only {checked} cases were found");
-    assert!(skipped.keys().all(|group| group.contains('.')), "{skipped:?}");
-    assert_eq!(failures, Vec::<String>::new());
-}
 
 #[test]
 fn a_deletion_that_has_begun_is_progress_unless_the_object_is_a_hook() {

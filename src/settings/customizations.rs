@@ -1,8 +1,8 @@
 //! What settings say of single kinds: `resource.customizations`, and `resource.compareoptions` for all of them.
 //!
 //! The same rule can be written in one map (`resource.customizations`, key `group/Kind`) or in a key of its own
-//! (`resource.customizations.<type>.<group>_<Kind>`); the latter wins. Of the types, `ignoreDifferences` is acted on;
-//! the others are not yet.
+//! (`resource.customizations.<type>.<group>_<Kind>`); the latter wins. Of the types, `ignoreDifferences`, `health` and
+//! `useOpenLibs` are acted on; the others are not yet.
 
 use std::collections::BTreeMap;
 
@@ -19,10 +19,16 @@ use crate::{
 pub(super) const MAP: &str = "resource.customizations";
 /// The key of the options for all kinds.
 pub(super) const COMPARE_OPTIONS: &str = "resource.compareoptions";
-/// The type of rule that is acted on.
+/// The type of rule with fields to ignore.
 pub(super) const IGNORE_DIFFERENCES: &str = "ignoreDifferences";
-const OTHER_TYPES: &[&str] =
-    &["health", "useOpenLibs", "actions", "ignoreResourceUpdates", "knownTypeFields"];
+/// The type of rule with a health check.
+pub(super) const HEALTH: &str = "health";
+/// The type of rule that opens libraries to a health check.
+pub(super) const OPEN_LIBRARIES: &str = "useOpenLibs";
+const ACTED_ON: &[&str] = &[IGNORE_DIFFERENCES, HEALTH, OPEN_LIBRARIES];
+const OTHER_TYPES: &[&str] = &["actions", "ignoreResourceUpdates", "knownTypeFields"];
+/// The same in the map of all kinds.
+const PARTS_ACTED_ON: &[&str] = &[IGNORE_DIFFERENCES, "health.lua", "health.lua.useOpenLibs"];
 const COMPARE_OPTIONS_ACTED_ON: &[&str] = &["ignoreAggregatedRoles", "ignoreResourceStatusField"];
 
 /// Reads `resource.compareoptions`.
@@ -138,8 +144,8 @@ fn rule((group, kind): (String, String), fields: Fields) -> ResourceIgnoreDiffer
 pub(super) fn is_acted_on(key: &str) -> Option<bool> {
     let rest = key.strip_prefix(MAP)?.strip_prefix('.')?;
     let (rule_type, _) = rest.split_once('.')?;
-    (rule_type == IGNORE_DIFFERENCES || OTHER_TYPES.contains(&rule_type))
-        .then(|| rule_type == IGNORE_DIFFERENCES)
+    let acted_on = ACTED_ON.contains(&rule_type);
+    (acted_on || OTHER_TYPES.contains(&rule_type)).then_some(acted_on)
 }
 
 /// The parts of the map of all kinds that are not acted on: `apps/Deployment: health.lua`.
@@ -150,7 +156,7 @@ pub(super) fn parts_without_effect(text: &str) -> Vec<String> {
     let mut found = Vec::new();
     for (kind, value) in &kinds {
         let names: Vec<String> = parts(value);
-        let others = names.iter().filter(|name| *name != IGNORE_DIFFERENCES);
+        let others = names.iter().filter(|name| !PARTS_ACTED_ON.contains(&name.as_str()));
         found.extend(others.map(|name| format!("{kind}: {name}")));
     }
     found

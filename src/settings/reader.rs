@@ -79,11 +79,16 @@ impl<'a> Reader<'a> {
     }
 
     pub fn report(&mut self, key: &str, fault: &Fault) {
+        self.report_with(key, fault, "the last good value still holds");
+    }
+
+    /// Reports what is wrong, and what holds instead.
+    pub fn report_with(&mut self, key: &str, fault: &Fault, holds: &str) {
         self.problems.push(SettingsProblem {
             object: self.object.clone(),
             key: key.to_owned(),
             line: fault.line,
-            message: format!("{}: the last good value still holds", fault.message),
+            message: format!("{}: {holds}", fault.message),
         });
     }
 }

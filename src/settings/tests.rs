@@ -114,7 +114,7 @@ fn ignored_fields_come_from_both_forms_and_the_split_form_wins() {
     let settings = good(&config(&[
         (
             "resource.customizations",
-            "apps/Deployment:\n  ignoreDifferences: |\n    jsonPointers: [/spec/replicas]\n  health.lua: x\nbatch/*:\n  ignoreDifferences: |\n    managedFieldsManagers: [hpa]\n",
+            "apps/Deployment:\n  ignoreDifferences: |\n    jsonPointers: [/spec/replicas]\n  actions: x\nbatch/*:\n  ignoreDifferences: |\n    managedFieldsManagers: [hpa]\n",
         ),
         ("resource.customizations.ignoreDifferences.apps_Deployment", "jqPathExpressions: [.spec.paused]"),
         ("resource.customizations.ignoreDifferences.ConfigMap", "jsonPointers:\n- /data/a\n"),
@@ -154,7 +154,7 @@ fn keys_without_effect_are_listed() {
     let mut raw = config(&[
         ("timeout.reconciliation", "30s"),
         ("oidc.config", "name: x"),
-        ("resource.customizations.health.apps_Deployment", "return {}"),
+        ("resource.customizations.actions.apps_Deployment", "discovery.lua: x"),
         ("timeout.reconcilation", "30s"),
         ("timeout.hard.reconciliation", "1h"),
     ]);
@@ -165,7 +165,7 @@ fn keys_without_effect_are_listed() {
         ignored(&good(&raw)),
         [
             not_yet("argocd-cm", "oidc.config"),
-            not_yet("argocd-cm", "resource.customizations.health.apps_Deployment"),
+            not_yet("argocd-cm", "resource.customizations.actions.apps_Deployment"),
             not_yet("argocd-cm", "timeout.hard.reconciliation"),
             "ConfigMap 'argocd-cm', key 'timeout.reconcilation': is not known: check its spelling".to_owned(),
             not_yet("argocd-cmd-params-cm", "controller.sync.timeout.seconds"),
@@ -184,7 +184,7 @@ fn parts_of_a_value_without_effect_are_listed() {
         ),
         (
             "resource.customizations",
-            "apps/Deployment:\n  health.lua: x\n  ignoreDifferences: |\n    jsonPointers: [/spec/replicas]\n",
+            "apps/Deployment:\n  actions: x\n  ignoreDifferences: |\n    jsonPointers: [/spec/replicas]\n",
         ),
     ]));
     let places: Vec<_> = settings.ignored.iter().map(|ignored| ignored.place.as_str()).collect();
@@ -193,7 +193,7 @@ fn parts_of_a_value_without_effect_are_listed() {
         [
             "ConfigMap 'argocd-cm', key 'kustomize.buildOptions', '--enable-helm'",
             "ConfigMap 'argocd-cm', key 'resource.compareoptions', 'ignoreDifferencesOnResourceUpdates'",
-            "ConfigMap 'argocd-cm', key 'resource.customizations', 'apps/Deployment: health.lua'",
+            "ConfigMap 'argocd-cm', key 'resource.customizations', 'apps/Deployment: actions'",
         ]
     );
 }
@@ -214,6 +214,54 @@ fn secrets_without_effect_are_listed_and_their_contents_stay_secret() {
         ]
     );
     assert!(!format!("{settings:?}").contains("hunter2"));
+}
+
+fn scripts(settings: &Settings) -> Vec<(&str, &str, bool)> {
+    let scripts = settings.health_scripts.iter();
+    scripts.map(|(kind, script)| (kind, &*script.source, script.open_libraries)).collect()
+}
+
+#[test]
+fn health_scripts_come_from_both_forms_and_the_split_form_wins() {
+    let settings = good(&config(&[
+        (
+            "resource.customizations",
+            "apps/Deployment:\n  health.lua: |\n    return {}\n  health.lua.useOpenLibs: true\n'*.example.com/*':\n  health.lua: return nil\ncert-manager.io/Certificate:\n  health.lua: return 1\n",
+        ),
+        ("resource.customizations.health.cert-manager.io_Certificate", "return { status = 'Healthy' }"),
+        ("resource.customizations.useOpenLibs.cert-manager.io_Certificate", "true"),
+        ("resource.customizations.health.ConfigMap", "return { status = 'Degraded' }"),
+    ]));
+    assert_eq!(settings.ignored, []);
+    assert_eq!(
+        scripts(&settings),
+        [
+            ("ConfigMap", "return { status = 'Degraded' }", false),
+            ("apps/Deployment", "return {}\n", true),
+            ("cert-manager.io/Certificate", "return { status = 'Healthy' }", true),
+            ("*.example.com/*", "return nil", false),
+        ]
+    );
+}
+
+#[test]
+fn a_script_that_is_no_lua_is_named_with_its_line_and_the_last_good_one_holds() {
+    let key = "resource.customizations.health.apps_Deployment";
+    let fine = good(&config(&[(key, "return {}")]));
+    let (settings, problems) = Settings::read(&config(&[(key, "local a = 1\nreturn {")]), &fine);
+    assert_eq!(scripts(&settings), [("apps/Deployment", "return {}", false)]);
+    let told: Vec<String> = problems.iter().map(ToString::to_string).collect();
+    assert_eq!(told.len(), 1);
+    assert!(told[0].starts_with(&format!("ConfigMap 'argocd-cm', key '{key}', line 2: ")), "{told:?}");
+    assert!(told[0].ends_with("the last good script still holds"), "{told:?}");
+
+    let map = "apps/Deployment:\n  health.lua: |\n    local a =\n    return {\n  health.lua.useOpenLibs: maybe\n";
+    let (settings, problems) = Settings::read(&config(&[("resource.customizations", map)]), &Settings::default());
+    assert_eq!(scripts(&settings).len(), 1, "a broken script is kept: its objects are Unknown, with the same text");
+    let told: Vec<String> = problems.iter().map(ToString::to_string).collect();
+    assert!(told[0].contains("'apps/Deployment', field 'health.lua.useOpenLibs' must be true or false"), "{told:?}");
+    assert!(told[1].contains("'apps/Deployment', field 'health.lua', line 2: "), "{told:?}");
+    assert!(told[1].ends_with("the health of every apps/Deployment is Unknown until it is mended"), "{told:?}");
 }
 
 /// A value of a key that is not what holds without it.

@@ -53,6 +53,8 @@ pub struct AutoSyncInput<'a> {
     pub resources: &'a [ResourceStatus],
     /// The sources that were compared.
     pub sources: &'a [ApplicationSource],
+    /// When a remote base was last seen to move, which no revision tells.
+    pub remotes_moved: Option<Timestamp>,
     /// The present.
     pub now: Timestamp,
     /// The delays of self-heal.
@@ -180,6 +182,9 @@ fn list(revision: &str, revisions: &[String]) -> String {
 
 /// Whether the last operation was for what was compared now. One without a result failed before it knew.
 fn already_attempted(last: &OperationState, input: &AutoSyncInput<'_>) -> bool {
+    if input.remotes_moved.is_some_and(|moved| last.started_at.timestamp() < moved) {
+        return false;
+    }
     let Some(result) = &last.sync_result else {
         return true;
     };

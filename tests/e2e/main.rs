@@ -17,6 +17,7 @@ mod harness;
 #[path = "../git/http_server.rs"]
 mod http_server;
 mod recorder;
+mod remotes;
 #[allow(dead_code, reason = "the tests of Git use the rest")]
 #[path = "../git/world.rs"]
 mod world;

@@ -81,6 +81,16 @@ impl Remote {
         RepoPath::root().join_lenient(&text).unwrap_or_default()
     }
 
+    /// Whether both are of one repository (or the same file), at whatever revision.
+    pub fn is_same_place(&self, other: &Self) -> bool {
+        match (&self.source, &other.source) {
+            (RemoteSource::Repository { url: a, .. }, RemoteSource::Repository { url: b, .. }) => {
+                a.normalized() == b.normalized()
+            }
+            _ => self == other,
+        }
+    }
+
     /// Whether it can come to mean something else: all but a commit's full id.
     pub fn moves(&self) -> bool {
         match &self.source {

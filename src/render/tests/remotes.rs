@@ -93,7 +93,7 @@ fn remote_bases_and_files_are_asked_for_together_and_rendered_like_local_ones() 
             "dev-web-part"
         ]
     );
-    assert_eq!(rounds, 4, "resources, what they need, components, patches");
+    assert_eq!(rounds, 5, "resources, what they need, components, patches, and then all is there");
     let origin = |name: &str| {
         let found = rendered.objects.iter().find(|rendered| rendered.object.name() == name);
         found.unwrap().origin.path.to_string()

@@ -59,12 +59,23 @@ fn decided(
     status: SyncStatusCode,
     revision: &str,
 ) -> Decision {
+    decided_after(application, resources, status, revision, None)
+}
+
+fn decided_after(
+    application: &Application,
+    resources: &[ResourceStatus],
+    status: SyncStatusCode,
+    revision: &str,
+    remotes_moved: Option<Timestamp>,
+) -> Decision {
     let sync = SyncStatus { status, revision: revision.to_owned(), ..SyncStatus::default() };
     decide(&AutoSyncInput {
         application,
         sync: &sync,
         resources,
         sources: &application.spec.effective_sources(),
+        remotes_moved,
         now: at(NOW),
         backoff: SelfHealBackoff::default(),
     })
@@ -88,6 +99,17 @@ fn a_new_revision_begins_a_sync() {
     assert_eq!(sync.source.unwrap().path, "p");
     let Decision::Start(operation) = decision(json!({}), json!({})) else { panic!() };
     assert_eq!(operation.retry.limit, 5);
+}
+
+#[test]
+fn a_remote_base_that_moved_after_the_last_sync_is_as_good_as_a_new_revision() {
+    let mut last = attempted("Succeeded", 0, 900);
+    last["operationState"]["startedAt"] = json!(Time::new(at(800)).to_string());
+    let application = application(json!({}), last);
+    let decided =
+        |moved| decided_after(&application, &changed(), SyncStatusCode::OutOfSync, "abc", Some(at(moved)));
+    assert_eq!(decided(700), Decision::Nothing(Nothing::AlreadySynced));
+    assert_eq!(started(decided(850)).revision, "abc");
 }
 
 #[test]
