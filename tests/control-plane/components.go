@@ -97,7 +97,7 @@ func controllerFlags(files credentials) []string {
 	return []string{
 		"--kubeconfig=" + files.controllerKubeconfig,
 		"--controllers=" + strings.Join(controllers, ","),
-		"--use-service-account-credentials=false",
+		"--use-service-account-credentials=true",
 		"--service-account-private-key-file=" + files.path("service-account.key"),
 		"--root-ca-file=" + files.path("cluster-ca.crt"),
 		"--leader-elect=false",

@@ -26,6 +26,7 @@ func startStorage(directory string) (*storage, error) {
 	config.LogLevel = "warn"
 	// Nothing of it is needed after the process.
 	config.UnsafeNoFsync = true
+	config.EnableGRPCGateway = false
 	var urls [2]url.URL
 	for i := range urls {
 		port, err := freePort()
