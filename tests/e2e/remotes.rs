@@ -136,7 +136,13 @@ async fn a_remote_base_must_be_among_the_sources_of_the_project() {
     let (world, bases) = (World::new().await, Bases::new(Behaviour::Serve).await);
     bases.declare("1");
     world.repository.commit(&[("app/kustomization.yaml", Some(&bases.overlay("")))]);
-    let project = |repositories: Value| json!({ "sourceRepos": repositories, "destinations": [{ "server": "*", "namespace": "*" }] });
+    let project = |repositories: Value| {
+        json!({
+            "sourceRepos": repositories,
+            "destinations": [{ "server": "*", "namespace": "*" }],
+            "clusterResourceWhitelist": [{ "group": "*", "kind": "*" }],
+        })
+    };
     world.project("team-a", project(json!([world.repository.url()]))).await;
     let mut application = without_healing(&world);
     application["spec"]["project"] = json!("team-a");
