@@ -5,7 +5,10 @@ use std::{
     sync::{Arc, PoisonError, RwLock},
 };
 
-use kube::{Api, Client, api::PostParams};
+use kube::{
+    Api, Client,
+    api::{ApiResource, DynamicObject, PostParams},
+};
 use serde_json::Value;
 
 use crate::{
@@ -81,10 +84,14 @@ impl Projects {
 /// Creates the project `default`, which permits everything, where there is none: Applications without a project
 /// belong to it.
 pub async fn ensure_default_project(client: &Client, namespace: &str) {
-    let api: Api<AppProject> = Api::namespaced(client.clone(), namespace);
+    let resource = ApiResource::erase::<AppProject>(&());
+    let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), namespace, &resource);
     let ensured = async {
         if api.get_opt(names::DEFAULT_PROJECT).await?.is_none() {
-            api.create(&PostParams::default(), &permissive_project()).await?;
+            // API servers refuse a custom resource whose body does not say its kind.
+            let project =
+                serde_json::from_value(permissive_project().to_value()).map_err(kube::Error::SerdeError)?;
+            api.create(&PostParams::default(), &project).await?;
         }
         Ok::<(), kube::Error>(())
     };
