@@ -91,10 +91,14 @@ impl Look<'_> {
         let settings = Arc::clone(&self.settings);
         let is_excluded = move |gvk: &Gvk| settings.is_excluded(gvk);
         let kinds = self.context.cluster.discover(Duration::from_secs(600)).await?;
+        let rules_of_project = self.project().map_err(ObserveError::InvalidSpec)?;
+        let permits_source = |url: &str| rules_of_project.permits_source(url);
         let input = |kinds| DesiredInput {
             source,
             revision,
+            application: self.key,
             project,
+            permits_source: &permits_source,
             context: self.settings.render_context(
                 &self.application,
                 self.key,
