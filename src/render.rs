@@ -250,7 +250,7 @@ pub fn render(
         ApplicationSourceType::Kustomize => {
             kustomization(files, &source, &root, context, &environment, &mut warnings)?
         }
-        _ => directory::read(files, &root, source.directory.as_ref(), &mut warnings)?,
+        _ => directory::read(files, &root, source.directory.as_deref(), &mut warnings)?,
     };
     let objects = objects(values, &root, context.limits)?;
     let uses_revision = environment.used_revision();

@@ -149,8 +149,9 @@ impl Look<'_> {
         if self.turn.is_none() {
             self.turn = Arc::clone(&self.context.turns).acquire_owned().await.ok();
         }
-        let comparison = comparison::compare(&input, &mut memory.verdicts).await?;
-        memory.desired = Some(desired.clone());
+        // A look that waits for its turn does not hold the room that this takes.
+        let comparison = Box::pin(comparison::compare(&input, &mut memory.verdicts)).await?;
+        memory.parts = parts;
         Ok(Observation { desired, comparison, admission, kinds })
     }
 

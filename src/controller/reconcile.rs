@@ -85,7 +85,7 @@ pub async fn reconcile(context: &Context, key: &ApplicationKey, level: Level) ->
     let begun = Instant::now();
     let mut look = Look::new(context, key, application, stored.resource_version, level);
     let result = if look.application.is_terminating() {
-        deletion::step(&mut look).await
+        Box::pin(deletion::step(&mut look)).await
     } else {
         look.run(&mut memory).await
     };
@@ -180,7 +180,8 @@ impl<'a> Look<'a> {
             Err(error) => self.take_error(memory, error),
         };
         if self.operation_is_pending() {
-            next = next.sooner(operation::advance(self, memory, observed.as_ref().ok(), &source).await?);
+            let advanced = operation::advance(self, memory, observed.as_ref().ok(), &source);
+            next = next.sooner(Box::pin(advanced).await?);
         } else if let Ok(observation) = &observed {
             match self.decide(&source, &observation.comparison, observation.desired.remotes_moved) {
                 Decision::Nothing(_) => self.set_conditions(&[names::CONDITION_SYNC_ERROR], Vec::new()),
@@ -194,9 +195,8 @@ impl<'a> Look<'a> {
                 }
                 Decision::Start(wanted) => {
                     self.set_conditions(&[names::CONDITION_SYNC_ERROR], Vec::new());
-                    let begun =
-                        operation::begin_automated(self, memory, observation, &source, *wanted).await?;
-                    next = next.sooner(begun);
+                    let begun = operation::begin_automated(self, memory, observation, &source, *wanted);
+                    next = next.sooner(Box::pin(begun).await?);
                 }
             }
         }

@@ -105,13 +105,13 @@ string_enum! {
 pub struct SourceHydratorStatus {
     /// The hydration that runs or ran last.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub current_operation: Option<HydrateOperation>,
+    pub current_operation: Option<Box<HydrateOperation>>,
     /// The newest revision of the dry source that was looked at.
     #[serde(skip_serializing_if = "omit::zero")]
     pub last_compared_dry_revision: String,
     /// The last hydration that succeeded.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub last_successful_operation: Option<SuccessfulHydrateOperation>,
+    pub last_successful_operation: Option<Box<SuccessfulHydrateOperation>>,
 }
 
 /// A hydration.

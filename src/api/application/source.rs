@@ -21,6 +21,7 @@ string_enum! {
     }
 }
 
+// A status repeats it several times, so what is rare is kept outside of it.
 /// One place that manifests come from.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
@@ -31,13 +32,13 @@ pub struct ApplicationSource {
     pub chart: String,
     /// Options for a directory of plain manifests.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub directory: Option<ApplicationSourceDirectory>,
+    pub directory: Option<Box<ApplicationSourceDirectory>>,
     /// Options for Helm.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub helm: Option<ApplicationSourceHelm>,
+    pub helm: Option<Box<ApplicationSourceHelm>>,
     /// Options for Kustomize.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub kustomize: Option<ApplicationSourceKustomize>,
+    pub kustomize: Option<Box<ApplicationSourceKustomize>>,
     /// A name to select this source by when there are several.
     #[serde(skip_serializing_if = "omit::zero")]
     pub name: String,
@@ -46,7 +47,7 @@ pub struct ApplicationSource {
     pub path: String,
     /// Options for a config management plugin.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub plugin: Option<ApplicationSourcePlugin>,
+    pub plugin: Option<Box<ApplicationSourcePlugin>>,
     /// An alias by which other sources refer to this one's files.
     #[serde(rename = "ref", skip_serializing_if = "omit::zero")]
     pub reference: String,

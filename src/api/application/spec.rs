@@ -34,7 +34,7 @@ pub struct ApplicationSpec {
     pub source: Option<ApplicationSource>,
     /// Renders manifests into a branch and syncs from there.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub source_hydrator: Option<SourceHydrator>,
+    pub source_hydrator: Option<Box<SourceHydrator>>,
     /// Several sources, which win over `source`.
     #[serde(skip_serializing_if = "omit::zero")]
     pub sources: Vec<ApplicationSource>,
