@@ -13,22 +13,31 @@ mod queue;
 mod series;
 pub mod server;
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use prometheus::{
-    Encoder, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGaugeVec,
-    Opts, Registry, TextEncoder,
+    Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGaugeVec, Opts,
+    Registry, TextEncoder,
 };
 
 pub use application::{ApplicationLabels, KubernetesRequest};
 pub use queue::{Queue, Work};
 
-use self::{application::ApplicationMetrics, process::ProcessMetrics, queue::QueueMetrics, series::Series};
-use crate::{api::Application, error::ErrorKind};
+use self::{
+    application::{ApplicationMetrics, label_names},
+    process::ProcessMetrics,
+    queue::QueueMetrics,
+    series::{Series, SeriesKind, Texts},
+};
+use crate::{
+    api::{Application, ApplicationStatus},
+    error::ErrorKind,
+};
 
 /// Argo CD's buckets for everything that takes seconds.
 const SECONDS: &[f64] = &[0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0];
 const GIT_SECONDS: &[f64] = &[0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 10.0, 20.0];
+const WAIT_SECONDS: &[f64] = &[0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 10.0, 20.0, 60.0, 120.0];
 /// For what Skiff does in milliseconds.
 const FAST_SECONDS: &[f64] = &[0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0];
 
@@ -39,6 +48,8 @@ pub struct MetricsOptions {
     pub application_labels: Vec<String>,
     /// Condition types that are counted in `argocd_app_condition`.
     pub application_conditions: Vec<String>,
+    /// Labels of clusters' Secrets that become labels of `argocd_cluster_labels`.
+    pub cluster_labels: Vec<String>,
 }
 
 /// All metrics of the process.
@@ -49,8 +60,11 @@ pub struct Metrics {
     process: ProcessMetrics,
     reconcile: HistogramVec,
     cluster_events: IntCounterVec,
-    cluster_info: Series<IntGaugeVec>,
-    cluster_connection: Series<IntGaugeVec>,
+    events_processing: HistogramVec,
+    events_in_batch: IntGaugeVec,
+    cluster_info: Series,
+    cluster_connection: Series,
+    cluster_labels: Option<(Vec<String>, Series)>,
     cluster_objects: IntGaugeVec,
     cluster_kinds: IntGaugeVec,
     cluster_age: GaugeVec,
@@ -59,6 +73,7 @@ pub struct Metrics {
     git_fetch_failures: IntCounterVec,
     git_list_failures: IntCounterVec,
     repository_pending: IntGaugeVec,
+    render_wait: Histogram,
     render_hits: IntCounter,
     render_misses: IntCounter,
     api_requests: IntCounterVec,
@@ -76,8 +91,18 @@ impl Metrics {
     pub fn new(options: &MetricsOptions) -> Result<Self, prometheus::Error> {
         let registry = Registry::new();
         let make = Make { registry: &registry };
+        let texts: Arc<Texts> = Arc::default();
+        let cluster_labels = if options.cluster_labels.is_empty() {
+            None
+        } else {
+            let names = label_names(&options.cluster_labels)?;
+            let all: Vec<&str> = names.iter().map(String::as_str).chain(["name", "server"]).collect();
+            let help = "The labels of a cluster's Secret.";
+            let series = Series::new(&texts, SeriesKind::Gauge, "argocd_cluster_labels", help, &all);
+            Some((options.cluster_labels.clone(), series))
+        };
         let metrics = Self {
-            applications: ApplicationMetrics::new(&make, options)?,
+            applications: ApplicationMetrics::new(&texts, options)?,
             queues: Arc::new(QueueMetrics::new(&make)?),
             process: ProcessMetrics::new(&make)?,
             reconcile: make.histograms(
@@ -86,21 +111,37 @@ impl Metrics {
                 SECONDS,
                 &["namespace", "dest_server"],
             )?,
+            events_processing: make.histograms(
+                "argocd_resource_events_processing",
+                "Seconds that it took to take in watch events.",
+                SECONDS,
+                &["server"],
+            )?,
+            events_in_batch: make.gauges(
+                "argocd_resource_events_processed_in_batch",
+                "Watch events that were taken in together the last time.",
+                &["server"],
+            )?,
             cluster_events: make.counters(
                 "argocd_cluster_events_total",
                 "Watch events by kind.",
                 &["server", "group", "kind"],
             )?,
-            cluster_info: Series::new(make.gauges(
+            cluster_info: Series::new(
+                &texts,
+                SeriesKind::Gauge,
                 "argocd_cluster_info",
                 "A cluster and its version.",
-                &["server", "k8s_version", "name"],
-            )?),
-            cluster_connection: Series::new(make.gauges(
+                &["k8s_version", "name", "server"],
+            ),
+            cluster_connection: Series::new(
+                &texts,
+                SeriesKind::Gauge,
                 "argocd_cluster_connection_status",
                 "Whether a cluster answers: 1 or 0.",
-                &["server", "k8s_version"],
-            )?),
+                &["k8s_version", "server"],
+            ),
+            cluster_labels,
             cluster_objects: make.gauges(
                 "argocd_cluster_api_resource_objects",
                 "Live objects that are kept of a cluster.",
@@ -142,6 +183,11 @@ impl Metrics {
                 "Requests that wait for their turn at a repository.",
                 &["repo"],
             )?,
+            render_wait: make.histogram(
+                "argocd_repo_parallelism_wait_duration_seconds",
+                "Seconds that renders waited for their turn.",
+                WAIT_SECONDS,
+            )?,
             render_hits: make.counter(
                 "skiff_render_cache_hits_total",
                 "Renders that were not needed because nothing that they read had changed.",
@@ -173,18 +219,49 @@ impl Metrics {
     ///
     /// # Errors
     /// When the encoder fails, which a registered metric cannot make it do.
-    pub fn text(&self) -> Result<String, prometheus::Error> {
-        self.process.update();
-        self.queues.update();
-        let mut buffer = Vec::new();
-        TextEncoder::new().encode(&self.registry.gather(), &mut buffer)?;
-        String::from_utf8(buffer).map_err(|error| prometheus::Error::Msg(error.to_string()))
+    pub fn text(self: &Arc<Self>) -> Result<String, prometheus::Error> {
+        Ok(self.parts()?.collect())
     }
 
-    /// Shows an Application's present state. `repository` is its first repository's URL in normal form,
-    /// `destination_server` the URL of its cluster, both empty when they are not known.
-    pub fn set_application(&self, application: &Application, repository: &str, destination_server: &str) {
-        self.applications.set(application, repository, destination_server);
+    /// The same in parts of moderate size, each made when it is asked for: together they are megabytes.
+    ///
+    /// # Errors
+    /// As [`Metrics::text`].
+    pub fn parts(self: &Arc<Self>) -> Result<impl Iterator<Item = String> + Send + use<>, prometheus::Error> {
+        self.process.update();
+        self.queues.update();
+        let registered = TextEncoder::new().encode_to_string(&self.registry.gather())?;
+        let metrics = Arc::clone(self);
+        let (mut at, mut last) = (0, None);
+        let series = std::iter::from_fn(move || {
+            loop {
+                if let Some((text, reached)) = metrics.series().nth(at)?.text_after(last.as_ref()) {
+                    last = Some(reached);
+                    return Some(text);
+                }
+                (at, last) = (at + 1, None);
+            }
+        });
+        Ok(std::iter::once(registered).chain(series))
+    }
+
+    fn series(&self) -> impl Iterator<Item = &Series> {
+        let labels = self.cluster_labels.iter().map(|(_, series)| series);
+        let of_clusters = [&self.cluster_info, &self.cluster_connection].into_iter().chain(labels);
+        of_clusters.chain(self.applications.all())
+    }
+
+    /// Shows an Application's present state, with a status that may be newer than its own. `repository` is its first
+    /// repository's URL in normal form, `destination_server` the URL of its cluster, both empty when they are not
+    /// known.
+    pub fn set_application(
+        &self,
+        application: &Application,
+        status: &ApplicationStatus,
+        repository: &str,
+        destination_server: &str,
+    ) {
+        self.applications.set(application, status, repository, destination_server);
     }
 
     /// Takes away every series of an Application that is gone.
@@ -209,11 +286,6 @@ impl Metrics {
         self.applications.request(application, request);
     }
 
-    /// Shows how many objects in an Application's namespace nobody declares.
-    pub fn set_orphaned_resources(&self, application: ApplicationLabels<'_>, count: usize) {
-        self.applications.set_orphaned(application, count);
-    }
-
     /// Measures one reconciliation of an Application in `namespace`.
     pub fn reconciled(&self, namespace: &str, destination_server: &str, duration: Duration) {
         self.reconcile.with_label_values(&[namespace, destination_server]).observe(duration.as_secs_f64());
@@ -224,13 +296,27 @@ impl Metrics {
         self.cluster_events.with_label_values(&[server, group, kind]).inc();
     }
 
+    /// Measures how long it took to take in `count` watch events together.
+    pub fn cluster_events_processed(&self, server: &str, count: usize, duration: Duration) {
+        self.events_processing.with_label_values(&[server]).observe(duration.as_secs_f64());
+        self.events_in_batch.with_label_values(&[server]).set(whole(count));
+    }
+
     /// Shows a cluster: its version as far as it is known, and whether it answers.
     pub fn set_cluster(&self, server: &str, name: &str, version: &str, is_connected: bool) {
         let owner = (server.to_owned(), String::new());
-        self.cluster_info.forget(&owner);
-        self.cluster_connection.forget(&owner);
-        self.cluster_info.with(&owner, &[server, version, name]).set(1);
-        self.cluster_connection.with(&owner, &[server, version]).set(i64::from(is_connected));
+        self.cluster_info.replace(&owner, [(&[version, name, server][..], 1.0)]);
+        let connected = if is_connected { 1.0 } else { 0.0 };
+        self.cluster_connection.replace(&owner, [(&[version, server][..], connected)]);
+    }
+
+    /// Shows the labels of a cluster's Secret.
+    pub fn set_cluster_labels(&self, server: &str, name: &str, labels: &BTreeMap<String, String>) {
+        if let Some((chosen, series)) = &self.cluster_labels {
+            let value = |label| labels.get(label).map_or("", String::as_str);
+            let values: Vec<&str> = chosen.iter().map(value).chain([name, server]).collect();
+            series.replace(&(server.to_owned(), String::new()), [(&values[..], 1.0)]);
+        }
     }
 
     /// Shows how much of a cluster is watched, and for how long; `None` before the first listing.
@@ -270,6 +356,11 @@ impl Metrics {
     /// Counts a render that was needed.
     pub fn render_cache_miss(&self) {
         self.render_misses.inc();
+    }
+
+    /// Measures how long a render waited for its turn.
+    pub fn render_waited(&self, duration: Duration) {
+        self.render_wait.observe(duration.as_secs_f64());
     }
 
     /// Counts a request to a Kubernetes API server; code 0 means that no answer came.

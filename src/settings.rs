@@ -80,6 +80,12 @@ impl RawSecret {
     pub fn secret_type(&self) -> &str {
         self.labels.get(names::LABEL_SECRET_TYPE).map_or("", String::as_str)
     }
+
+    /// Whether this is the Secret of the cluster that the agent runs in.
+    fn is_in_cluster(&self) -> bool {
+        let server = self.data.get("server").map(|server| server.reveal().trim_ascii());
+        self.secret_type() == "cluster" && server == Some(names::IN_CLUSTER_SERVER.as_bytes())
+    }
 }
 
 /// How often Applications are compared without an event.
@@ -116,6 +122,8 @@ pub struct Settings {
     pub application_namespaces: NamespacePatterns,
     /// `controller.self.heal.backoff.*`: the delay between two attempts to put drift back.
     pub self_heal_backoff: SelfHealBackoff,
+    /// Labels of the Secret of the cluster that the agent runs in, where it has one.
+    pub cluster_labels: BTreeMap<String, String>,
     /// The known SSH hosts, as OpenSSH writes them.
     pub known_hosts: String,
     /// Certificate authorities as PEM, by host name.
@@ -144,6 +152,7 @@ impl Default for Settings {
             load_restrictor: LoadRestrictor::default(),
             application_namespaces: NamespacePatterns::default(),
             self_heal_backoff: SelfHealBackoff::default(),
+            cluster_labels: BTreeMap::new(),
             known_hosts: String::new(),
             tls_certificates: BTreeMap::new(),
             repository_secrets: Vec::new(),
@@ -221,6 +230,12 @@ impl Settings {
             load_restrictor,
             application_namespaces,
             self_heal_backoff: SelfHealBackoff { first, factor, longest },
+            cluster_labels: raw
+                .secrets
+                .iter()
+                .find(|secret| secret.is_in_cluster())
+                .map(|secret| secret.labels.clone())
+                .unwrap_or_default(),
             known_hosts: raw.known_hosts.get("ssh_known_hosts").cloned().unwrap_or_default(),
             tls_certificates: raw.tls_certificates.clone(),
             repository_secrets: raw

@@ -79,6 +79,10 @@ pub struct AgentArguments {
     #[arg(long, value_delimiter = ',', value_name = "TYPES")]
     metrics_application_conditions: Vec<String>,
 
+    /// Labels of clusters' Secrets that become labels of the metric argocd_cluster_labels
+    #[arg(long, value_delimiter = ',', value_name = "NAMES")]
+    metrics_cluster_labels: Vec<String>,
+
     /// The name of this replica in the election [default: 'skiff-' and a random part]
     #[arg(long, env = "POD_NAME", value_name = "NAME")]
     identity: Option<String>,
@@ -166,6 +170,7 @@ pub async fn run(arguments: AgentArguments) -> Result<(), AgentCommandError> {
         Metrics::new(&MetricsOptions {
             application_labels: arguments.metrics_application_labels,
             application_conditions: arguments.metrics_application_conditions,
+            cluster_labels: arguments.metrics_cluster_labels,
         })
         .map_err(AgentCommandError::Metrics)?,
     );

@@ -31,20 +31,49 @@ pub struct LiveObject {
     pub owner: Option<Arc<str>>,
     /// Whether it has owner references: then it is somebody's child and never managed itself.
     pub is_child: bool,
-    body: Option<Arc<[u8]>>,
+    body: Option<Body>,
+}
+
+/// An object as compact JSON.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Body {
+    without_status: Arc<[u8]>,
+    status: Option<Arc<[u8]>>,
+}
+
+impl Body {
+    fn new(mut value: Value) -> Self {
+        let json = |value: &Value| serde_json::to_vec(value).unwrap_or_default().into();
+        let status = value.as_object_mut().and_then(|fields| fields.shift_remove("status"));
+        Self { without_status: json(&value), status: status.as_ref().map(json) }
+    }
+
+    fn value(&self) -> Option<Value> {
+        let mut value: Value = serde_json::from_slice(&self.without_status).ok()?;
+        if let Some(status) = &self.status {
+            value.as_object_mut()?.insert("status".to_owned(), serde_json::from_slice(status).ok()?);
+        }
+        Some(value)
+    }
 }
 
 impl LiveObject {
     /// The object without what is not kept; `None` where nobody has asked for its body yet.
     pub fn object(&self) -> Option<Object> {
-        let value: Value = serde_json::from_slice(self.body.as_deref()?).ok()?;
-        Object::from_value(value).ok()
+        Object::from_value(self.body.as_ref()?.value()?).ok()
     }
 
     /// Identifies the object and what is kept of it: equal as long as neither changes.
     pub fn hash(&self) -> u64 {
         let mut hasher = DefaultHasher::new();
         (&self.uid, &self.body).hash(&mut hasher);
+        hasher.finish()
+    }
+
+    /// The same without its status.
+    pub fn hash_without_status(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        (&self.uid, self.body.as_ref().map(|body| &body.without_status)).hash(&mut hasher);
         hasher.finish()
     }
 
@@ -72,6 +101,8 @@ struct State {
 struct KindObjects {
     objects: HashMap<Arc<ObjectKey>, LiveObject>,
     by_owner: HashMap<Arc<str>, BTreeSet<Arc<ObjectKey>>>,
+    /// What was observed since a listing began that is still going on.
+    since_listing: Option<HashSet<ObjectKey>>,
 }
 
 impl LiveIndex {
@@ -89,7 +120,7 @@ impl LiveIndex {
         let owner: Option<Arc<str>> = (self.rules.owner)(object).map(Into::into);
         let wanted = owner.is_some() || self.read().declared.contains_key(&key);
         // Stripping and writing out is the costly part and needs no lock.
-        let body = wanted.then(|| self.body(object.value()));
+        let body = wanted.then(|| Body::new((self.rules.strip)(object.value().clone())));
         let live = LiveObject {
             gvk: Arc::clone(gvk),
             key: Arc::clone(&key),
@@ -119,19 +150,39 @@ impl LiveIndex {
         state.remove(gvk, &key)
     }
 
-    /// Takes out all objects of a kind that a full listing did not show.
-    pub fn retain(&self, gvk: &Arc<Gvk>, listed: &HashSet<ObjectKey>) -> Vec<Arc<str>> {
+    /// A full listing of a kind begins.
+    pub fn begin_listing(&self, gvk: &Arc<Gvk>) {
+        self.write().kinds.entry(Arc::clone(gvk)).or_default().since_listing = Some(HashSet::new());
+    }
+
+    /// Takes out all objects of a kind that a full listing did not show. Returns the applications that it concerned,
+    /// and the objects that were observed while the listing went on and are not in it: an answer to a write may be
+    /// newer than the listing, so whoever listed has to ask for them.
+    pub fn retain(
+        &self,
+        gvk: &Arc<Gvk>,
+        listed: &HashSet<ObjectKey>,
+    ) -> (Vec<Arc<str>>, Vec<Arc<ObjectKey>>) {
         let mut state = self.write();
-        let Some(kind) = state.kinds.get(gvk) else { return Vec::new() };
-        let gone: Vec<Arc<ObjectKey>> =
-            kind.objects.keys().filter(|key| !listed.contains(key.as_ref())).cloned().collect();
-        let mut affected = Vec::new();
-        for key in gone {
-            affected.extend(state.remove(gvk, &key));
-        }
+        let Some(kind) = state.kinds.get_mut(gvk) else { return Default::default() };
+        let observed = kind.since_listing.take().unwrap_or_default();
+        let missing = kind.objects.keys().filter(|key| !listed.contains(key.as_ref())).cloned();
+        let (doubtful, gone): (Vec<_>, Vec<_>) = missing.partition(|key| observed.contains(key.as_ref()));
+        let mut affected: Vec<Arc<str>> = gone.iter().flat_map(|key| state.remove(gvk, key)).collect();
         affected.sort();
         affected.dedup();
-        affected
+        (affected, doubtful)
+    }
+
+    /// Takes an object out that is not there any more, unless another version of it was observed since `seen`.
+    pub fn forget_seen(&self, seen: &LiveObject) -> Vec<Arc<str>> {
+        let mut state = self.write();
+        let known = state.kinds.get(&seen.gvk).and_then(|kind| kind.objects.get(&seen.key));
+        if known.is_none_or(|known| known.uid != seen.uid || known.resource_version != seen.resource_version)
+        {
+            return Vec::new();
+        }
+        state.remove(&seen.gvk, &seen.key)
     }
 
     /// Drops all that is known of a kind, once it is not watched any more.
@@ -197,11 +248,6 @@ impl LiveIndex {
         self.len() == 0
     }
 
-    fn body(&self, value: &Value) -> Arc<[u8]> {
-        let stripped = (self.rules.strip)(value.clone());
-        serde_json::to_vec(&stripped).unwrap_or_default().into()
-    }
-
     // A poisoned lock means that a thread panicked between two assignments; the state holds no invariant that this
     // could break for longer than until the next event.
     fn read(&self) -> RwLockReadGuard<'_, State> {
@@ -214,8 +260,11 @@ impl LiveIndex {
 }
 
 impl State {
-    fn insert(&mut self, live: LiveObject) -> Vec<Arc<str>> {
+    fn insert(&mut self, mut live: LiveObject) -> Vec<Arc<str>> {
         let kind = self.kinds.entry(Arc::clone(&live.gvk)).or_default();
+        if let Some(observed) = &mut kind.since_listing {
+            observed.insert(ObjectKey::clone(&live.key));
+        }
         let mut affected: Vec<Arc<str>> = live.owner.iter().cloned().collect();
         let key = match kind.objects.get_key_value(&live.key) {
             Some((key, known)) => {
@@ -246,9 +295,14 @@ impl State {
             }
             None => Arc::clone(&live.key),
         };
-        if let Some(owner) = &live.owner {
+        if let Some(owner) = &mut live.owner {
+            // One copy of the name for all of its objects.
+            if let Some((known, _)) = kind.by_owner.get_key_value(owner) {
+                *owner = Arc::clone(known);
+            }
             kind.by_owner.entry(Arc::clone(owner)).or_default().insert(Arc::clone(&key));
         }
+        live.key = Arc::clone(&key);
         affected.extend(self.declared.get(&key).into_iter().flatten().cloned());
         kind.objects.insert(key, live);
         affected.sort();
@@ -392,8 +446,47 @@ mod tests {
         let index = index();
         index.observe(&gvk(), &config_map("a", Some("app"), 1, "x"));
         index.observe(&gvk(), &config_map("b", Some("app"), 1, "x"));
+        index.begin_listing(&gvk());
+        index.observe(&gvk(), &config_map("b", Some("app"), 1, "x"));
         let listed = HashSet::from([config_map("b", None, 1, "x").key()]);
-        assert_eq!(index.retain(&gvk(), &listed), ["app".into()]);
+        assert_eq!(index.retain(&gvk(), &listed), (vec!["app".into()], Vec::new()));
         assert_eq!(index.owned_by("app").len(), 1);
+    }
+
+    #[test]
+    fn an_object_that_was_applied_during_a_listing_stays_and_is_asked_for() {
+        let index = index();
+        index.observe(&gvk(), &config_map("old", Some("app"), 1, "x"));
+        index.begin_listing(&gvk());
+        let applied = config_map("applied", Some("app"), 2, "x");
+        index.observe(&gvk(), &applied);
+        let (_, doubtful) = index.retain(&gvk(), &HashSet::new());
+        assert_eq!(doubtful, [Arc::new(applied.key())]);
+        let seen = index.get(&gvk(), &applied.key()).unwrap();
+        index.observe(&gvk(), &config_map("applied", Some("app"), 3, "x"));
+        assert!(index.forget_seen(&seen).is_empty(), "it was observed again");
+        let seen = index.get(&gvk(), &applied.key()).unwrap();
+        assert_eq!(index.forget_seen(&seen), ["app".into()]);
+        assert!(index.is_empty());
+    }
+
+    #[test]
+    fn a_new_status_changes_one_hash_of_two() {
+        let index = index();
+        let with_status = |version: u64, data: &str, status: &str| {
+            let object = config_map("a", Some("app"), version, data);
+            object.edit(|value| value["status"] = json!({ "phase": status })).unwrap()
+        };
+        let hashes = |object: &Object| {
+            index.observe(&gvk(), object);
+            let live = index.get(&gvk(), &object.key()).unwrap();
+            assert_eq!(live.object().unwrap().value()["status"], object.value()["status"]);
+            (live.hash(), live.hash_without_status())
+        };
+        let first = hashes(&with_status(1, "x", "Pending"));
+        let ready = hashes(&with_status(2, "x", "Ready"));
+        let changed = hashes(&with_status(3, "y", "Ready"));
+        assert!(first.0 != ready.0 && first.1 == ready.1);
+        assert!(ready.0 != changed.0 && ready.1 != changed.1);
     }
 }

@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use futures::StreamExt;
+use futures::{FutureExt, StreamExt};
 use kube::{
     Api, Client,
     core::DynamicObject,
@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 use super::{ClusterError, WatchBackoff, discovery::KindInfo, live::LiveIndex};
 use crate::{
     error::{Classified, ErrorKind},
-    object::{Gvk, Object},
+    object::{Gvk, Object, ObjectKey},
 };
 
 /// A watch that was in order may fail this long before its kind counts as unknown: API servers restart.
@@ -31,13 +31,22 @@ pub const STALE_AFTER: Duration = Duration::from_secs(60);
 const LONGEST_BACKOFF: Duration = Duration::from_secs(90);
 /// Objects in one page of a listing.
 const PAGE_SIZE: u32 = 500;
+/// Events of one watch that are taken in before others have their turn.
+const AT_ONCE: usize = 500;
+/// How long the API server may take to show one object.
+const ASK_LIMIT: Duration = Duration::from_secs(10);
 /// A kind that nobody requires any more stays watched this long: applications are edited in steps.
 const KEEP_UNUSED: Duration = Duration::from_secs(300);
 
 /// Told of applications whose live objects changed.
 pub type Notify = Arc<dyn Fn(&str) + Send + Sync>;
-/// Told of each event of a watch, for metrics.
-pub type CountEvent = Arc<dyn Fn(&Gvk) + Send + Sync>;
+/// Told of what watches show, for metrics.
+pub trait WatchObserver: Send + Sync {
+    /// One event of a watch.
+    fn event(&self, gvk: &Gvk);
+    /// It took `duration` to take in `count` events that were there together.
+    fn processed(&self, count: usize, duration: Duration);
+}
 
 /// The state of one watch.
 #[derive(Clone, Debug)]
@@ -74,7 +83,7 @@ pub struct Watches {
     client: Client,
     index: Arc<LiveIndex>,
     notify: Notify,
-    count_event: CountEvent,
+    observer: Arc<dyn WatchObserver>,
     stop: CancellationToken,
     watched: Mutex<HashMap<Arc<Gvk>, Watched>>,
 }
@@ -85,10 +94,10 @@ impl Watches {
         client: Client,
         index: Arc<LiveIndex>,
         notify: Notify,
-        count_event: CountEvent,
+        observer: Arc<dyn WatchObserver>,
         stop: CancellationToken,
     ) -> Self {
-        Self { client, index, notify, count_event, stop, watched: Mutex::default() }
+        Self { client, index, notify, observer, stop, watched: Mutex::default() }
     }
 
     /// Says which kinds somebody requires from now on; kinds that were required before and are not any more are let
@@ -169,7 +178,7 @@ impl Watches {
             client: self.client.clone(),
             index: Arc::clone(&self.index),
             notify: Arc::clone(&self.notify),
-            count_event: Arc::clone(&self.count_event),
+            observer: Arc::clone(&self.observer),
             publish,
         };
         let stopped = stop.clone();
@@ -185,7 +194,7 @@ struct Follow {
     client: Client,
     index: Arc<LiveIndex>,
     notify: Notify,
-    count_event: CountEvent,
+    observer: Arc<dyn WatchObserver>,
     publish: watch::Sender<WatchState>,
 }
 
@@ -196,35 +205,72 @@ impl Follow {
         let mut events = Box::pin(watcher(api, config).backoff(WatchBackoff::default()));
         let mut listed = HashSet::new();
         while let Some(event) = events.next().await {
-            match event {
-                Ok(watcher::Event::Init) => listed.clear(),
-                Ok(watcher::Event::InitApply(object)) => {
-                    if let Some(object) = self.object(object) {
-                        listed.insert(object.key());
-                        self.observe(&object);
-                    }
-                }
-                Ok(watcher::Event::InitDone) => {
-                    self.tell(self.index.retain(&self.gvk, &listed));
-                    listed = HashSet::new();
-                    self.publish.send_replace(WatchState::Synced);
-                }
-                Ok(watcher::Event::Apply(object)) => {
-                    (self.count_event)(&self.gvk);
-                    if let Some(object) = self.object(object) {
-                        self.observe(&object);
-                    }
-                    self.recovered();
-                }
-                Ok(watcher::Event::Delete(object)) => {
-                    (self.count_event)(&self.gvk);
-                    if let Some(object) = self.object(object) {
-                        self.tell(self.index.forget(&self.gvk, &object));
-                    }
-                    self.recovered();
-                }
-                Err(error) => self.failed(error),
+            let begun = Instant::now();
+            let (mut count, mut next) = (0, Some(event));
+            while let Some(event) = next {
+                self.take_in(event, &mut listed).await;
+                count += 1;
+                next = if count < AT_ONCE { events.next().now_or_never().flatten() } else { None };
             }
+            self.observer.processed(count, begun.elapsed());
+        }
+    }
+
+    async fn take_in(
+        &self,
+        event: Result<watcher::Event<DynamicObject>, watcher::Error>,
+        listed: &mut HashSet<ObjectKey>,
+    ) {
+        match event {
+            Ok(watcher::Event::Init) => {
+                listed.clear();
+                self.index.begin_listing(&self.gvk);
+            }
+            Ok(watcher::Event::InitApply(object)) => {
+                if let Some(object) = self.object(object) {
+                    listed.insert(object.key());
+                    self.observe(&object);
+                }
+            }
+            Ok(watcher::Event::InitDone) => {
+                let (affected, doubtful) = self.index.retain(&self.gvk, &std::mem::take(listed));
+                self.tell(affected);
+                for key in doubtful {
+                    self.ask_for(&key).await;
+                }
+                self.publish.send_replace(WatchState::Synced);
+            }
+            Ok(watcher::Event::Apply(object)) => {
+                self.observer.event(&self.gvk);
+                if let Some(object) = self.object(object) {
+                    self.observe(&object);
+                }
+                self.recovered();
+            }
+            Ok(watcher::Event::Delete(object)) => {
+                self.observer.event(&self.gvk);
+                if let Some(object) = self.object(object) {
+                    self.tell(self.index.forget(&self.gvk, &object));
+                }
+                self.recovered();
+            }
+            Err(error) => self.failed(error),
+        }
+    }
+
+    /// Finds out whether an object that a listing did not show is there. What cannot be asked for is taken to be gone
+    /// until the watch shows it.
+    async fn ask_for(&self, key: &ObjectKey) {
+        let Some(seen) = self.index.get(&self.gvk, key) else { return };
+        let api: Api<DynamicObject> = if key.namespace.is_empty() {
+            Api::all_with(self.client.clone(), &self.info.resource)
+        } else {
+            Api::namespaced_with(self.client.clone(), &key.namespace, &self.info.resource)
+        };
+        let found = tokio::time::timeout(ASK_LIMIT, api.get_opt(&key.name)).await;
+        match found.ok().and_then(Result::ok).flatten().and_then(|object| self.object(object)) {
+            Some(object) => self.observe(&object),
+            None => self.tell(self.index.forget_seen(&seen)),
         }
     }
 

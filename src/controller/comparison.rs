@@ -60,12 +60,12 @@ pub struct ComparisonInput<'a> {
     pub is_excluded: &'a (dyn Fn(&Gvk) -> bool + Sync),
 }
 
-/// Verdicts of the last comparison, by object.
+/// Verdicts of the last comparison.
 #[derive(Default)]
-pub struct Verdicts(HashMap<ObjectKey, (VerdictKey, Verdict)>);
+pub struct Verdicts(HashMap<VerdictKey, Verdict>);
 
-/// All that a verdict depends on.
-#[derive(Clone, Copy, PartialEq, Eq)]
+/// All that a verdict depends on. The declared object's identity is part of its hash.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 struct VerdictKey {
     desired: u64,
     live: u64,
@@ -216,7 +216,6 @@ fn watched_kinds(input: &ComparisonInput<'_>) -> Result<Vec<(Gvk, KindInfo)>, Cl
 
 /// An object that is declared, live, or both.
 struct Pair {
-    key: ObjectKey,
     desired: Option<DesiredObject>,
     live: Option<LiveObject>,
 }
@@ -231,13 +230,12 @@ async fn pair(input: &ComparisonInput<'_>) -> Result<Vec<Pair>, ClusterError> {
             Some(live) => with_body(cluster, live).await?,
             None => None,
         };
-        pairs.push(Pair { key: object.key.clone(), desired: Some(object.clone()), live });
+        pairs.push(Pair { desired: Some(object.clone()), live });
     }
     for live in cluster.live.owned_by(tracking.instance_name()) {
         if !declared.contains(live.key.as_ref()) && !(input.is_excluded)(&live.gvk) {
-            let key = ObjectKey::clone(&live.key);
             if let Some(live) = with_body(cluster, live).await? {
-                pairs.push(Pair { key, desired: None, live: Some(live) });
+                pairs.push(Pair { desired: None, live: Some(live) });
             }
         }
     }
@@ -276,10 +274,10 @@ async fn judge(
     let judged = bounded(judging).await;
     let mut candidates = Vec::with_capacity(judged.len());
     let mut all_settled = true;
-    for Judgement { candidate, key, certainty } in judged {
+    for (candidate, certainty) in judged {
         match certainty {
-            Certainty::Holds(verdict_key) => {
-                verdicts.0.insert(key, (verdict_key, candidate.verdict.clone()));
+            Certainty::Holds(key) => {
+                verdicts.0.insert(key, candidate.verdict.clone());
             }
             Certainty::Once => {}
             Certainty::Unsettled => all_settled = false,
@@ -287,12 +285,6 @@ async fn judge(
         candidates.push(candidate);
     }
     (candidates, all_settled)
-}
-
-struct Judgement {
-    candidate: Candidate,
-    key: ObjectKey,
-    certainty: Certainty,
 }
 
 /// How long a verdict holds.
@@ -308,19 +300,24 @@ enum Certainty {
 async fn judge_pair(
     input: &ComparisonInput<'_>,
     pair: Pair,
-    known: &HashMap<ObjectKey, (VerdictKey, Verdict)>,
+    known: &HashMap<VerdictKey, Verdict>,
     rules: u64,
-) -> Judgement {
-    let Pair { key, desired, live } = pair;
-    let live_hash = live.as_ref().map(LiveObject::hash).unwrap_or_default();
+) -> (Candidate, Certainty) {
+    let Pair { desired, live } = pair;
     let declared = desired.as_ref().and_then(DesiredObject::object).map(Arc::new);
     let found = live.as_ref().and_then(LiveObject::object).map(Arc::new);
     let (verdict, certainty) = match (&desired, &declared, &found) {
         (Some(desired), Some(declared), Some(found)) => {
-            let verdict_key = VerdictKey { desired: desired.hash, live: live_hash, rules };
-            match known.get(&key) {
-                Some((of, verdict)) if *of == verdict_key => (verdict.clone(), Certainty::Holds(verdict_key)),
-                _ => match verdict_of(input, declared, found, live.as_ref()).await {
+            // A status that nobody declares is not compared, and it changes more often than all the rest.
+            let live_hash = match declared.value().get("status") {
+                None => live.as_ref().map(LiveObject::hash_without_status),
+                Some(_) => live.as_ref().map(LiveObject::hash),
+            };
+            let verdict_key =
+                VerdictKey { desired: desired.hash, live: live_hash.unwrap_or_default(), rules };
+            match known.get(&verdict_key) {
+                Some(verdict) => (verdict.clone(), Certainty::Holds(verdict_key)),
+                None => match verdict_of(input, declared, found, live.as_ref()).await {
                     (verdict, None) => (verdict, Certainty::Holds(verdict_key)),
                     (verdict, Some(ErrorKind::Transient)) => (verdict, Certainty::Unsettled),
                     (verdict, Some(_)) => (verdict, Certainty::Once),
@@ -330,7 +327,7 @@ async fn judge_pair(
         (_, Some(_), None) => (Verdict::Missing, Certainty::Once),
         _ => (Verdict::Extra, Certainty::Once),
     };
-    Judgement { candidate: Candidate { desired: declared, live: found, verdict }, key, certainty }
+    (Candidate { desired: declared, live: found, verdict }, certainty)
 }
 
 /// The local verdict, settled by a dry run where it says that something differs; with the kind of the error where

@@ -22,7 +22,7 @@ use super::{
     queue::Queue,
     reconcile::{Level, Memory},
     remotes::Remotes,
-    reporter::{CountedGitRequests, Reporter},
+    reporter::{CountedEvents, CountedGitRequests, Reporter},
     settings::{AgentSettings, SettingsStore},
     sources::{PollInterval, Sources},
     writer::Writer,
@@ -87,12 +87,8 @@ impl Context {
                 queue.add(ApplicationKey::of_instance(instance, &namespace), Level::Live);
             })
         };
-        let count_event = {
-            let metrics = Arc::clone(&agent.metrics);
-            Arc::new(move |gvk: &Gvk| metrics.cluster_event(names::IN_CLUSTER_SERVER, &gvk.group, &gvk.kind))
-        };
-        let watches =
-            Watches::new(client.clone(), Arc::clone(&live), notify, count_event, stop.child_token());
+        let observer = Arc::new(CountedEvents(Arc::clone(&agent.metrics)));
+        let watches = Watches::new(client.clone(), Arc::clone(&live), notify, observer, stop.child_token());
         let cluster =
             Cluster::new(client.clone(), agent.options.timeouts, names::FIELD_MANAGER, live, watches);
         let kinds = cluster.discover(Duration::ZERO).await?;
@@ -201,6 +197,8 @@ impl Context {
             interval = PollInterval { interval: fixed, jitter: Duration::ZERO };
         }
         self.sources.configure(settings.credentials(), interval);
+        let labels = settings.cluster_labels();
+        self.metrics.set_cluster_labels(names::IN_CLUSTER_SERVER, names::IN_CLUSTER_NAME, labels);
         for key in self.applications.keys() {
             self.queue.add(key, Level::Latest);
         }

@@ -12,11 +12,11 @@ use tokio::sync::mpsc;
 
 use crate::{
     api::{Application, ApplicationStatus, OperationPhase, OperationState, names},
-    cluster::transport::RequestObserver,
+    cluster::{transport::RequestObserver, watches::WatchObserver},
     events::{self, Happening},
     git::{GitObserver, RepoUrl, Request},
     metrics::{ApplicationLabels, KubernetesRequest, Metrics},
-    object::ObjectKey,
+    object::{Gvk, ObjectKey},
     sync::executor::WriteObserver,
 };
 
@@ -69,13 +69,11 @@ impl Reporter {
 
     /// Shows an Application's state in the metrics.
     pub fn show(&self, application: &Application, status: &ApplicationStatus) {
-        let mut shown = application.clone();
-        shown.status = status.clone();
         let url = application.spec.effective_sources().into_iter().next().map(|source| source.repo_url);
         let url = url.and_then(|url| RepoUrl::parse(&url).ok());
         let repository = url.map(|url| url.normalized().to_owned()).unwrap_or_default();
         let server = if application.spec.destination.is_in_cluster() { names::IN_CLUSTER_SERVER } else { "" };
-        self.metrics.set_application(&shown, &repository, server);
+        self.metrics.set_application(application, status, &repository, server);
     }
 
     /// Tells of a sync that begins.
@@ -160,6 +158,19 @@ pub struct CountedRequests(pub Arc<Metrics>);
 impl RequestObserver for CountedRequests {
     fn request(&self, verb: &'static str, code: u16) {
         self.0.api_request(verb, code);
+    }
+}
+
+/// Counts what the watches of the cluster show.
+pub struct CountedEvents(pub Arc<Metrics>);
+
+impl WatchObserver for CountedEvents {
+    fn event(&self, gvk: &Gvk) {
+        self.0.cluster_event(names::IN_CLUSTER_SERVER, &gvk.group, &gvk.kind);
+    }
+
+    fn processed(&self, count: usize, duration: Duration) {
+        self.0.cluster_events_processed(names::IN_CLUSTER_SERVER, count, duration);
     }
 }
 

@@ -79,6 +79,11 @@ impl AgentSettings {
         PollInterval { interval: reconciliation.timeout, jitter: reconciliation.jitter }
     }
 
+    /// The labels that the agent's own cluster has in its Secret.
+    pub fn cluster_labels(&self) -> &BTreeMap<String, String> {
+        &self.settings.cluster_labels
+    }
+
     /// Whether Applications of a namespace are looked after.
     pub fn manages_namespace(&self, namespace: &str, controller_namespace: &str) -> bool {
         namespace == controller_namespace || self.settings.application_namespaces.matches(namespace)

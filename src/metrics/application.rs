@@ -1,15 +1,12 @@
 //! Metrics of single Applications.
 
-use std::time::Duration;
-
-use prometheus::{CounterVec, IntCounterVec, IntGaugeVec, Opts};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use super::{
-    Make, MetricsOptions,
-    series::{Owner, Series},
-    whole,
+    MetricsOptions,
+    series::{Owner, Series, SeriesKind, Texts},
 };
-use crate::api::{Application, OperationPhase};
+use crate::api::{Application, ApplicationStatus, OperationPhase};
 
 /// The labels that every metric of an Application has.
 #[derive(Clone, Copy, Debug)]
@@ -55,90 +52,92 @@ pub struct KubernetesRequest<'a> {
 }
 
 pub(super) struct ApplicationMetrics {
-    info: Series<IntGaugeVec>,
-    labels: Option<(Vec<String>, Series<IntGaugeVec>)>,
-    conditions: Option<(Vec<String>, Series<IntGaugeVec>)>,
-    syncs: Series<IntCounterVec>,
-    sync_duration: Series<CounterVec>,
-    requests: Series<IntCounterVec>,
-    orphaned: Series<IntGaugeVec>,
+    info: Series,
+    labels: Option<(Vec<String>, Series)>,
+    conditions: Option<(Vec<String>, Series)>,
+    syncs: Series,
+    sync_duration: Series,
+    requests: Series,
 }
 
 impl ApplicationMetrics {
-    pub fn new(make: &Make<'_>, options: &MetricsOptions) -> Result<Self, prometheus::Error> {
+    pub fn new(texts: &Arc<Texts>, options: &MetricsOptions) -> Result<Self, prometheus::Error> {
+        let gauge = |name, help, labels: &[&str]| Series::new(texts, SeriesKind::Gauge, name, help, labels);
+        let counter =
+            |name, help, labels: &[&str]| Series::new(texts, SeriesKind::Counter, name, help, labels);
         let labels = if options.application_labels.is_empty() {
             None
         } else {
-            let names: Vec<String> =
-                options.application_labels.iter().map(|label| label_name(label)).collect();
-            let mut all = vec!["namespace", "name", "project"];
-            all.extend(names.iter().map(String::as_str));
-            let metric = make.gauges("argocd_app_labels", "An Application's labels.", &all)?;
-            Some((options.application_labels.clone(), Series::new(metric)))
+            let names = label_names(&options.application_labels)?;
+            let all: Vec<&str> =
+                names.iter().map(String::as_str).chain(["name", "namespace", "project"]).collect();
+            let series = gauge("argocd_app_labels", "An Application's labels.", &all);
+            Some((options.application_labels.clone(), series))
         };
         let conditions = if options.application_conditions.is_empty() {
             None
         } else {
-            let metric = make.gauges(
+            let series = gauge(
                 "argocd_app_condition",
                 "An Application's conditions by type.",
-                &["namespace", "name", "project", "condition"],
-            )?;
-            Some((options.application_conditions.clone(), Series::new(metric)))
+                &["condition", "name", "namespace", "project"],
+            );
+            Some((options.application_conditions.clone(), series))
         };
-        let seconds = CounterVec::new(
-            Opts::new("argocd_app_sync_duration_seconds_total", "Seconds that an Application's syncs took."),
-            &["namespace", "name", "project", "dest_server"],
-        )?;
         Ok(Self {
-            info: Series::new(make.gauges(
+            info: gauge(
                 "argocd_app_info",
                 "An Application and its present state.",
                 &[
-                    "namespace",
-                    "name",
-                    "project",
                     "autosync_enabled",
-                    "repo",
-                    "dest_server",
                     "dest_namespace",
-                    "sync_status",
+                    "dest_server",
                     "health_status",
+                    "name",
+                    "namespace",
                     "operation",
+                    "project",
+                    "repo",
+                    "sync_status",
                 ],
-            )?),
+            ),
             labels,
             conditions,
-            syncs: Series::new(make.counters(
+            syncs: counter(
                 "argocd_app_sync_total",
                 "An Application's syncs that ended.",
-                &["namespace", "name", "project", "dest_server", "phase", "dry_run"],
-            )?),
-            sync_duration: Series::new(make.register(seconds)?),
-            requests: Series::new(make.counters(
+                &["dest_server", "dry_run", "name", "namespace", "phase", "project"],
+            ),
+            sync_duration: counter(
+                "argocd_app_sync_duration_seconds_total",
+                "Seconds that an Application's syncs took.",
+                &["dest_server", "name", "namespace", "project"],
+            ),
+            requests: counter(
                 "argocd_app_k8s_request_total",
                 "Requests to clusters on behalf of an Application.",
                 &[
-                    "namespace",
+                    "dry_run",
                     "name",
+                    "namespace",
                     "project",
-                    "server",
-                    "response_code",
-                    "verb",
                     "resource_kind",
                     "resource_namespace",
-                    "dry_run",
+                    "response_code",
+                    "server",
+                    "verb",
                 ],
-            )?),
-            orphaned: Series::new(make.gauges(
-                "argocd_app_orphaned_resources_count",
-                "Objects in an Application's namespace that nobody declares.",
-                &["namespace", "name", "project"],
-            )?),
+            ),
         })
     }
 
-    pub fn set(&self, application: &Application, repository: &str, destination_server: &str) {
+    /// All of them.
+    pub fn all(&self) -> impl Iterator<Item = &Series> {
+        let optional = self.labels.iter().chain(&self.conditions).map(|(_, series)| series);
+        [&self.info, &self.syncs, &self.sync_duration, &self.requests].into_iter().chain(optional)
+    }
+
+    pub fn set(&self, application: &Application, status: &ApplicationStatus, repository: &str, server: &str) {
         let labels = ApplicationLabels::of(application);
         let ApplicationLabels { namespace, name, project } = labels;
         let key = labels.key();
@@ -147,88 +146,71 @@ impl ApplicationMetrics {
             (Some(_), false) => "sync",
             (None, false) => "",
         };
-        self.info.forget(&key);
         let values = [
-            namespace,
-            name,
-            project,
             boolean(application.spec.automated().is_some()),
-            repository,
-            destination_server,
             &application.spec.destination.namespace,
-            application.status.sync_code().as_str(),
-            application.status.health_code().as_str(),
+            server,
+            status.health_code().as_str(),
+            name,
+            namespace,
             operation,
+            project,
+            repository,
+            status.sync_code().as_str(),
         ];
-        self.info.with(&key, &values).set(1);
+        self.info.replace(&key, [(&values[..], 1.0)]);
         if let Some((chosen, series)) = &self.labels {
-            series.forget(&key);
-            let mut values = vec![namespace, name, project];
             let written = application.metadata.labels.as_ref();
-            values.extend(
-                chosen.iter().map(|label| written.and_then(|all| all.get(label)).map_or("", String::as_str)),
-            );
-            series.with(&key, &values).set(1);
+            let value = |label| written.and_then(|all| all.get(label)).map_or("", String::as_str);
+            let values: Vec<&str> = chosen.iter().map(value).chain([name, namespace, project]).collect();
+            series.replace(&key, [(&values[..], 1.0)]);
         }
         if let Some((chosen, series)) = &self.conditions {
-            series.forget(&key);
-            for condition_type in chosen {
-                let conditions = &application.status.conditions;
-                let count =
-                    conditions.iter().filter(|condition| condition.condition_type == *condition_type).count();
-                if count > 0 {
-                    series.with(&key, &[namespace, name, project, condition_type]).set(whole(count));
-                }
-            }
+            let count = |chosen: &str| {
+                let of_type = status.conditions.iter().filter(|condition| condition.condition_type == chosen);
+                u32::try_from(of_type.count()).map_or(f64::MAX, f64::from)
+            };
+            let present: Vec<_> =
+                chosen.iter().map(|chosen| ([chosen, name, namespace, project], count(chosen))).collect();
+            let present = present.iter().filter(|(_, count)| *count > 0.0);
+            series.replace(&key, present.map(|(values, count)| (&values[..], *count)));
         }
     }
 
     pub fn forget(&self, namespace: &str, name: &str) {
         let key = (namespace.to_owned(), name.to_owned());
-        self.info.forget(&key);
-        for (_, series) in self.labels.iter().chain(&self.conditions) {
+        for series in self.all() {
             series.forget(&key);
         }
-        self.syncs.forget(&key);
-        self.sync_duration.forget(&key);
-        self.requests.forget(&key);
-        self.orphaned.forget(&key);
     }
 
     pub fn sync_ended(
         &self,
         application: ApplicationLabels<'_>,
-        destination_server: &str,
+        server: &str,
         phase: OperationPhase,
         dry_run: bool,
         duration: Duration,
     ) {
         let key = application.key();
         let ApplicationLabels { namespace, name, project } = application;
-        let values = [namespace, name, project, destination_server, phase.as_str(), boolean(dry_run)];
-        self.syncs.with(&key, &values).inc();
-        let values = [namespace, name, project, destination_server];
-        self.sync_duration.with(&key, &values).inc_by(duration.as_secs_f64());
+        self.syncs.add(&key, &[server, boolean(dry_run), name, namespace, phase.as_str(), project], 1.0);
+        self.sync_duration.add(&key, &[server, name, namespace, project], duration.as_secs_f64());
     }
 
     pub fn request(&self, application: ApplicationLabels<'_>, request: &KubernetesRequest<'_>) {
         let values = [
-            application.namespace,
+            boolean(request.dry_run),
             application.name,
+            application.namespace,
             application.project,
-            request.server,
-            &request.response_code.to_string(),
-            request.verb,
             request.resource_kind,
             request.resource_namespace,
-            boolean(request.dry_run),
+            &request.response_code.to_string(),
+            request.server,
+            request.verb,
         ];
-        self.requests.with(&application.key(), &values).inc();
-    }
-
-    pub fn set_orphaned(&self, application: ApplicationLabels<'_>, count: usize) {
-        let values = [application.namespace, application.name, application.project];
-        self.orphaned.with(&application.key(), &values).set(whole(count));
+        self.requests.add(&application.key(), &values, 1.0);
     }
 }
 
@@ -236,8 +218,21 @@ fn boolean(value: bool) -> &'static str {
     if value { "true" } else { "false" }
 }
 
-/// `label_` and the label's key, with `_` for what a metric's label may not have.
-fn label_name(label: &str) -> String {
-    let name = label.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' });
-    "label_".chars().chain(name).collect()
+/// `label_` and each label's key, with `_` for what a metric's label may not have.
+///
+/// # Errors
+/// When two of them become one name.
+pub(super) fn label_names(labels: &[String]) -> Result<Vec<String>, prometheus::Error> {
+    let mut seen = BTreeSet::new();
+    let name_of = |label: &String| {
+        let name = label.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' });
+        let name: String = "label_".chars().chain(name).collect();
+        if !seen.insert(name.clone()) {
+            return Err(prometheus::Error::Msg(format!(
+                "two labels become the one label {name} of a metric"
+            )));
+        }
+        Ok(name)
+    };
+    labels.iter().map(name_of).collect()
 }

@@ -1,9 +1,10 @@
 //! Serves `/metrics`, `/healthz` and `/readyz`.
 
-use std::{fmt::Write as _, io, sync::Arc, time::Duration};
+use std::{convert::Infallible, fmt::Write as _, io, sync::Arc, time::Duration};
 
 use axum::{
     Router,
+    body::Body,
     extract::State,
     http::{StatusCode, header::CONTENT_TYPE},
     response::{IntoResponse, Response},
@@ -69,8 +70,11 @@ pub async fn serve(listener: TcpListener, router: Router, end: CancellationToken
 }
 
 async fn text(State(served): State<Arc<Served>>) -> Response {
-    match served.metrics.text() {
-        Ok(text) => ([(CONTENT_TYPE, prometheus::TEXT_FORMAT)], text).into_response(),
+    match served.metrics.parts() {
+        Ok(parts) => {
+            let body = Body::from_stream(futures::stream::iter(parts.map(Ok::<_, Infallible>)));
+            ([(CONTENT_TYPE, prometheus::TEXT_FORMAT)], body).into_response()
+        }
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, format!("cannot write the metrics: {error}\n"))
             .into_response(),
     }

@@ -16,19 +16,24 @@ fn application(name: &str, sync_status: &str) -> Application {
     .unwrap()
 }
 
-fn everything() -> Metrics {
+fn show(metrics: &Metrics, application: &Application) {
+    metrics.set_application(application, &application.status, "r", "s");
+}
+
+fn everything() -> Arc<Metrics> {
     let options = MetricsOptions {
         application_labels: vec!["team.io/name".to_owned()],
         application_conditions: vec!["SyncError".to_owned()],
+        cluster_labels: vec!["team.io/name".to_owned()],
     };
-    Metrics::new(&options).unwrap()
+    Arc::new(Metrics::new(&options).unwrap())
 }
 
 fn use_all(metrics: &Metrics) {
     let orders = application("orders", "OutOfSync");
     let labels = ApplicationLabels::of(&orders);
     let second = Duration::from_secs(1);
-    metrics.set_application(&orders, "https://example.com/r", "https://c");
+    metrics.set_application(&orders, &orders.status, "https://example.com/r", "https://c");
     metrics.sync_ended(labels, "https://c", OperationPhase::Succeeded, false, second);
     let request = KubernetesRequest {
         server: "https://c",
@@ -39,17 +44,23 @@ fn use_all(metrics: &Metrics) {
         dry_run: true,
     };
     metrics.application_request(labels, &request);
-    metrics.set_orphaned_resources(labels, 3);
     metrics.reconciled("argocd", "https://c", second);
     metrics.cluster_event("https://c", "apps", "Deployment");
     metrics.set_cluster("https://c", "in-cluster", "v1.33", true);
+    metrics.set_cluster_labels(
+        "https://c",
+        "in-cluster",
+        &[("team.io/name".to_owned(), "ops".to_owned())].into(),
+    );
     metrics.set_cluster_cache("https://c", 4, 40, None);
+    metrics.cluster_events_processed("https://c", 7, second);
     metrics.git_request("https://example.com/r", "ls-remote", second);
     metrics.git_fetch_failed("https://example.com/r", "main");
     metrics.git_list_failed("https://example.com/r", "main");
     metrics.set_repository_pending("https://example.com/r", 2);
     metrics.render_cache_hit();
     metrics.render_cache_miss();
+    metrics.render_waited(second);
     metrics.api_request("apply", 200);
     metrics.drift_healed(second);
     metrics.commit_synced(second);
@@ -75,6 +86,11 @@ fn names_and_labels_are_those_that_dashboards_ask_for() {
         r#"argocd_app_reconcile_bucket{dest_server="https://c",namespace="argocd",le="0.25"} 0"#,
         r#"argocd_cluster_connection_status{k8s_version="v1.33",server="https://c"} 1"#,
         r#"argocd_cluster_cache_age_seconds{server="https://c"} -1"#,
+        r#"argocd_cluster_info{k8s_version="v1.33",name="in-cluster",server="https://c"} 1"#,
+        r#"argocd_cluster_labels{label_team_io_name="ops",name="in-cluster",server="https://c"} 1"#,
+        r#"argocd_resource_events_processing_bucket{server="https://c",le="0.5"} 0"#,
+        r#"argocd_resource_events_processed_in_batch{server="https://c"} 7"#,
+        r#"argocd_repo_parallelism_wait_duration_seconds_bucket{le="1"} 1"#,
         r#"argocd_git_request_total{repo="https://example.com/r",request_type="ls-remote"} 1"#,
         r#"argocd_git_lsremote_fail_total{repo="https://example.com/r",revision="main"} 1"#,
         r#"workqueue_depth{name="app_operation_processing_queue"} 5"#,
@@ -90,8 +106,8 @@ fn names_and_labels_are_those_that_dashboards_ask_for() {
 #[test]
 fn a_changed_application_has_one_info_series() {
     let metrics = everything();
-    metrics.set_application(&application("orders", "OutOfSync"), "r", "s");
-    metrics.set_application(&application("orders", "Synced"), "r", "s");
+    show(&metrics, &application("orders", "OutOfSync"));
+    show(&metrics, &application("orders", "Synced"));
     let text = metrics.text().unwrap();
     let info: Vec<&str> = text.lines().filter(|line| line.starts_with("argocd_app_info{")).collect();
     assert!(info.len() == 1 && info[0].contains(r#"sync_status="Synced""#), "{info:?}");
@@ -101,7 +117,7 @@ fn a_changed_application_has_one_info_series() {
 fn a_deleted_application_leaves_no_series() {
     let metrics = everything();
     use_all(&metrics);
-    metrics.set_application(&application("carts", "Synced"), "r", "s");
+    show(&metrics, &application("carts", "Synced"));
     metrics.forget_application("argocd", "orders");
     let text = metrics.text().unwrap();
     assert!(!text.contains("orders"), "{text}");

@@ -24,6 +24,7 @@ impl fmt::Display for Ignored {
 
 const NOT_YET: &str = "is not acted on yet";
 const UNKNOWN: &str = "is not known: check its spelling";
+const OWN_CLUSTER: &str = "only its labels are used, for the metric argocd_cluster_labels";
 const CLUSTER: &str = "other clusters are not supported yet: Skiff manages the cluster that it runs in";
 
 pub(super) const CONFIG_ACTED_ON: &[&str] = &[
@@ -159,6 +160,7 @@ fn secret(secret: &RawSecret) -> Option<Ignored> {
         return None;
     }
     let (place, why) = match secret_type {
+        "cluster" if secret.is_in_cluster() => (format!("Secret '{}'", secret.name), OWN_CLUSTER),
         "cluster" => (format!("Secret '{}'", secret.name), CLUSTER),
         other => (format!("Secret '{}' of type '{other}'", secret.name), NOT_YET),
     };

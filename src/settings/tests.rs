@@ -205,6 +205,13 @@ fn secrets_without_effect_are_listed_and_their_contents_stay_secret() {
         secret("repository", &[("url", "https://example.com/r.git"), ("password", "hunter2")]),
         secret("scm-creds", &[("token", "hunter2")]),
     ];
+    let own = secret("cluster", &[("server", "https://kubernetes.default.svc"), ("config", "hunter2")]);
+    let own = good(&RawSettings { secrets: vec![own], ..RawSettings::default() });
+    assert_eq!(own.cluster_labels["argocd.argoproj.io/secret-type"], "cluster");
+    assert_eq!(
+        ignored(&own),
+        ["Secret 'a-cluster': only its labels are used, for the metric argocd_cluster_labels"]
+    );
     let settings = good(&RawSettings { secrets, ..RawSettings::default() });
     assert_eq!(
         ignored(&settings),
