@@ -4,8 +4,10 @@ pub mod agent;
 pub mod app;
 mod crds;
 mod demo;
+mod git_login;
 mod documents;
 mod health;
+mod image;
 pub mod output;
 mod render;
 mod sandbox;
@@ -38,6 +40,8 @@ enum Command {
     Render(render::RenderOptions),
     /// Print the health of objects in files, as the agent would see it
     Health(health::HealthOptions),
+    /// Write image tags to a manifest repository, as pipelines do
+    Image(image::ImageOptions),
     /// Print the CustomResourceDefinitions of Application and AppProject
     Crds(crds::CrdsOptions),
     /// Watch commits reach a cluster: a whole story, on a sandbox or with --kubeconfig
@@ -62,6 +66,9 @@ async fn run(command: Command) -> ExitCode {
         Command::App(options) => app_command(&options).await,
         Command::Render(arguments) => report(render::run(&arguments, &mut io::stdout(), &mut io::stderr())),
         Command::Health(options) => with_code(|console| health::run(&options, console)),
+        Command::Image(options) => {
+            report(image::run(&options, &mut io::stdout(), &mut io::stderr()).await)
+        }
         Command::Crds(options) => report(crds::run(&options, &mut io::stdout())),
         Command::Demo(arguments) => demo_command(&arguments).await,
         Command::Sandbox(arguments) => report(sandbox::run(arguments, &mut io::stdout()).await),

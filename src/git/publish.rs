@@ -77,6 +77,8 @@ pub enum Published {
     Nothing {
         /// The commit of which that is true.
         at: CommitId,
+        /// The branch that it is the newest of: the one to write if it is there, else the one that is read.
+        branch: String,
     },
     /// The branch has a new commit.
     Commit {
@@ -113,7 +115,10 @@ impl Repositories {
                 return Err(GitError::NoBranch { repository: url.to_string(), branch: from.clone() }.into());
             };
             let tree = self.commit_tree(url, credentials, &tip, cancel).await?;
-            let Some(draft) = draft(&tree)? else { return Ok(Published::Nothing { at: tip }) };
+            let Some(draft) = draft(&tree)? else {
+                let branch = if existing.is_some() { to } else { from }.clone();
+                return Ok(Published::Nothing { at: tip, branch });
+            };
             let pushed = self.push(publication, &tree, existing.is_some(), draft, cancel).await;
             match pushed {
                 Ok(Some(id)) => return Ok(Published::Commit { id, parent: tip, attempts }),

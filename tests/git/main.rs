@@ -15,6 +15,8 @@
 mod http_server;
 #[path = "http.rs"]
 mod http_tests;
+#[path = "image.rs"]
+mod image_tests;
 #[path = "local.rs"]
 mod local_tests;
 #[path = "mirror.rs"]

@@ -73,7 +73,7 @@ async fn a_commit_reaches_a_server_and_nothing_to_change_makes_none() {
         assert_eq!(upstream.git(&["log", "-1", "--format=%an <%ae> %s"]), "Test <test@example.com> a change");
         let (again, cancel) = (publication(&url), CancellationToken::new());
         let nothing = reader.repositories.publish(&again, |_| Ok::<_, GitError>(None), &cancel).await;
-        assert_eq!(nothing.unwrap(), Published::Nothing { at: id });
+        assert_eq!(nothing.unwrap(), Published::Nothing { at: id, branch: "main".to_owned() });
     }
     assert_eq!(upstream.git(&["show", "main:lines"]), "http\nfile");
     assert_eq!(upstream.git(&["fsck", "--strict", "--no-dangling"]), "");
