@@ -10,6 +10,7 @@ use kube::Client;
 use tokio::{
     sync::{Semaphore, watch},
     task::JoinSet,
+    time::Instant,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -39,6 +40,25 @@ use crate::{
 /// Applications whose objects are all held in memory at once. Memory grows with this number, and not with that of all
 /// Applications; one that waits for something within its turn is bounded by the limits of its requests.
 const TURNS: usize = 32;
+
+/// For how long a definition may be there before its kind can be discovered. A busy API server has taken two seconds.
+const DISCOVERY_LAG: Duration = Duration::from_secs(6);
+
+/// Waits until Skiff's kinds are served. Returns whether an Application's status is a subresource.
+async fn own_kinds_served(cluster: &Cluster) -> Result<bool, AgentError> {
+    let own = |kind| Gvk::new(names::GROUP, names::VERSION, kind);
+    let begun = Instant::now();
+    loop {
+        let kinds = cluster.discover(Duration::ZERO).await?;
+        if let (Ok(application), Ok(_)) = (kinds.get(&own("Application")), kinds.get(&own("AppProject"))) {
+            return Ok(application.status_subresource);
+        }
+        if begun.elapsed() > DISCOVERY_LAG {
+            return Err(AgentError::NoCustomResources);
+        }
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+}
 
 /// Everything that a look needs.
 pub(super) struct Context {
@@ -91,10 +111,7 @@ impl Context {
         let watches = Watches::new(client.clone(), Arc::clone(&live), notify, observer, stop.child_token());
         let cluster =
             Cluster::new(client.clone(), agent.options.timeouts, names::FIELD_MANAGER, live, watches);
-        let kinds = cluster.discover(Duration::ZERO).await?;
-        let applications_kind = Gvk::new(names::GROUP, names::VERSION, "Application");
-        let status_subresource =
-            kinds.get(&applications_kind).map_err(|_| AgentError::NoCustomResources)?.status_subresource;
+        let status_subresource = own_kinds_served(&cluster).await?;
         let version = cluster.version().await?;
         agent.metrics.set_cluster(names::IN_CLUSTER_SERVER, names::IN_CLUSTER_NAME, &version, true);
 
