@@ -151,7 +151,7 @@ impl Look<'_> {
         }
         // A look that waits for its turn does not hold the room that this takes.
         let comparison = Box::pin(comparison::compare(&input, &mut memory.verdicts)).await?;
-        memory.parts = parts;
+        memory.desired = Some(desired.clone());
         Ok(Observation { desired, comparison, admission, kinds })
     }
 
