@@ -1,9 +1,13 @@
 //! Faults by rule, and the log of requests: how tests make the sandbox misbehave and see what it was asked.
+//!
+//! A client of any other API server can be struck by the same rules: [`RequestRecord::of`] says what a request is,
+//! [`Faults::strike`] what becomes of it.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use super::request::ApiRequest;
 use super::status::{ApiError, Subject};
 
 /// What goes wrong.
@@ -122,6 +126,11 @@ pub struct RequestRecord {
 }
 
 impl RequestRecord {
+    /// What a request asks of which resource, before it is answered.
+    pub fn of(request: &http::request::Parts) -> Self {
+        ApiRequest::new(request, bytes::Bytes::new()).record()
+    }
+
     /// Whether the request may have changed something: a verb that writes, no dry run, and no review.
     pub fn is_write(&self) -> bool {
         let writes =
@@ -154,7 +163,7 @@ impl Faults {
     }
 
     /// The faults that strike a request now.
-    pub(super) fn strike(&self, request: &RequestRecord) -> Vec<Fault> {
+    pub fn strike(&self, request: &RequestRecord) -> Vec<Fault> {
         let mut struck = Vec::new();
         for armed in self.lock().iter_mut().filter(|armed| armed.rule.fits(request)) {
             armed.seen += 1;
@@ -171,7 +180,7 @@ impl Faults {
     }
 
     /// Whether the discovery of one group is to fail; only rules that name the group count.
-    pub(super) fn strike_group(&self, request: &RequestRecord) -> bool {
+    pub fn strike_group(&self, request: &RequestRecord) -> bool {
         let mut armed = self.lock();
         let mut rules =
             armed.iter_mut().filter(|armed| armed.rule.group.is_some() && armed.rule.fits(request));
@@ -191,7 +200,7 @@ impl Faults {
 
 impl Fault {
     /// The refusal that this fault answers with, if it is one.
-    pub(super) fn refusal(&self, request: &RequestRecord) -> Option<ApiError> {
+    pub fn refusal(&self, request: &RequestRecord) -> Option<ApiError> {
         let subject = Subject { group: &request.group, resource: &request.resource, name: &request.name };
         Some(match self {
             Self::Conflict => ApiError::conflict(

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use skiff::api::{OperationState, SyncStatusCode, names};
 
-use crate::harness::{World, config_map, deployment};
+use super::harness::{World, config_map, deployment};
 
 /// An Application with this automated policy.
 async fn apply_with(world: &World, automated: Value) {
@@ -13,7 +13,7 @@ async fn apply_with(world: &World, automated: Value) {
 }
 
 async fn replicas(world: &World) -> Value {
-    world.get("apps/v1", "Deployment", "shop", "orders").await.unwrap()["spec"]["replicas"].clone()
+    world.get("apps/v1", "Deployment", &world.namespace, "orders").await.unwrap()["spec"]["replicas"].clone()
 }
 
 #[tokio::test]
@@ -44,7 +44,7 @@ async fn without_prune_an_object_that_was_removed_from_the_source_stays_and_is_s
     let row = application.status.resources.iter().find(|row| row.name == "b").unwrap();
     assert!(row.requires_pruning);
     assert_eq!(row.status, Some(SyncStatusCode::OutOfSync));
-    assert_eq!(world.names("v1", "ConfigMap", "shop").await, ["a", "b"]);
+    assert_eq!(world.names("v1", "ConfigMap", &world.namespace).await, ["a", "b"]);
     assert_eq!(application.status.history.len(), 1, "no sync begins for an object that it would leave alone");
 }
 
@@ -59,11 +59,11 @@ async fn a_change_of_the_rest_is_synced_while_an_object_waits_to_be_pruned() {
     world.repository.commit(&[("app/a.yaml", Some(&config_map("a", "2"))), ("app/b.yaml", None)]);
     world
         .until("a has its new value", async |w: &World| {
-            let live = w.get("v1", "ConfigMap", "shop", "a").await?;
+            let live = w.get("v1", "ConfigMap", &w.namespace, "a").await?;
             (live["data"]["key"] == "2").then_some(())
         })
         .await;
-    assert!(world.get("v1", "ConfigMap", "shop", "b").await.is_some());
+    assert!(world.get("v1", "ConfigMap", &world.namespace, "b").await.is_some());
     world.until_status("orders", SyncStatusCode::OutOfSync).await;
 }
 
@@ -75,7 +75,9 @@ async fn without_self_heal_drift_is_shown_at_once_and_left_alone() {
     apply_with(&world, json!({ "prune": true })).await;
     world.until_synced("orders", &commit).await;
     world.requests.clear();
-    world.patch("apps/v1", "Deployment", "shop", "orders", json!({ "spec": { "replicas": 5 } })).await;
+    world
+        .patch("apps/v1", "Deployment", &world.namespace, "orders", json!({ "spec": { "replicas": 5 } }))
+        .await;
     let application = world.until_status("orders", SyncStatusCode::OutOfSync).await;
     let rows = &application.status.resources;
     assert_eq!(rows.iter().map(|row| row.status).collect::<Vec<_>>(), [Some(SyncStatusCode::OutOfSync)]);
@@ -83,7 +85,9 @@ async fn without_self_heal_drift_is_shown_at_once_and_left_alone() {
     assert_eq!(replicas(&world).await, 5);
     assert_eq!(world.written(), [""; 0]);
 
-    world.patch("apps/v1", "Deployment", "shop", "orders", json!({ "spec": { "replicas": 2 } })).await;
+    world
+        .patch("apps/v1", "Deployment", &world.namespace, "orders", json!({ "spec": { "replicas": 2 } }))
+        .await;
     world.until_status("orders", SyncStatusCode::Synced).await;
 }
 
@@ -93,8 +97,8 @@ async fn an_object_that_somebody_deletes_is_brought_back() {
     let commit = world.repository.commit(&[("app/a.yaml", Some(&config_map("a", "1")))]);
     world.apply(world.automated("orders", "app")).await;
     world.until_synced("orders", &commit).await;
-    world.delete("v1", "ConfigMap", "shop", "a").await;
-    world.until("a is back", async |w: &World| w.get("v1", "ConfigMap", "shop", "a").await).await;
+    world.delete("v1", "ConfigMap", &world.namespace, "a").await;
+    world.until("a is back", async |w: &World| w.get("v1", "ConfigMap", &w.namespace, "a").await).await;
     world.until_synced("orders", &commit).await;
 }
 
@@ -112,11 +116,11 @@ async fn a_source_without_manifests_wipes_out_nothing_unless_that_is_allowed() {
     let text = "auto-sync will wipe out all resources";
     world.until_condition("orders", names::CONDITION_SYNC_ERROR, text).await;
     world.refresh("orders").await;
-    assert_eq!(world.names("v1", "ConfigMap", "shop").await, ["a", "b"]);
+    assert_eq!(world.names("v1", "ConfigMap", &world.namespace).await, ["a", "b"]);
 
     apply_with(&world, json!({ "prune": true, "selfHeal": true, "allowEmpty": true })).await;
     let application = world.until_synced("orders", &empty).await;
-    assert_eq!(world.names("v1", "ConfigMap", "shop").await, Vec::<String>::new());
+    assert_eq!(world.names("v1", "ConfigMap", &world.namespace).await, Vec::<String>::new());
     assert_eq!(application.status.conditions, []);
 }
 
@@ -175,14 +179,14 @@ async fn a_namespace_that_somebody_deletes_comes_back_with_its_objects() {
         json!({ "limit": 9, "backoff": { "duration": "1s", "factor": 1 } });
     world.apply(application).await;
     world.until_synced("orders", &commit).await;
-    let before = world.get("v1", "Namespace", "", "shop").await.unwrap();
-    world.delete("v1", "Namespace", "", "shop").await;
+    let before = world.get("v1", "Namespace", "", &world.namespace).await.unwrap();
+    world.delete("v1", "Namespace", "", &world.namespace).await;
     world
         .until("the objects are back in a new namespace", async |w: &World| {
-            let namespace = w.get("v1", "Namespace", "", "shop").await?;
+            let namespace = w.get("v1", "Namespace", "", &w.namespace).await?;
             let is_new = namespace["metadata"]["uid"] != before["metadata"]["uid"];
-            w.get("v1", "ConfigMap", "shop", "a").await.filter(|_| is_new)?;
-            w.get("apps/v1", "Deployment", "shop", "web").await
+            w.get("v1", "ConfigMap", &w.namespace, "a").await.filter(|_| is_new)?;
+            w.get("apps/v1", "Deployment", &w.namespace, "web").await
         })
         .await;
     world.until_synced("orders", &commit).await;
@@ -198,8 +202,8 @@ async fn an_application_that_is_to_be_left_alone_is_left_alone() {
     let skip =
         |value: Value| json!({ "metadata": { "annotations": { names::ANNOTATION_SKIP_RECONCILE: value } } });
     let kind = ("argoproj.io/v1alpha1", "Application");
-    world.patch(kind.0, kind.1, "argocd", "payments", json!({ "spec": { "syncPolicy": null } })).await;
-    world.patch(kind.0, kind.1, "argocd", "orders", skip(json!("true"))).await;
+    world.patch(kind.0, kind.1, &world.argocd, "payments", json!({ "spec": { "syncPolicy": null } })).await;
+    world.patch(kind.0, kind.1, &world.argocd, "orders", skip(json!("true"))).await;
     let next = world.repository.commit(&[("app/a.yaml", Some(&config_map("a", "2")))]);
     world
         .until_application("payments", "has seen the commit", |application| {
@@ -208,6 +212,6 @@ async fn an_application_that_is_to_be_left_alone_is_left_alone() {
         .await;
     let application = world.read_application("orders").await;
     assert_eq!(application.status.sync.unwrap().revision, commit.as_str());
-    world.patch(kind.0, kind.1, "argocd", "orders", skip(Value::Null)).await;
+    world.patch(kind.0, kind.1, &world.argocd, "orders", skip(Value::Null)).await;
     world.until_synced("orders", &next).await;
 }

@@ -8,7 +8,7 @@ use skiff::{
     sandbox::fault::{Fault, FaultRule},
 };
 
-use crate::harness::{World, config_map};
+use super::harness::{World, config_map};
 
 /// A world in which `orders` with the ConfigMap `kept` is synced.
 async fn synced_world() -> World {
@@ -21,7 +21,7 @@ async fn synced_world() -> World {
 }
 
 async fn kept(world: &World) -> Option<String> {
-    let live = world.get("v1", "ConfigMap", "shop", "kept").await?;
+    let live = world.get("v1", "ConfigMap", &world.namespace, "kept").await?;
     live["data"]["key"].as_str().map(str::to_owned)
 }
 
@@ -165,7 +165,7 @@ async fn a_kind_that_the_cluster_does_not_have() {
 #[tokio::test]
 async fn an_object_that_the_agent_may_not_write() {
     let world = synced_world().await;
-    world.sandbox.faults().inject(FaultRule::on("patch", "secrets"), Fault::Forbidden);
+    world.faults.inject(FaultRule::on("patch", "secrets"), Fault::Forbidden);
     let secret = "apiVersion: v1\nkind: Secret\nmetadata:\n  name: token\n";
     let bad = [write("app/kept.yaml", &config_map("kept", "bad")), write("app/secret.yaml", secret)];
     world.repository.change(&bad);
@@ -178,7 +178,7 @@ async fn an_object_that_the_agent_may_not_write() {
         })
         .await;
     let message = application.status.operation_state.unwrap().message;
-    assert!(message.contains("Secret:shop/token"), "{message}");
+    assert!(message.contains(&format!("Secret:{}/token", world.namespace)), "{message}");
     assert_nothing_is_lost(&world).await;
     heal(&world, &bad[1..]).await;
 }
@@ -186,7 +186,7 @@ async fn an_object_that_the_agent_may_not_write() {
 #[tokio::test]
 async fn a_kind_that_the_agent_may_not_list() {
     let world = synced_world().await;
-    world.sandbox.faults().inject(FaultRule::on("list", "secrets"), Fault::Forbidden);
+    world.faults.inject(FaultRule::on("list", "secrets"), Fault::Forbidden);
     let secret = write("app/secret.yaml", "apiVersion: v1\nkind: Secret\nmetadata:\n  name: token\n");
     world.repository.change(&[write("app/kept.yaml", &config_map("kept", "bad")), secret.clone()]);
     until_condition(&world, "ComparisonError", &["Secret", "cannot list secrets", "forbidden"]).await;
@@ -271,7 +271,7 @@ async fn a_spec_that_makes_no_sense() {
     for (spec, condition_type, needle) in senseless {
         let world = synced_world().await;
         let good =
-            world.get("argoproj.io/v1alpha1", "Application", "argocd", "orders").await.unwrap()["spec"]
+            world.get("argoproj.io/v1alpha1", "Application", &world.argocd, "orders").await.unwrap()["spec"]
                 .clone();
         world.change_spec("orders", spec).await;
         until_condition(&world, condition_type, &[needle]).await;

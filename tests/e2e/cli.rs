@@ -7,7 +7,7 @@ use skiff::cli::{
     output::Console,
 };
 
-use crate::harness::{World, config_map, deployment};
+use super::harness::{World, config_map, deployment};
 
 #[derive(Parser)]
 struct Arguments {
@@ -65,9 +65,10 @@ async fn an_application_is_synced_by_hand_and_shown() {
     ]);
     world.apply(manual(&world, "orders", "app")).await;
     skiff_app(&world, "refresh orders").await.expect(0, &["OutOfSync"]);
-    skiff_app(&world, "diff orders").await.expect(1, &["ConfigMap:shop/settings", "+  key: one"]);
+    let settings = format!("ConfigMap:{}/settings", world.namespace);
+    skiff_app(&world, "diff orders").await.expect(1, &[&settings, "+  key: one"]);
     skiff_app(&world, "sync orders --dry-run").await.expect(0, &["Succeeded"]);
-    assert!(world.get("v1", "ConfigMap", "shop", "settings").await.is_none(), "a dry run wrote");
+    assert!(world.get("v1", "ConfigMap", &world.namespace, "settings").await.is_none(), "a dry run wrote");
     skiff_app(&world, "sync orders")
         .await
         .expect(0, &["Phase:              Succeeded", "ConfigMap", "Synced"]);
@@ -75,7 +76,7 @@ async fn an_application_is_synced_by_hand_and_shown() {
         .await
         .expect(0, &["Sync Status:        Synced to", "Healthy"]);
     skiff_app(&world, "diff orders").await.expect(0, &[]);
-    skiff_app(&world, "list -o name").await.expect(0, &["argocd/orders"]);
+    skiff_app(&world, "list -o name").await.expect(0, &[&format!("{}/orders", world.argocd)]);
     skiff_app(&world, "list").await.expect(0, &["SYNCPOLICY", "Manual", "Synced"]);
     skiff_app(&world, "get orders -o tree").await.expect(0, &["Deployment/orders"]);
     let history = skiff_app(&world, "history orders -o id").await.expect(0, &[]);
@@ -91,8 +92,8 @@ async fn one_object_can_be_synced_alone() {
     world.apply(manual(&world, "orders", "app")).await;
     skiff_app(&world, "refresh orders").await.expect(0, &[]);
     skiff_app(&world, "sync orders --resource :ConfigMap:a").await.expect(0, &["Succeeded"]);
-    assert!(world.get("v1", "ConfigMap", "shop", "a").await.is_some());
-    assert!(world.get("v1", "ConfigMap", "shop", "b").await.is_none());
+    assert!(world.get("v1", "ConfigMap", &world.namespace, "a").await.is_some());
+    assert!(world.get("v1", "ConfigMap", &world.namespace, "b").await.is_none());
     skiff_app(&world, "sync orders --resource :ConfigMap:c").await.expect(20, &["error:", "--resource"]);
 }
 
@@ -116,7 +117,7 @@ async fn deleting_takes_the_objects_along_or_leaves_them() {
         skiff_app(&world, &format!("delete orders {flag} --yes --wait --timeout 30"))
             .await
             .expect(0, &["deleted"]);
-        assert_eq!(world.get("v1", "ConfigMap", "shop", "a").await.is_some(), stays, "{flag}");
+        assert_eq!(world.get("v1", "ConfigMap", &world.namespace, "a").await.is_some(), stays, "{flag}");
         skiff_app(&world, "get orders").await.expect(13, &["does not exist", "hint:"]);
     }
 }
@@ -133,11 +134,11 @@ async fn waiting_ends_when_the_time_is_over() {
 
 #[tokio::test]
 async fn a_second_operation_is_refused_while_one_is_asked_for() {
-    let world = crate::harness::Setup::new().without_agent().build().await;
+    let world = super::harness::Setup::new().without_agent().build().await;
     world.apply(manual(&world, "orders", "app")).await;
     skiff_app(&world, "sync orders --async").await.expect(0, &["is being synced"]);
     skiff_app(&world, "sync orders --async").await.expect(20, &["already in progress", "hint:"]);
     skiff_app(&world, "refresh orders --timeout 1").await.expect(20, &["the agent has not answered"]);
-    let written = world.get("argoproj.io/v1alpha1", "Application", "argocd", "orders").await.unwrap();
+    let written = world.get("argoproj.io/v1alpha1", "Application", &world.argocd, "orders").await.unwrap();
     assert_eq!(written["operation"]["sync"]["syncOptions"], json!(["CreateNamespace=true"]));
 }

@@ -2,11 +2,14 @@
 
 use serde_json::{Value, json};
 use skiff::{
-    api::{OperationPhase, OperationState, crd},
+    api::{OperationPhase, OperationState},
     sandbox::fault::{Fault, FaultRule},
 };
 
-use crate::harness::{Setup, World, config_map, parse};
+use super::{
+    cluster::{own_definitions, parse},
+    harness::{Setup, World, config_map},
+};
 
 /// Argo CD's own definitions.
 fn of_argo_cd() -> Vec<Value> {
@@ -17,9 +20,7 @@ fn of_argo_cd() -> Vec<Value> {
 
 /// Skiff's definitions with a status subresource.
 fn with_status_subresource() -> Vec<Value> {
-    let definitions = crd::definitions();
-    let mut definitions: Vec<Value> =
-        definitions.iter().map(|definition| parse(&definition.to_yaml())).collect();
+    let mut definitions = own_definitions();
     for definition in &mut definitions {
         for version in definition["spec"]["versions"].as_array_mut().unwrap() {
             version["subresources"] = json!({ "status": {} });
@@ -36,17 +37,17 @@ async fn lives(world: &World) {
     world.apply(world.automated("orders", "app")).await;
     let application = world.until_synced("orders", &first).await;
     assert_eq!(application.status.history.len(), 1);
-    world.patch("v1", "ConfigMap", "shop", "a", json!({ "data": { "key": "drift" } })).await;
+    world.patch("v1", "ConfigMap", &world.namespace, "a", json!({ "data": { "key": "drift" } })).await;
     world
         .until("the drift is put back", async |w: &World| {
-            let live = w.get("v1", "ConfigMap", "shop", "a").await?;
+            let live = w.get("v1", "ConfigMap", &w.namespace, "a").await?;
             (live["data"]["key"] == "1").then_some(())
         })
         .await;
     world.until_synced("orders", &first).await;
     let second = world.repository.commit(&[("app/b.yaml", None)]);
     let application = world.until_synced("orders", &second).await;
-    assert_eq!(world.names("v1", "ConfigMap", "shop").await, ["a"]);
+    assert_eq!(world.names("v1", "ConfigMap", &world.namespace).await, ["a"]);
     let operation = application.status.operation_state.unwrap().operation;
     assert!(operation.initiated_by.automated);
 
@@ -54,7 +55,13 @@ async fn lives(world: &World) {
     let operation =
         json!({ "initiatedBy": { "username": "person" }, "sync": { "revision": first.as_str() } });
     world
-        .patch("argoproj.io/v1alpha1", "Application", "argocd", "orders", json!({ "operation": operation }))
+        .patch(
+            "argoproj.io/v1alpha1",
+            "Application",
+            &world.argocd,
+            "orders",
+            json!({ "operation": operation }),
+        )
         .await;
     world
         .until_application("orders", "was synced by hand", |application| {
@@ -64,7 +71,7 @@ async fn lives(world: &World) {
                 && state.operation.initiated_by.username == "person"
         })
         .await;
-    assert_eq!(world.names("v1", "ConfigMap", "shop").await, ["a", "b"]);
+    assert_eq!(world.names("v1", "ConfigMap", &world.namespace).await, ["a", "b"]);
     let application = world.read_application("orders").await;
     assert_eq!(application.status.history.last().unwrap().revision, first.as_str());
     world.requests.clear();
@@ -74,20 +81,20 @@ async fn lives(world: &World) {
 
 #[tokio::test]
 async fn an_application_lives_with_the_definitions_of_argo_cd() {
-    lives(&Setup::new().crds(of_argo_cd()).build().await).await;
+    lives(&Setup::new().definitions(of_argo_cd()).build().await).await;
 }
 
 #[tokio::test]
 async fn an_application_lives_with_a_status_subresource() {
-    lives(&Setup::new().crds(with_status_subresource()).build().await).await;
+    lives(&Setup::new().definitions(with_status_subresource()).build().await).await;
 }
 
 #[tokio::test]
 async fn a_retry_survives_with_a_status_subresource() {
-    let world = Setup::new().crds(with_status_subresource()).build().await;
+    let world = Setup::new().definitions(with_status_subresource()).build().await;
     let commit = world.repository.commit(&[("app/a.yaml", Some(&config_map("a", "1")))]);
     let fails_once = FaultRule::on("patch", "configmaps").named("a").times(1);
-    world.sandbox.faults().inject(fails_once, Fault::InternalError);
+    world.faults.inject(fails_once, Fault::InternalError);
     let mut application = world.automated("orders", "app");
     application["spec"]["syncPolicy"]["retry"] = json!({ "limit": 2, "backoff": { "duration": "1s" } });
     world.apply(application).await;

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use skiff::files::RepoPath;
 use skiff::git::{CommitId, writer::Change};
 
-use crate::{
+use super::{
     harness::{World, config_map},
     http_server::{Behaviour, HttpServer},
     world::Upstream,
@@ -98,7 +98,7 @@ async fn a_changed_password_counts_from_the_next_request_on() {
     world.apply(credentials(&world, "repository", &url, "wrong again")).await;
     world
         .until("the new password is sent", async |_: &World| {
-            let wrong = crate::http_server::basic("robot", "wrong again");
+            let wrong = super::http_server::basic("robot", "wrong again");
             private
                 .server
                 .seen()
@@ -109,5 +109,5 @@ async fn a_changed_password_counts_from_the_next_request_on() {
         .await;
     world.refresh("orders").await;
     world.until_condition("orders", "ComparisonError", "cannot log in").await;
-    assert!(world.get("v1", "ConfigMap", "shop", "a").await.is_some(), "what was synced is lost");
+    assert!(world.get("v1", "ConfigMap", &world.namespace, "a").await.is_some(), "what was synced is lost");
 }

@@ -2,11 +2,11 @@
 
 use serde_json::{Value, json};
 use skiff::{
-    api::{Application, OperationPhase, SyncStatusCode},
+    api::{Application, HealthStatusCode, OperationPhase, SyncStatusCode},
     git::CommitId,
 };
 
-use crate::harness::{World, config_map, deployment, is_synced};
+use super::harness::{World, config_map, deployment, is_synced};
 
 async fn synced_world(self_heal: bool) -> (World, CommitId) {
     let world = World::new().await;
@@ -22,11 +22,11 @@ async fn synced_world(self_heal: bool) -> (World, CommitId) {
 }
 
 async fn settings(world: &World) -> Option<Value> {
-    world.get("v1", "ConfigMap", "shop", "settings").await
+    world.get("v1", "ConfigMap", &world.namespace, "settings").await
 }
 
 async fn change(world: &World, patch: Value) {
-    world.patch("v1", "ConfigMap", "shop", "settings", patch).await;
+    world.patch("v1", "ConfigMap", &world.namespace, "settings", patch).await;
 }
 
 async fn until_back(world: &World) -> Value {
@@ -65,12 +65,12 @@ async fn a_removed_value_is_put_back() {
 #[tokio::test]
 async fn a_deleted_object_comes_back() {
     let (world, _) = synced_world(true).await;
-    world.delete("v1", "ConfigMap", "shop", "settings").await;
+    world.delete("v1", "ConfigMap", &world.namespace, "settings").await;
     until_back(&world).await;
-    world.delete("apps/v1", "Deployment", "shop", "orders").await;
+    world.delete("apps/v1", "Deployment", &world.namespace, "orders").await;
     world
         .until("the Deployment is back", async |w: &World| {
-            w.get("apps/v1", "Deployment", "shop", "orders")
+            w.get("apps/v1", "Deployment", &w.namespace, "orders")
                 .await
                 .filter(|live| live["spec"]["replicas"] == 2)
         })
@@ -86,8 +86,8 @@ async fn a_removed_tracking_annotation_is_put_back() {
         .until("the annotation is back", async |w: &World| {
             let live = settings(w).await?;
             (live["metadata"]["annotations"]["argocd.argoproj.io/tracking-id"]
-                == "orders:/ConfigMap:shop/settings")
-                .then_some(())
+                == format!("orders:/ConfigMap:{}/settings", w.namespace))
+            .then_some(())
         })
         .await;
 }
@@ -103,7 +103,15 @@ async fn what_others_add_is_left_alone() {
     });
     change(&world, added).await;
     let template = json!({ "metadata": { "annotations": { "kubectl.kubernetes.io/restartedAt": "now" } } });
-    world.patch("apps/v1", "Deployment", "shop", "orders", json!({ "spec": { "template": template } })).await;
+    world
+        .patch(
+            "apps/v1",
+            "Deployment",
+            &world.namespace,
+            "orders",
+            json!({ "spec": { "template": template } }),
+        )
+        .await;
     world.refresh("orders").await;
     world.until_polled(4).await;
     let live = settings(&world).await.unwrap();
@@ -156,12 +164,12 @@ async fn drift_while_no_agent_runs_is_found_by_the_next() {
     let (mut world, _) = synced_world(true).await;
     world.stop_agent().await;
     change(&world, json!({ "data": { "key": "by hand" } })).await;
-    world.delete("apps/v1", "Deployment", "shop", "orders").await;
+    world.delete("apps/v1", "Deployment", &world.namespace, "orders").await;
     world.start_agent().await;
     until_back(&world).await;
     world
         .until("the Deployment is back", async |w: &World| {
-            w.get("apps/v1", "Deployment", "shop", "orders").await
+            w.get("apps/v1", "Deployment", &w.namespace, "orders").await
         })
         .await;
 }
@@ -169,22 +177,39 @@ async fn drift_while_no_agent_runs_is_found_by_the_next() {
 #[tokio::test]
 async fn the_settings_may_ignore_differences_of_every_application() {
     let world = World::new().await;
-    world
-        .apply(json!({
-            "apiVersion": "v1",
-            "kind": "ConfigMap",
-            "metadata": { "name": "argocd-cm", "namespace": "argocd", "labels": { "app.kubernetes.io/part-of": "argocd" } },
-            "data": { "resource.customizations.ignoreDifferences.apps_Deployment": "jsonPointers: [/spec/replicas]\n" },
-        }))
-        .await;
+    world.settings(json!({ "resource.customizations.ignoreDifferences.apps_Deployment": "jsonPointers: [/spec/replicas]\n" })).await;
     let commit = world.repository.commit(&[("app/web.yaml", Some(&deployment("web", "web:1.0", 2)))]);
     let mut application = world.automated("orders", "app");
     application["spec"]["syncPolicy"]["automated"] = json!({});
     world.apply(application).await;
     world.until_synced("orders", &commit).await;
-    world.patch("apps/v1", "Deployment", "shop", "web", json!({ "spec": { "replicas": 5 } })).await;
+    world.patch("apps/v1", "Deployment", &world.namespace, "web", json!({ "spec": { "replicas": 5 } })).await;
     let application = world.refresh("orders").await;
     assert_eq!(application.status.sync_code(), SyncStatusCode::Synced);
-    world.patch("v1", "ConfigMap", "argocd", "argocd-cm", json!({ "data": null })).await;
+    world.settings(json!({})).await;
     world.until_status("orders", SyncStatusCode::OutOfSync).await;
+}
+
+#[tokio::test]
+async fn a_difference_that_a_dry_run_settled_is_not_asked_about_again_when_only_the_status_changes() {
+    let world = World::new().await;
+    // The API server completes a fieldRef, which is compared as a whole: that differs until a dry run says otherwise.
+    let manifest = deployment("orders", "orders:1.0", 1)
+        + "        env:\n        - {name: POD, valueFrom: {fieldRef: {fieldPath: metadata.name}}}\n";
+    let commit = world.repository.commit(&[("app/orders.yaml", Some(&manifest))]);
+    world.apply(world.automated("orders", "app")).await;
+    world.until_synced("orders", &commit).await;
+    world
+        .until_application("orders", "is healthy", |application| {
+            application.status.health_code() == HealthStatusCode::Healthy
+        })
+        .await;
+    let applies = || world.metric("skiff_api_requests_total", &["verb=\"apply\""]);
+    let (asked, looks) = (applies(), world.metric("argocd_app_reconcile_count", &[]));
+    assert!(asked >= 3.0, "the sync has one dry run and one write, the comparison after it a dry run: {asked}");
+    for pod in world.names("v1", "Pod", &world.namespace).await {
+        world.delete("v1", "Pod", &world.namespace, &pod).await;
+    }
+    world.until_metric("argocd_app_reconcile_count", &[], |count| count > looks).await;
+    assert_eq!(applies(), asked);
 }

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use skiff::api::OperationPhase;
 
-use crate::harness::{World, config_map, deployment};
+use super::harness::{World, config_map, deployment};
 
 /// The events of an Application, as (reason, message, whole event).
 async fn events(world: &World) -> Vec<(String, String, Value)> {
@@ -45,7 +45,7 @@ async fn an_automated_sync_tells_its_story() {
         assert_eq!(event["involvedObject"]["name"], "orders");
         assert_eq!(event["involvedObject"]["uid"], application.metadata.uid.clone().unwrap());
         assert_eq!(event["source"]["component"], "argocd-application-controller");
-        assert_eq!(event["metadata"]["annotations"]["dest-namespace"], "shop");
+        assert_eq!(event["metadata"]["annotations"]["dest-namespace"], world.namespace.as_str());
         assert_eq!(event["metadata"]["annotations"]["dest-server"], "https://kubernetes.default.svc");
         assert!(event["metadata"]["name"].as_str().unwrap().starts_with("orders."));
     }

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use serde_json::json;
 use skiff::sandbox::fault::{Fault, FaultRule};
 
-use crate::harness::{Setup, World, config_map};
+use super::harness::{Setup, World, config_map};
 
 /// Syncs two commits while a fault strikes, and checks that no object was written more often than it had to be.
 async fn converges(rule: FaultRule, fault: Fault) {
@@ -15,21 +16,21 @@ async fn converges(rule: FaultRule, fault: Fault) {
         .repository
         .commit(&[("app/a.yaml", Some(&config_map("a", "1"))), ("app/b.yaml", Some(&config_map("b", "1")))]);
     world.apply(world.automated("orders", "app")).await;
-    world.sandbox.faults().inject(rule.clone(), fault.clone());
+    world.faults.inject(rule.clone(), fault.clone());
     world.start_agent().await;
     world
         .until(&format!("a is there despite {what}"), async |w: &World| {
-            w.get("v1", "ConfigMap", "shop", "a").await
+            w.get("v1", "ConfigMap", &w.namespace, "a").await
         })
         .await;
     // Once more for what the first sync did not meet.
-    world.sandbox.faults().inject(rule, fault);
+    world.faults.inject(rule, fault);
     let commit =
         world.repository.commit(&[("app/a.yaml", Some(&config_map("a", "2"))), ("app/b.yaml", None)]);
     world.until_synced("orders", &commit).await;
-    let live = world.get("v1", "ConfigMap", "shop", "a").await.unwrap();
+    let live = world.get("v1", "ConfigMap", &world.namespace, "a").await.unwrap();
     assert_eq!(live["data"]["key"], "2", "{what}");
-    assert!(world.get("v1", "ConfigMap", "shop", "b").await.is_none(), "{what}");
+    assert!(world.get("v1", "ConfigMap", &world.namespace, "b").await.is_none(), "{what}");
     let applies = world.written().iter().filter(|write| *write == "PATCH configmaps/a").count();
     assert!(applies <= 2 + 2 * struck, "{what}: {:?}", world.written());
     let deletes = world.written().iter().filter(|write| *write == "DELETE configmaps/b").count();
@@ -119,19 +120,22 @@ async fn everything_at_random() {
         [Fault::InternalError, Fault::TooManyRequests(1), Fault::Disconnect, Fault::CutWatch(1), SLOW]
     {
         let rule = FaultRule { probability: Some(0.04), times: Some(15), ..FaultRule::default() };
-        let rule = FaultRule { namespace: Some("shop".to_owned()), ..rule };
-        world.sandbox.faults().inject(rule, fault);
+        let rule = FaultRule { namespace: Some(world.namespace.clone()), ..rule };
+        world.faults.inject(rule, fault);
     }
     let manifests: Vec<(String, String)> =
         (0..20).map(|n| (format!("app/{n}.yaml"), config_map(&format!("settings-{n}"), "1"))).collect();
     let changes: Vec<_> = manifests.iter().map(|(path, text)| (path.as_str(), Some(text.as_str()))).collect();
     let commit = world.repository.commit(&changes);
-    world.apply(world.automated("orders", "app")).await;
+    let mut application = world.automated("orders", "app");
+    let quickly = json!({ "limit": 100, "backoff": { "duration": "50ms", "factor": 1 } });
+    application["spec"]["syncPolicy"]["retry"] = quickly;
+    world.apply(application).await;
     world.start_agent().await;
     world.until_synced("orders", &commit).await;
     assert_eq!(
         world
-            .names("v1", "ConfigMap", "shop")
+            .names("v1", "ConfigMap", &world.namespace)
             .await
             .iter()
             .filter(|name| name.starts_with("settings-"))

@@ -15,7 +15,7 @@ use kube::{
 };
 use serde_json::{Value, json};
 use skiff::{
-    api::{Application, ApplicationCondition, OperationPhase, SyncStatusCode, crd},
+    api::{Application, ApplicationCondition, OperationPhase, SyncStatusCode},
     controller::{Agent, AgentOptions},
     files::RepoPath,
     git::{
@@ -23,16 +23,16 @@ use skiff::{
         writer::{self, Author, Change},
     },
     metrics::{Metrics, MetricsOptions},
-    object::yaml,
-    sandbox::Sandbox,
+    sandbox::fault::Faults,
 };
 use tokio::{task::JoinHandle, time::Instant};
 use tokio_util::sync::CancellationToken;
 
-use crate::recorder::{Recorder, Sent};
+use super::{
+    cluster::{Cluster, Wishes},
+    recorder::{Recorder, Sent},
+};
 
-/// How long a test waits for something to come true. Nothing takes this long unless it is broken.
-pub const PATIENCE: Duration = Duration::from_secs(30);
 /// How often it looks.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 /// How often the agent looks at repositories.
@@ -42,8 +42,8 @@ const POLL_EVERY: Duration = Duration::from_millis(50);
 pub struct World {
     /// An administrator's client.
     pub client: Client,
-    /// The sandbox behind it, for faults and the log of requests.
-    pub sandbox: Sandbox,
+    /// What goes wrong with the agents' requests.
+    pub faults: Faults,
     /// The agent's namespace.
     pub argocd: String,
     /// A namespace for workloads; it does not exist yet.
@@ -56,8 +56,11 @@ pub struct World {
     pub requests: Recorder,
     /// The kinds that this test has asked for.
     kinds: Mutex<HashMap<GroupVersionKind, (ApiResource, Scope)>>,
+    /// Part of every name that must be this world's alone.
+    id: String,
     directory: tempfile::TempDir,
     agent: Option<RunningAgent>,
+    cluster: Cluster,
 }
 
 struct RunningAgent {
@@ -67,31 +70,20 @@ struct RunningAgent {
 
 /// How a world is made.
 pub struct Setup {
-    sandbox: skiff::sandbox::Builder,
-    crds: Vec<Value>,
+    definitions: Option<Vec<Value>>,
     agent: bool,
+    alone: bool,
 }
 
 impl Setup {
-    /// Skiff's own CRDs, a quick sandbox, an agent.
+    /// Skiff's own definitions, an agent.
     pub fn new() -> Self {
-        let crds = crd::definitions().iter().map(|definition| parse(&definition.to_yaml())).collect();
-        let sandbox = Sandbox::builder().pod_ready_delay(Duration::from_millis(5));
-        Self { sandbox, crds, agent: true }
+        Self { definitions: None, agent: true, alone: false }
     }
 
-    /// Another sandbox.
-    pub fn sandbox(
-        mut self,
-        change: impl FnOnce(skiff::sandbox::Builder) -> skiff::sandbox::Builder,
-    ) -> Self {
-        self.sandbox = change(self.sandbox);
-        self
-    }
-
-    /// Other CRDs.
-    pub fn crds(mut self, crds: Vec<Value>) -> Self {
-        self.crds = crds;
+    /// Other definitions of Skiff's kinds.
+    pub fn definitions(mut self, definitions: Vec<Value>) -> Self {
+        self.definitions = Some(definitions);
         self
     }
 
@@ -101,38 +93,40 @@ impl Setup {
         self
     }
 
+    /// Nobody else may change the cluster meanwhile.
+    pub fn alone(mut self) -> Self {
+        self.alone = true;
+        self
+    }
+
     /// Makes the world.
     pub async fn build(self) -> World {
-        let sandbox = self.sandbox.build();
-        let client = sandbox.client();
+        let id = format!("t{:06x}", fastrand::u32(..1 << 24));
+        let alone = self.alone || self.definitions.is_some();
+        let cluster = crate::cluster(Wishes { id: id.clone(), definitions: self.definitions, alone }).await;
         let directory = tempfile::tempdir().unwrap();
         let repository = Repository::new(directory.path().join("repository").as_path());
+        let faults = Faults::default();
         let mut world = World {
-            client,
-            sandbox,
-            argocd: "argocd".to_owned(),
-            namespace: "shop".to_owned(),
+            client: cluster.client.clone(),
+            argocd: format!("argocd-{id}"),
+            namespace: format!("shop-{id}"),
             repository,
             metrics: Arc::new(Metrics::new(&MetricsOptions::default()).unwrap()),
-            requests: Recorder::default(),
+            requests: Recorder::new(&faults),
+            faults,
             kinds: Mutex::default(),
+            id,
             directory,
             agent: None,
+            cluster,
         };
-        for crd in self.crds {
-            let name = crd["metadata"]["name"].as_str().unwrap().to_owned();
-            world.apply(crd).await;
-            world
-                .until(&format!("{name} is established"), async |world: &World| {
-                    let crd =
-                        world.get("apiextensions.k8s.io/v1", "CustomResourceDefinition", "", &name).await?;
-                    condition(&crd, "Established").filter(|status| status == "True")
-                })
-                .await;
-        }
-        world
-            .apply(json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": world.argocd } }))
-            .await;
+        world.create_namespace(&world.argocd).await;
+        // Several installations are on one cluster: what another one tracks is none of ours.
+        let metadata = world.settings_metadata("argocd-cm");
+        let data = json!({ "installationID": world.id });
+        let settings = json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data });
+        world.apply_as("harness", settings).await;
         if self.agent {
             world.start_agent().await;
         }
@@ -144,6 +138,26 @@ impl World {
     /// A world with everything as usual.
     pub async fn new() -> Self {
         Setup::new().build().await
+    }
+
+    /// A name that is this world's alone, for what has no namespace.
+    pub fn unique(&self, name: &str) -> String {
+        format!("{name}-{}", self.id)
+    }
+
+    /// What tells this world's installation from others.
+    pub fn installation(&self) -> &str {
+        &self.id
+    }
+
+    /// An API group that is this world's alone.
+    pub fn unique_group(&self) -> String {
+        format!("{}.example.com", self.id)
+    }
+
+    /// How long this world's cluster may take for anything.
+    pub fn patience(&self) -> Duration {
+        self.cluster.patience
     }
 
     /// The usual options of an agent in this world.
@@ -198,7 +212,11 @@ impl World {
             if let Some(found) = look(self).await {
                 return found;
             }
-            assert!(begun.elapsed() < PATIENCE, "waited in vain until {what}\n{}", self.describe().await);
+            assert!(
+                begun.elapsed() < self.patience(),
+                "waited in vain until {what}\n{}",
+                self.describe().await
+            );
             tokio::time::sleep(LOOK_EVERY).await;
         }
     }
@@ -206,7 +224,7 @@ impl World {
     /// The Applications' statuses, for messages of failures.
     async fn describe(&self) -> String {
         let resource = resource("argoproj.io/v1alpha1", "Application");
-        let api: Api<DynamicObject> = Api::all_with(self.client.clone(), &resource);
+        let api: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), &self.argocd, &resource);
         let mut text = String::new();
         for application in api.list(&Default::default()).await.map(|list| list.items).unwrap_or_default() {
             let name = application.metadata.name.clone().unwrap_or_default();
@@ -228,11 +246,7 @@ impl World {
         let (resource, scope) = match known {
             Some(known) => known,
             None => {
-                let discovery = Discovery::new(self.client.clone()).run_aggregated().await.unwrap();
-                let (resource, capabilities) = discovery
-                    .resolve_gvk(&gvk)
-                    .unwrap_or_else(|| panic!("the cluster has no {api_version} {kind}"));
-                let found = (resource, capabilities.scope);
+                let found = self.until_served(&gvk).await;
                 self.kinds.lock().unwrap().insert(gvk, found.clone());
                 found
             }
@@ -240,6 +254,19 @@ impl World {
         match scope {
             Scope::Cluster => Api::all_with(self.client.clone(), &resource),
             Scope::Namespaced => Api::namespaced_with(self.client.clone(), namespace, &resource),
+        }
+    }
+
+    /// Waits until the cluster tells that it has a kind, which may be a moment after its definition is there.
+    async fn until_served(&self, gvk: &GroupVersionKind) -> (ApiResource, Scope) {
+        let begun = Instant::now();
+        loop {
+            let discovery = Discovery::new(self.client.clone()).run_aggregated().await.unwrap();
+            if let Some((resource, capabilities)) = discovery.resolve_gvk(gvk) {
+                return (resource, capabilities.scope);
+            }
+            assert!(begun.elapsed() < self.patience(), "the cluster has no {gvk:?}");
+            tokio::time::sleep(LOOK_EVERY).await;
         }
     }
 
@@ -251,9 +278,13 @@ impl World {
 
     /// Applies an object as a person does, taking over what is there.
     pub async fn apply(&self, object: Value) -> Value {
+        self.apply_as("person", object).await
+    }
+
+    async fn apply_as(&self, manager: &str, object: Value) -> Value {
         let text = |pointer| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
         let api = self.api(text("/apiVersion"), text("/kind"), text("/metadata/namespace")).await;
-        let params = PatchParams::apply("person").force();
+        let params = PatchParams::apply(manager).force();
         let applied = api.patch(text("/metadata/name"), &params, &Patch::Apply(&object)).await.unwrap();
         serde_json::to_value(applied).unwrap()
     }
@@ -270,6 +301,30 @@ impl World {
         let api = self.api(api_version, kind, namespace).await;
         let params = PatchParams { field_manager: Some("person".to_owned()), ..PatchParams::default() };
         serde_json::to_value(api.patch(name, &params, &Patch::Merge(&patch)).await.unwrap()).unwrap()
+    }
+
+    /// Creates a namespace.
+    pub async fn create_namespace(&self, name: &str) {
+        self.apply(json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": name } })).await;
+    }
+
+    fn settings_metadata(&self, name: &str) -> Value {
+        let labels = json!({ "app.kubernetes.io/part-of": "argocd" });
+        json!({ "name": name, "namespace": self.argocd, "labels": labels })
+    }
+
+    /// Sets what a person has set in `argocd-cm`, and nothing else of it.
+    pub async fn settings(&self, data: Value) {
+        let metadata = self.settings_metadata("argocd-cm");
+        self.apply(json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data }))
+            .await;
+    }
+
+    /// Sets `argocd-cmd-params-cm`.
+    pub async fn parameters(&self, data: Value) {
+        let metadata = self.settings_metadata("argocd-cmd-params-cm");
+        self.apply(json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data }))
+            .await;
     }
 
     /// Deletes an object, as a person does.
@@ -493,20 +548,9 @@ pub fn find_condition<'a>(
     conditions.into_iter().find(|c| c.condition_type == condition_type && c.message.contains(text))
 }
 
-fn condition(object: &Value, name: &str) -> Option<String> {
-    let conditions = object.pointer("/status/conditions")?.as_array()?;
-    let condition = conditions.iter().find(|condition| condition["type"] == name)?;
-    condition["status"].as_str().map(str::to_owned)
-}
-
 fn resource(api_version: &str, kind: &str) -> ApiResource {
     let (group, version) = api_version.rsplit_once('/').unwrap_or(("", api_version));
     ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind))
-}
-
-/// Reads one YAML document.
-pub fn parse(text: &str) -> Value {
-    yaml::parse(text.as_bytes(), &yaml::Options::default()).unwrap().remove(0).value
 }
 
 /// A local Git repository that a test commits to.

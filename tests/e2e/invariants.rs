@@ -10,17 +10,21 @@ use skiff::{
     sandbox::fault::{Fault, FaultRule},
 };
 
-use crate::{
+use super::{
     harness::{Setup, World, config_map, deployment, is_synced},
     recorder::{Recorder, Sent},
 };
 
 const BROKEN: &str = "apiVersion: v1\nkind: ConfigMap\nmetadata: [\n";
 const TRACKING: &str = "argocd.argoproj.io/tracking-id";
+const INSTALLATION: &str = "argocd.argoproj.io/installation-id";
 
 /// A world in which `orders` (ConfigMaps `kept` and `removed`, a Deployment) is synced.
 async fn synced_world() -> (World, CommitId) {
-    let world = World::new().await;
+    synced(World::new().await).await
+}
+
+async fn synced(world: World) -> (World, CommitId) {
     let commit = world.repository.commit(&[
         ("app/kept.yaml", Some(&config_map("kept", "1"))),
         ("app/removed.yaml", Some(&config_map("removed", "1"))),
@@ -49,7 +53,7 @@ async fn assert_untouched(world: &World) {
 
 /// The Deployment, read without asking which kinds there are.
 async fn read_deployment(world: &World) -> Option<k8s_openapi::api::apps::v1::Deployment> {
-    kube::Api::namespaced(world.client.clone(), "shop").get_opt("orders").await.unwrap()
+    kube::Api::namespaced(world.client.clone(), &world.namespace).get_opt("orders").await.unwrap()
 }
 
 async fn assert_changed(world: &World) {
@@ -57,13 +61,13 @@ async fn assert_changed(world: &World) {
     assert_eq!(value_of(world, "removed").await, None);
     world
         .until("the Deployment is gone", async |w: &World| {
-            w.get("apps/v1", "Deployment", "shop", "orders").await.is_none().then_some(())
+            w.get("apps/v1", "Deployment", &w.namespace, "orders").await.is_none().then_some(())
         })
         .await;
 }
 
 async fn value_of(world: &World, config_map: &str) -> Option<String> {
-    let live = world.get("v1", "ConfigMap", "shop", config_map).await?;
+    let live = world.get("v1", "ConfigMap", &world.namespace, config_map).await?;
     live["data"]["key"].as_str().map(str::to_owned)
 }
 
@@ -107,7 +111,7 @@ async fn nothing_is_pruned_or_applied_while_an_api_group_cannot_be_discovered() 
         group: Some("apps".to_owned()),
         ..FaultRule::default()
     };
-    world.sandbox.faults().inject(group_down, Fault::Unavailable);
+    world.faults.inject(group_down, Fault::Unavailable);
     world.requests.clear();
     let commit = change_and_remove(&world);
     world.start_agent().await;
@@ -116,7 +120,7 @@ async fn nothing_is_pruned_or_applied_while_an_api_group_cannot_be_discovered() 
     let rows = world.read_application("orders").await.status.resources;
     assert!(rows.iter().any(|row| row.kind == "Deployment"), "the Deployment is lost from sight");
 
-    world.sandbox.faults().clear();
+    world.faults.clear();
     world.until_synced("orders", &commit).await;
     assert_changed(&world).await;
 }
@@ -125,22 +129,22 @@ async fn nothing_is_pruned_or_applied_while_an_api_group_cannot_be_discovered() 
 async fn an_application_is_not_let_go_while_its_objects_cannot_be_seen() {
     let (mut world, _) = synced_world().await;
     let finalizers = json!({ "metadata": { "finalizers": ["resources-finalizer.argocd.argoproj.io"] } });
-    world.patch("argoproj.io/v1alpha1", "Application", "argocd", "orders", finalizers).await;
+    world.patch("argoproj.io/v1alpha1", "Application", &world.argocd, "orders", finalizers).await;
     world.stop_agent().await;
     let group_down = FaultRule {
         verb: Some("discovery".to_owned()),
         group: Some("apps".to_owned()),
         ..FaultRule::default()
     };
-    world.sandbox.faults().inject(group_down, Fault::Unavailable);
-    world.delete("argoproj.io/v1alpha1", "Application", "argocd", "orders").await;
+    world.faults.inject(group_down, Fault::Unavailable);
+    world.delete("argoproj.io/v1alpha1", "Application", &world.argocd, "orders").await;
     world.start_agent().await;
     world.until_condition("orders", "DeletionError", "apps").await;
 
-    world.sandbox.faults().clear();
+    world.faults.clear();
     world
         .until("Application and Deployment are gone", async |w: &World| {
-            let application = w.get("argoproj.io/v1alpha1", "Application", "argocd", "orders").await;
+            let application = w.get("argoproj.io/v1alpha1", "Application", &w.argocd, "orders").await;
             (application.is_none() && read_deployment(w).await.is_none()).then_some(())
         })
         .await;
@@ -158,14 +162,14 @@ async fn nothing_is_pruned_or_applied_while_a_managed_kind_cannot_be_listed() {
     let tries = faults.map(|fault| async move {
         let (mut world, _) = synced_world().await;
         world.stop_agent().await;
-        world.sandbox.faults().inject(FaultRule::on("list", "deployments"), fault);
+        world.faults.inject(FaultRule::on("list", "deployments"), fault);
         world.requests.clear();
         let commit = change_and_remove(&world);
         world.start_agent().await;
         world.until_condition("orders", "ComparisonError", "deployments").await;
         assert_untouched(&world).await;
 
-        world.sandbox.faults().clear();
+        world.faults.clear();
         world.until_synced("orders", &commit).await;
         assert_changed(&world).await;
     });
@@ -176,18 +180,16 @@ async fn nothing_is_pruned_or_applied_while_a_managed_kind_cannot_be_listed() {
 async fn nothing_is_pruned_or_applied_before_every_managed_kind_is_listed() {
     let (mut world, _) = synced_world().await;
     world.stop_agent().await;
-    world
-        .sandbox
-        .faults()
-        .inject(FaultRule::on("list", "deployments"), Fault::Delay(Duration::from_millis(700)));
-    world.sandbox.requests().clear();
+    world.faults.inject(FaultRule::on("list", "deployments"), Fault::Delay(Duration::from_millis(700)));
+    world.requests.clear();
     let commit = change_and_remove(&world);
     world.start_agent().await;
     world.until_synced("orders", &commit).await;
-    let log = world.sandbox.requests().all();
-    let listed = log.iter().position(|request| request.verb == "list" && request.resource == "deployments");
-    let written = log.iter().position(|request| request.is_write() && request.resource == "configmaps");
-    assert!(listed.unwrap() < written.unwrap(), "{listed:?} {written:?}");
+    let sent = world.requests.sent();
+    let listed = sent.iter().find(|sent| sent.is_read() && sent.uri.contains("/deployments?")).unwrap();
+    let written = sent.iter().find(|sent| sent.is_write() && sent.uri.contains("/configmaps/")).unwrap();
+    let (_, answered) = listed.answer().unwrap();
+    assert!(answered < written.at, "{written:?} came before {listed:?} was answered");
 }
 
 // 2. Only what the tracking id names is pruned, and it is looked at again at the moment of deletion.
@@ -195,34 +197,46 @@ async fn nothing_is_pruned_or_applied_before_every_managed_kind_is_listed() {
 #[tokio::test]
 async fn only_what_the_tracking_id_names_is_pruned() {
     let (world, _) = synced_world().await;
+    let ns = &world.namespace;
     let foreign = [
-        ("copied", Some("orders:/ConfigMap:shop/removed")),
-        ("of-another-application", Some("invoices:/ConfigMap:shop/of-another-application")),
-        ("of-another-kind", Some("orders:/Secret:shop/of-another-kind")),
-        ("of-another-namespace", Some("orders:/ConfigMap:market/of-another-namespace")),
-        ("of-another-group", Some("orders:apps/ConfigMap:shop/of-another-group")),
-        ("garbled", Some("orders")),
+        ("copied", Some(format!("orders:/ConfigMap:{ns}/removed"))),
+        ("of-another-application", Some(format!("invoices:/ConfigMap:{ns}/of-another-application"))),
+        ("of-another-kind", Some(format!("orders:/Secret:{ns}/of-another-kind"))),
+        ("of-another-namespace", Some("orders:/ConfigMap:market/of-another-namespace".to_owned())),
+        ("of-another-group", Some(format!("orders:apps/ConfigMap:{ns}/of-another-group"))),
+        ("garbled", Some("orders".to_owned())),
         ("of-nobody", None),
     ];
-    for (name, tracking_id) in foreign {
-        let mut metadata = json!({ "name": name, "namespace": "shop" });
-        if let Some(tracking_id) = tracking_id {
-            metadata["annotations"] = json!({ TRACKING: tracking_id });
-        }
+    let config_map = async |name: &str, annotations: Value| {
+        let metadata = json!({ "name": name, "namespace": ns, "annotations": annotations });
         world.apply(json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata })).await;
+    };
+    for (name, tracking_id) in &foreign {
+        let annotations = match tracking_id {
+            Some(id) => json!({ TRACKING: id, INSTALLATION: world.installation() }),
+            None => json!({ INSTALLATION: world.installation() }),
+        };
+        config_map(name, annotations).await;
     }
+    let id = |name: &str| format!("orders:/ConfigMap:{ns}/{name}");
+    config_map(
+        "of-another-installation",
+        json!({ TRACKING: id("of-another-installation"), INSTALLATION: "other" }),
+    )
+    .await;
+    config_map("of-no-installation", json!({ TRACKING: id("of-no-installation") })).await;
     // One that says all of it is pruned: it is taken for what an earlier commit declared.
-    let own = json!({ "name": "own", "namespace": "shop", "annotations": { TRACKING: "orders:/ConfigMap:shop/own" } });
-    world.apply(json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": own })).await;
+    config_map("own", json!({ TRACKING: id("own"), INSTALLATION: world.installation() })).await;
     let commit = change_and_remove(&world);
     world.until_synced("orders", &commit).await;
     world
         .until("what is its own is pruned", async |w: &World| {
-            w.get("v1", "ConfigMap", "shop", "own").await.is_none().then_some(())
+            w.get("v1", "ConfigMap", &w.namespace, "own").await.is_none().then_some(())
         })
         .await;
-    for (name, _) in foreign {
-        assert!(world.get("v1", "ConfigMap", "shop", name).await.is_some(), "{name} was pruned");
+    let others = foreign.iter().map(|(name, _)| *name);
+    for name in others.chain(["of-another-installation", "of-no-installation"]) {
+        assert!(world.get("v1", "ConfigMap", &world.namespace, name).await.is_some(), "{name} was pruned");
     }
 }
 
@@ -231,7 +245,7 @@ async fn what_changes_hands_between_plan_and_deletion_stays() {
     for verb in ["get", "delete"] {
         let (world, _) = synced_world().await;
         let delay = Fault::Delay(Duration::from_millis(500));
-        world.sandbox.faults().inject(FaultRule::on(verb, "configmaps").named("removed"), delay);
+        world.faults.inject(FaultRule::on(verb, "configmaps").named("removed"), delay);
         world.requests.clear();
         change_and_remove(&world);
         world
@@ -243,10 +257,12 @@ async fn what_changes_hands_between_plan_and_deletion_stays() {
                 sent.iter().any(|sent| if verb == "get" { asked(sent) } else { deletes(sent) }).then_some(())
             })
             .await;
-        let client =
-            kube::Api::<k8s_openapi::api::core::v1::ConfigMap>::namespaced(world.client.clone(), "shop");
-        let patch =
-            json!({ "metadata": { "annotations": { TRACKING: "invoices:/ConfigMap:shop/removed" } } });
+        let client = kube::Api::<k8s_openapi::api::core::v1::ConfigMap>::namespaced(
+            world.client.clone(),
+            &world.namespace,
+        );
+        let id = format!("invoices:/ConfigMap:{}/removed", world.namespace);
+        let patch = json!({ "metadata": { "annotations": { TRACKING: id } } });
         client.patch("removed", &Default::default(), &kube::api::Patch::Merge(patch)).await.unwrap();
         world
             .until_application("orders", "has ended the sync", |application| {
@@ -254,23 +270,23 @@ async fn what_changes_hands_between_plan_and_deletion_stays() {
                 application.status.history.len() > 1 && state.phase.is_completed()
             })
             .await;
-        world.sandbox.faults().clear();
+        world.faults.clear();
         assert!(value_of(&world, "removed").await.is_some(), "pruned although it changed hands ({verb})");
     }
 }
 
 // 3. One choke point permits writes.
 
-/// An AppProject that permits ConfigMaps, Services and Deployments in `shop`, and nothing that has no namespace.
-fn narrow_project(namespace: &str) -> Value {
+/// An AppProject that permits ConfigMaps, Services and Deployments in the namespace of the workloads, and nothing that has no namespace.
+fn narrow_project(world: &World) -> Value {
     let kind = |group: &str, kind: &str| json!({ "group": group, "kind": kind });
     json!({
         "apiVersion": "argoproj.io/v1alpha1",
         "kind": "AppProject",
-        "metadata": { "name": "narrow", "namespace": namespace },
+        "metadata": { "name": "narrow", "namespace": world.argocd },
         "spec": {
             "sourceRepos": ["*"],
-            "destinations": [{ "server": "*", "namespace": "shop" }],
+            "destinations": [{ "server": "*", "namespace": world.namespace }],
             "namespaceResourceWhitelist": [kind("", "ConfigMap"), kind("", "Service"), kind("apps", "Deployment")],
         },
     })
@@ -278,8 +294,8 @@ fn narrow_project(namespace: &str) -> Value {
 
 async fn narrow_world() -> (World, Value) {
     let world = World::new().await;
-    world.apply(narrow_project(&world.argocd)).await;
-    world.apply(json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": "shop" } })).await;
+    world.apply(narrow_project(&world)).await;
+    world.create_namespace(&world.namespace).await;
     let mut application = world.automated("orders", "app");
     application["spec"]["project"] = json!("narrow");
     (world, application)
@@ -289,7 +305,7 @@ async fn narrow_world() -> (World, Value) {
 async fn nothing_that_the_project_does_not_permit_is_applied() {
     let forbidden = [
         ("a kind that is not listed", "apiVersion: v1\nkind: Secret\nmetadata:\n  name: bad\n"),
-        ("a kind without namespace", "apiVersion: v1\nkind: Namespace\nmetadata:\n  name: bad\n"),
+        ("a kind without namespace", "apiVersion: v1\nkind: Namespace\nmetadata:\n  name: bad-namespace\n"),
         (
             "another namespace",
             "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: bad\n  namespace: default\n",
@@ -316,7 +332,7 @@ async fn nothing_that_the_project_does_not_permit_is_applied() {
 #[tokio::test]
 async fn no_namespace_is_created_that_the_project_does_not_permit() {
     let world = World::new().await;
-    world.apply(narrow_project(&world.argocd)).await;
+    world.apply(narrow_project(&world)).await;
     let mut application = world.automated("orders", "app");
     application["spec"]["project"] = json!("narrow");
     world.repository.commit(&[("app/good.yaml", Some(&config_map("good", "1")))]);
@@ -331,7 +347,7 @@ async fn no_namespace_is_created_that_the_project_does_not_permit() {
         })
         .await;
     assert!(world.workload_writes().is_empty(), "{:?}", names(&world.workload_writes()));
-    assert!(world.get("v1", "Namespace", "", "shop").await.is_none());
+    assert!(world.get("v1", "Namespace", "", &world.namespace).await.is_none());
 }
 
 #[tokio::test]
@@ -346,23 +362,27 @@ async fn nothing_is_pruned_healed_or_deleted_that_the_project_no_longer_permits(
     world.apply(application).await;
     world.until_synced("orders", &commit).await;
 
-    let mut project = narrow_project(&world.argocd);
+    let mut project = narrow_project(&world);
     project["spec"]["namespaceResourceWhitelist"] = json!([{ "group": "", "kind": "ConfigMap" }]);
     world.apply(project).await;
     world.requests.clear();
-    world.patch("apps/v1", "Deployment", "shop", "orders", json!({ "spec": { "replicas": 3 } })).await;
+    world
+        .patch("apps/v1", "Deployment", &world.namespace, "orders", json!({ "spec": { "replicas": 3 } }))
+        .await;
     world.refresh("orders").await;
     world.repository.commit(&[("app/deployment.yaml", None)]);
     world.until_polled(4).await;
     world.refresh("orders").await;
-    world.delete("argoproj.io/v1alpha1", "Application", "argocd", "orders").await;
+    world.delete("argoproj.io/v1alpha1", "Application", &world.argocd, "orders").await;
     world
         .until("the Application is gone", async |w: &World| {
-            w.get("argoproj.io/v1alpha1", "Application", "argocd", "orders").await.is_none().then_some(())
+            w.get("argoproj.io/v1alpha1", "Application", &w.argocd, "orders").await.is_none().then_some(())
         })
         .await;
-    let live =
-        world.get("apps/v1", "Deployment", "shop", "orders").await.expect("the Deployment is left alone");
+    let live = world
+        .get("apps/v1", "Deployment", &world.namespace, "orders")
+        .await
+        .expect("the Deployment is left alone");
     assert_eq!(live["spec"]["replicas"], 3);
     let writes = names(&world.workload_writes());
     assert!(writes.iter().all(|write| !write.contains("deployments")), "{writes:?}");
@@ -372,7 +392,8 @@ async fn nothing_is_pruned_healed_or_deleted_that_the_project_no_longer_permits(
 #[test]
 fn workloads_are_written_in_one_place() {
     // The agent's own objects are written by these: status, lease, events, the project `default`.
-    let own = ["controller.rs", "controller/writer.rs", "controller/leader.rs", "controller/reporter.rs"];
+    let own =
+        ["controller/projects.rs", "controller/writer.rs", "controller/leader.rs", "controller/reporter.rs"];
     let outside =
         |name: &str| ["sandbox", "cli"].iter().any(|room| name.starts_with(room)) || name.contains("tests");
     let mut writers = Vec::new();
@@ -480,12 +501,11 @@ async fn twenty_reconciles_with_nothing_to_do_write_nothing() {
     let (world, commit) = synced_world().await;
     until_quiet(&world).await;
     world.requests.clear();
-    world.sandbox.requests().clear();
     for n in 0..20 {
         world.refresh("orders").await;
         // An annotation of somebody else on a live object, too.
         let touched = json!({ "metadata": { "annotations": { "touched": n.to_string() } } });
-        world.patch("v1", "ConfigMap", "shop", "kept", touched).await;
+        world.patch("v1", "ConfigMap", &world.namespace, "kept", touched).await;
     }
     world.until_polled(20).await;
     let writes = world.agent_writes();
@@ -500,16 +520,13 @@ async fn twenty_reconciles_with_nothing_to_do_write_nothing() {
     };
     assert!(writes.iter().all(acknowledges), "{:?}", writes.iter().map(Sent::body).collect::<Vec<_>>());
     assert_eq!(writes.len(), 20, "one for each refresh that was asked for");
-    let log = world.sandbox.requests().writes();
-    let own = |resource: &str| matches!(resource, "leases" | "applications");
-    let others: Vec<_> = log.iter().filter(|write| !own(&write.resource)).collect();
-    assert_eq!(others.len(), 20, "only the touches of the test: {others:?}");
     assert!(is_synced(&world.read_application("orders").await, &commit));
 }
 
 #[tokio::test]
 async fn in_steady_state_only_watches_and_the_lease_reach_the_api_server() {
-    let (world, _) = synced_world().await;
+    // Kinds that come and go are looked at.
+    let (world, _) = synced(Setup::new().alone().build().await).await;
     until_quiet(&world).await;
     world.requests.clear();
     world.until_polled(20).await;
@@ -566,7 +583,7 @@ async fn killed_after_any_write_the_agent_finishes_what_it_began() {
             .await;
         world.kill_agent().await;
         let left = world.read_application("orders").await;
-        world.requests = Recorder::default();
+        world.requests = Recorder::new(&world.faults);
         world.start_agent().await;
         let application = world.until_synced("orders", &commit).await;
         let ids: Vec<i64> = application.status.history.iter().map(|entry| entry.id).collect();
@@ -595,14 +612,11 @@ async fn killed_in_the_middle_of_a_long_sync_the_agent_continues_it() {
     let changes: Vec<(&str, Option<&str>)> =
         manifests.iter().map(|(path, text)| (path.as_str(), Some(text.as_str()))).collect();
     let commit = world.repository.commit(&changes);
-    world
-        .sandbox
-        .faults()
-        .inject(FaultRule::on("patch", "configmaps"), Fault::Delay(Duration::from_millis(100)));
+    world.faults.inject(FaultRule::on("patch", "configmaps"), Fault::Delay(Duration::from_millis(100)));
     world.apply(world.automated("orders", "app")).await;
     let applied = async |w: &World| {
         let all: kube::Api<k8s_openapi::api::core::v1::ConfigMap> =
-            kube::Api::namespaced(w.client.clone(), "shop");
+            kube::Api::namespaced(w.client.clone(), &w.namespace);
         let listed = all.list(&Default::default()).await.unwrap().items;
         listed.iter().filter(|object| object.metadata.name.as_ref().unwrap().starts_with("settings-")).count()
     };
@@ -613,7 +627,7 @@ async fn killed_in_the_middle_of_a_long_sync_the_agent_continues_it() {
     assert!(before < 30, "the sync was over before the agent was killed");
     assert_eq!(left.status.operation_state.as_ref().unwrap().phase, OperationPhase::Running);
 
-    world.sandbox.faults().clear();
+    world.faults.clear();
     world.start_agent().await;
     let application = world.until_synced("orders", &commit).await;
     assert_eq!(applied(&world).await, 30);
@@ -749,19 +763,15 @@ async fn a_cached_render_is_used_only_if_its_inputs_are_unchanged() {
     assert_eq!(value_of(&world, "c-a").await.as_deref(), Some("1"));
 
     let before = misses();
-    application["spec"]["destination"]["namespace"] = json!("market");
+    let market = world.unique("market");
+    application["spec"]["destination"]["namespace"] = json!(market);
     world.apply(application.clone()).await;
     until_rendered("another namespace", before).await;
-    assert!(world.get("v1", "ConfigMap", "market", "c-a").await.is_some());
+    assert!(world.get("v1", "ConfigMap", &market, "c-a").await.is_some());
 
     let before = misses();
-    let settings = json!({
-        "apiVersion": "v1", "kind": "ConfigMap",
-        "metadata": { "name": "argocd-cm", "namespace": world.argocd },
-        "data": { "application.resourceTrackingMethod": "annotation+label" },
-    });
-    world.apply(settings).await;
+    world.settings(json!({ "application.resourceTrackingMethod": "annotation+label" })).await;
     until_rendered("another tracking method", before).await;
-    let live = world.get("v1", "ConfigMap", "market", "c-a").await.unwrap();
+    let live = world.get("v1", "ConfigMap", &market, "c-a").await.unwrap();
     assert_eq!(live["metadata"]["labels"]["app.kubernetes.io/instance"], "orders");
 }

@@ -3,7 +3,7 @@
 use serde_json::json;
 use skiff::api::ApplicationSourceType;
 
-use crate::harness::{World, deployment};
+use super::harness::{World, deployment};
 
 const BASE: &str = "resources: [deployment.yaml]
 labels:
@@ -13,8 +13,12 @@ configMapGenerator:
   literals: [mode=base]
 ";
 
+fn overlay(namespace: &str) -> String {
+    OVERLAY.replace("NAMESPACE", namespace)
+}
+
 const OVERLAY: &str = "resources: [../../base]
-namespace: dev
+namespace: NAMESPACE
 namePrefix: dev-
 images:
 - name: orders
@@ -53,27 +57,28 @@ async fn tree() -> World {
 #[tokio::test]
 async fn an_overlay_reaches_the_cluster_and_follows_its_base() {
     let world = tree().await;
-    let commit = world.repository.commit(&[("overlays/dev/kustomization.yaml", Some(OVERLAY))]);
+    let dev = world.unique("dev");
+    let commit = world.repository.commit(&[("overlays/dev/kustomization.yaml", Some(&overlay(&dev)))]);
     let mut application = world.automated("orders", "overlays/dev");
-    application["spec"]["destination"]["namespace"] = json!("dev");
+    application["spec"]["destination"]["namespace"] = json!(dev);
     world.apply(application).await;
     let application = world.until_synced("orders", &commit).await;
     assert_eq!(application.status.source_type, Some(ApplicationSourceType::Kustomize));
-    let live = world.get("apps/v1", "Deployment", "dev", "dev-orders").await.unwrap();
+    let live = world.get("apps/v1", "Deployment", &dev, "dev-orders").await.unwrap();
     assert_eq!(live["spec"]["replicas"], 2);
     assert_eq!(live["metadata"]["labels"]["part-of"], "shop");
     let container = &live["spec"]["template"]["spec"]["containers"][0];
     assert_eq!(container["image"], "orders:1.1");
-    let [generated] = &*world.names("v1", "ConfigMap", "dev").await else { panic!("one ConfigMap expected") };
+    let [generated] = &*world.names("v1", "ConfigMap", &dev).await else { panic!("one ConfigMap expected") };
     assert!(generated.starts_with("dev-settings-"), "{generated}");
     assert_eq!(container["envFrom"][0]["configMapRef"]["name"], generated.as_str());
-    let data = &world.get("v1", "ConfigMap", "dev", generated).await.unwrap()["data"];
+    let data = &world.get("v1", "ConfigMap", &dev, generated).await.unwrap()["data"];
     assert_eq!(*data, json!({ "level": "debug", "mode": "base" }));
 
     let changed = BASE.replace("mode=base", "mode=new");
     let commit = world.repository.commit(&[("base/kustomization.yaml", Some(&changed))]);
     world.until_synced("orders", &commit).await;
-    let renamed = world.names("v1", "ConfigMap", "dev").await;
+    let renamed = world.names("v1", "ConfigMap", &dev).await;
     assert_eq!(renamed.len(), 1, "the one before was pruned: {renamed:?}");
     assert_ne!(renamed[0], *generated);
 }
@@ -81,12 +86,13 @@ async fn an_overlay_reaches_the_cluster_and_follows_its_base() {
 #[tokio::test]
 async fn what_the_application_says_wins_over_the_tree() {
     let world = tree().await;
-    let commit = world.repository.commit(&[("overlays/dev/kustomization.yaml", Some(OVERLAY))]);
+    let dev = world.unique("dev");
+    let commit = world.repository.commit(&[("overlays/dev/kustomization.yaml", Some(&overlay(&dev)))]);
     let mut application = world.automated("orders", "overlays/dev");
     application["spec"]["source"]["kustomize"] = json!({
         "namePrefix": "blue-",
         "nameSuffix": "-v2",
-        "namespace": "shop",
+        "namespace": world.namespace,
         "images": ["orders=registry.example.com/orders:2.0"],
         "replicas": [{ "name": "orders", "count": 3 }],
         "commonLabels": { "team": "blue" },
@@ -99,7 +105,7 @@ async fn what_the_application_says_wins_over_the_tree() {
     });
     world.apply(application).await;
     world.until_synced("orders", &commit).await;
-    let live = world.get("apps/v1", "Deployment", "shop", "blue-orders-v2").await.unwrap();
+    let live = world.get("apps/v1", "Deployment", &world.namespace, "blue-orders-v2").await.unwrap();
     assert_eq!(live["spec"]["replicas"], 3);
     assert_eq!(live["metadata"]["labels"]["team"], "blue");
     assert_eq!(live["metadata"]["labels"]["traced"], "true");
@@ -112,22 +118,23 @@ async fn what_the_application_says_wins_over_the_tree() {
     assert_eq!(container["resources"]["limits"]["memory"], "128Mi");
     let generated = container["envFrom"][0]["configMapRef"]["name"].as_str().unwrap();
     assert!(generated.starts_with("blue-settings-v2-"), "{generated}");
-    assert!(world.get("v1", "ConfigMap", "shop", generated).await.is_some());
+    assert!(world.get("v1", "ConfigMap", &world.namespace, generated).await.is_some());
 }
 
 #[tokio::test]
 async fn a_change_of_the_overrides_alone_is_synced() {
     let world = tree().await;
-    let commit = world.repository.commit(&[("overlays/dev/kustomization.yaml", Some(OVERLAY))]);
+    let dev = world.unique("dev");
+    let commit = world.repository.commit(&[("overlays/dev/kustomization.yaml", Some(&overlay(&dev)))]);
     let mut application = world.automated("orders", "overlays/dev");
-    application["spec"]["destination"]["namespace"] = json!("dev");
+    application["spec"]["destination"]["namespace"] = json!(dev);
     world.apply(application).await;
     world.until_synced("orders", &commit).await;
     let images = json!({ "source": { "kustomize": { "images": ["orders:3.0"] } } });
     world.change_spec("orders", images).await;
     world
         .until("the image is the new one", async |w: &World| {
-            let live = w.get("apps/v1", "Deployment", "dev", "dev-orders").await?;
+            let live = w.get("apps/v1", "Deployment", &dev, "dev-orders").await?;
             (live["spec"]["template"]["spec"]["containers"][0]["image"] == "orders:3.0").then_some(())
         })
         .await;

@@ -10,7 +10,7 @@ use skiff::{
 use tokio::{task::JoinHandle, time::Instant};
 use tokio_util::sync::CancellationToken;
 
-use crate::{
+use super::{
     harness::{Setup, World, config_map},
     recorder::Recorder,
 };
@@ -25,7 +25,7 @@ struct Replica {
 
 impl Replica {
     fn start(world: &World, options: AgentOptions) -> Self {
-        let requests = Recorder::default();
+        let requests = Recorder::new(&world.faults);
         let metrics = Arc::new(Metrics::new(&MetricsOptions::default()).unwrap());
         let agent = Agent::new(requests.client(world.client.clone()), options, metrics);
         let leadership = agent.leadership();
@@ -140,7 +140,7 @@ async fn a_leader_that_cannot_renew_its_lease_stops_writing() {
         let commit = world.repository.commit(&[("app/a.yaml", Some(&config_map("a", "1")))]);
         world.until_synced("orders", &commit).await;
 
-        world.sandbox.faults().inject(FaultRule::on("update", "leases"), fault.clone());
+        world.faults.inject(FaultRule::on("update", "leases"), fault.clone());
         let since = Instant::now();
         let leadership = replica.leadership.clone();
         world
@@ -159,7 +159,7 @@ async fn a_leader_that_cannot_renew_its_lease_stops_writing() {
             .await;
         assert_eq!(replica.requests.writes().len(), written, "{fault:?}: it wrote without its lease");
 
-        world.sandbox.faults().clear();
+        world.faults.clear();
         let commit = world.repository.commit(&[("app/a.yaml", Some(&config_map("a", "3")))]);
         world.until_synced("orders", &commit).await;
     }

@@ -1,7 +1,5 @@
-//! The agent from a Git commit to a reconciled cluster, each behaviour as somebody outside sees it.
-//!
-//! A test asks the harness for a [`World`](harness::World): a cluster, a repository, an agent. It does not know which
-//! cluster it got. It acts as people do (commits, edits, Applications) and waits for what they would see.
+//! The end-to-end suite on sandboxes, of which each world has one of its own. The crate `real` runs the same suite on a
+//! real control plane.
 
 // Clippy exempts test functions from these lints, and not the functions that they share.
 #![allow(
@@ -12,36 +10,23 @@
     clippy::string_slice
 )]
 
-mod harness;
-#[allow(dead_code, reason = "the tests of Git use the rest")]
-#[path = "../git/http_server.rs"]
-mod http_server;
-mod recorder;
-mod remotes;
-#[allow(dead_code, reason = "the tests of Git use the rest")]
-#[path = "../git/world.rs"]
-mod world;
+#[path = "suite.rs"]
+mod suite;
 
-mod automated;
-mod bad_input;
-mod cli;
-mod crds;
-mod credentials;
-mod deletion;
-mod drift;
-mod events;
-mod faults;
-mod invariants;
-mod kustomize;
-mod leadership;
-mod metrics;
-mod operation;
-mod project;
-mod project_fields;
-mod prune;
-mod secrets;
-mod settings;
-mod sources;
-mod status;
-mod sync;
-mod waves;
+use std::time::Duration;
+
+use skiff::sandbox::Sandbox;
+
+use suite::cluster::{Cluster, Wishes, install, own_definitions};
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A sandbox that is quick, but not so quick that nothing has to be waited for.
+async fn cluster(wishes: Wishes) -> Cluster {
+    let delay = Duration::from_millis(5);
+    let sandbox = Sandbox::builder().pod_ready_delay(delay).crd_established_delay(delay).build();
+    let client = sandbox.client();
+    let definitions = wishes.definitions.unwrap_or_else(own_definitions);
+    install(&client, &definitions, PATIENCE).await;
+    Cluster::new(client, PATIENCE, sandbox)
+}

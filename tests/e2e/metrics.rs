@@ -3,7 +3,7 @@
 use serde_json::json;
 use skiff::api::HealthStatusCode;
 
-use crate::harness::{World, config_map, deployment};
+use super::harness::{World, config_map, deployment};
 
 #[tokio::test]
 async fn a_sync_shows_in_the_metrics() {
@@ -19,24 +19,30 @@ async fn a_sync_shows_in_the_metrics() {
             application.status.health_code() == HealthStatusCode::Healthy
         })
         .await;
-    let application = ["namespace=\"argocd\"", "name=\"orders\"", "project=\"default\""];
+    let (own, destination_namespace) =
+        (format!("namespace=\"{}\"", world.argocd), format!("dest_namespace=\"{}\"", world.namespace));
+    let application = [own.as_str(), "name=\"orders\"", "project=\"default\""];
     let destination = "dest_server=\"https://kubernetes.default.svc\"";
-    let with = |more: &[&'static str]| [application.to_vec(), more.to_vec()].concat();
-    let info = with(&[
-        destination,
-        "dest_namespace=\"shop\"",
-        "autosync_enabled=\"true\"",
-        "sync_status=\"Synced\"",
-        "health_status=\"Healthy\"",
-        "operation=\"\"",
-        "repo=\"file:///",
-    ]);
+
+    let info = [
+        &application[..],
+        &[
+            destination,
+            &destination_namespace,
+            "autosync_enabled=\"true\"",
+            "sync_status=\"Synced\"",
+            "health_status=\"Healthy\"",
+            "operation=\"\"",
+            "repo=\"file:///",
+        ],
+    ]
+    .concat();
     world.until_metric("argocd_app_info", &info, |value| value == 1.0).await;
     world.until_metric("argocd_app_info", &application, |value| value == 1.0).await;
-    let synced = with(&[destination, "phase=\"Succeeded\"", "dry_run=\"false\""]);
+    let synced = [&application[..], &[destination, "phase=\"Succeeded\"", "dry_run=\"false\""]].concat();
     world.until_metric("argocd_app_sync_total", &synced, |value| value == 1.0).await;
     world.until_metric("argocd_app_sync_total", &application, |value| value == 1.0).await;
-    let reconciled = ["namespace=\"argocd\"", destination];
+    let reconciled = [own.as_str(), destination];
     world.until_metric("argocd_app_reconcile_count", &reconciled, |value| value >= 1.0).await;
     world
         .until_metric("argocd_app_reconcile_bucket", &[destination, "le=\"16\""], |value| value >= 1.0)
@@ -80,7 +86,7 @@ async fn drift_that_is_healed_is_measured() {
     world.apply(world.automated("orders", "app")).await;
     world.until_synced("orders", &commit).await;
     assert_eq!(world.metric("skiff_drift_heal_seconds_count", &[]), 0.0);
-    world.patch("v1", "ConfigMap", "shop", "a", json!({ "data": { "key": "2" } })).await;
+    world.patch("v1", "ConfigMap", &world.namespace, "a", json!({ "data": { "key": "2" } })).await;
     world.until_metric("skiff_drift_heal_seconds_count", &[], |value| value == 1.0).await;
 }
 
@@ -107,7 +113,7 @@ async fn an_applications_series_go_with_it() {
     }
     world.until_synced("invoices", &commit).await;
     world.until_operation("orders", skiff::api::OperationPhase::Succeeded).await;
-    world.delete("argoproj.io/v1alpha1", "Application", "argocd", "orders").await;
+    world.delete("argoproj.io/v1alpha1", "Application", &world.argocd, "orders").await;
     world
         .until("no series names it any more", async |w: &World| {
             (!w.metrics.text().unwrap().contains("name=\"orders\"")).then_some(())

@@ -6,7 +6,7 @@ use skiff::{
     sandbox::fault::{Fault, FaultRule},
 };
 
-use crate::harness::{World, config_map};
+use super::harness::{World, config_map};
 
 const APPLICATION: (&str, &str) = ("argoproj.io/v1alpha1", "Application");
 
@@ -14,7 +14,7 @@ const APPLICATION: (&str, &str) = ("argoproj.io/v1alpha1", "Application");
 async fn world_with(manifests: &[(&str, Option<&str>)]) -> World {
     let world = World::new().await;
     world.repository.commit(manifests);
-    world.apply(json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": "shop" } })).await;
+    world.create_namespace(&world.namespace).await;
     world.apply(world.application("orders", "app")).await;
     world.until_status("orders", SyncStatusCode::OutOfSync).await;
     world
@@ -29,14 +29,14 @@ fn results(application: &Application) -> &[ResourceResult] {
 }
 
 async fn value(world: &World, name: &str) -> Option<Value> {
-    Some(world.get("v1", "ConfigMap", "shop", name).await?["data"]["key"].clone())
+    Some(world.get("v1", "ConfigMap", &world.namespace, name).await?["data"]["key"].clone())
 }
 
 /// Asks for a sync that is tried again as `retry` says.
 async fn sync_with_retry(world: &World, retry: Value) {
     let operation = json!({ "sync": {}, "retry": retry });
     let patch = json!({ "operation": operation, "status": { "operationState": null } });
-    world.patch(APPLICATION.0, APPLICATION.1, "argocd", "orders", patch).await;
+    world.patch(APPLICATION.0, APPLICATION.1, &world.argocd, "orders", patch).await;
 }
 
 #[tokio::test]
@@ -60,7 +60,7 @@ async fn a_sync_tells_who_asked_and_what_became_of_each_object() {
     let [result] = results(&application) else { panic!("one result expected: {state:?}") };
     assert_eq!(
         (result.kind.as_str(), result.namespace.as_str(), result.name.as_str()),
-        ("ConfigMap", "shop", "a")
+        ("ConfigMap", world.namespace.as_str(), "a")
     );
     assert_eq!(
         (result.status, result.message.as_str()),
@@ -162,7 +162,7 @@ async fn a_selective_sync_touches_only_what_is_selected_and_leaves_no_history() 
     .await;
     world.sync("orders", json!({ "resources": [{ "kind": "ConfigMap", "name": "b" }] })).await;
     let application = world.until_operation("orders", OperationPhase::Succeeded).await;
-    assert_eq!(world.names("v1", "ConfigMap", "shop").await, ["b"]);
+    assert_eq!(world.names("v1", "ConfigMap", &world.namespace).await, ["b"]);
     assert_eq!(results(&application).len(), 1);
     assert_eq!(application.status.history, []);
     assert_eq!(application.status.sync_code(), SyncStatusCode::OutOfSync);
@@ -178,13 +178,10 @@ async fn until_refused(world: &World, sync: Value, text: &str) {
 #[tokio::test]
 async fn what_is_not_supported_is_refused_by_name() {
     let world = world_with(&[("app/a.yaml", Some(&config_map("a", "1")))]).await;
-    let sources = json!([{ "repoURL": world.repository.url(), "path": "app" }]);
     until_refused(&world, json!({ "manifests": ["{}"] }), "operation.sync.manifests").await;
-    until_refused(&world, json!({ "sources": sources }), "operation.sync.sources").await;
-    until_refused(&world, json!({ "syncStrategy": { "apply": { "force": true } } }), "'force'").await;
-    until_refused(&world, json!({ "syncStrategy": { "hook": { "force": true } } }), "'force'").await;
+    until_refused(&world, json!({ "syncOptions": ["Prunelast=true"] }), "Prunelast=true is not a sync option").await;
     let nothing = json!({ "operation": { "info": [{ "name": "why", "value": "no reason" }] } });
-    world.patch(APPLICATION.0, APPLICATION.1, "argocd", "orders", nothing).await;
+    world.patch(APPLICATION.0, APPLICATION.1, &world.argocd, "orders", nothing).await;
     world
         .until_application("orders", "has an operation that asked for nothing", |application| {
             application.operation.is_none() && state(application).message.contains("no operation specified")
@@ -196,7 +193,7 @@ async fn what_is_not_supported_is_refused_by_name() {
 async fn a_sync_that_fails_is_tried_again_and_may_succeed() {
     let world = world_with(&[("app/a.yaml", Some(&config_map("a", "1")))]).await;
     let fails_twice = FaultRule::on("patch", "configmaps").named("a").times(2);
-    world.sandbox.faults().inject(fails_twice, Fault::InternalError);
+    world.faults.inject(fails_twice, Fault::InternalError);
     sync_with_retry(&world, json!({ "limit": 3, "backoff": { "duration": "10ms", "factor": 1 } })).await;
     let application = world.until_operation("orders", OperationPhase::Succeeded).await;
     assert_eq!(state(&application).retry_count, 2);
@@ -207,7 +204,7 @@ async fn a_sync_that_fails_is_tried_again_and_may_succeed() {
 #[tokio::test]
 async fn a_sync_that_fails_too_often_ends() {
     let world = world_with(&[("app/a.yaml", Some(&config_map("a", "1")))]).await;
-    world.sandbox.faults().inject(FaultRule::on("patch", "configmaps").named("a"), Fault::InternalError);
+    world.faults.inject(FaultRule::on("patch", "configmaps").named("a"), Fault::InternalError);
     sync_with_retry(&world, json!({ "limit": 2, "backoff": { "duration": "10ms", "factor": 1 } })).await;
     let application = world.until_operation("orders", OperationPhase::Failed).await;
     let message = &state(&application).message;
@@ -219,7 +216,7 @@ async fn a_sync_that_fails_too_often_ends() {
 
 /// Asks for a sync that fails and waits long for its next attempt.
 async fn until_waiting(world: &World) {
-    world.sandbox.faults().inject(FaultRule::on("patch", "configmaps").named("a"), Fault::InternalError);
+    world.faults.inject(FaultRule::on("patch", "configmaps").named("a"), Fault::InternalError);
     sync_with_retry(world, json!({ "limit": 5, "backoff": { "duration": "1h", "maxDuration": "1h" } })).await;
     let application = world
         .until_application("orders", "waits for its next attempt", |application| {
@@ -231,7 +228,7 @@ async fn until_waiting(world: &World) {
         "{}",
         state(&application).message
     );
-    world.sandbox.faults().clear();
+    world.faults.clear();
 }
 
 #[tokio::test]
@@ -239,7 +236,7 @@ async fn an_operation_that_waits_can_be_terminated() {
     let world = world_with(&[("app/a.yaml", Some(&config_map("a", "1")))]).await;
     until_waiting(&world).await;
     let patch = json!({ "status": { "operationState": { "phase": "Terminating" } } });
-    world.patch(APPLICATION.0, APPLICATION.1, "argocd", "orders", patch).await;
+    world.patch(APPLICATION.0, APPLICATION.1, &world.argocd, "orders", patch).await;
     let application = world.until_operation("orders", OperationPhase::Failed).await;
     assert_eq!(state(&application).message, "Operation terminated (retried 1 times).");
     assert_eq!(value(&world, "a").await, None);
@@ -255,7 +252,7 @@ async fn an_operation_that_waits_is_not_disturbed_by_another_request() {
     until_waiting(&world).await;
     let patch =
         json!({ "operation": { "initiatedBy": { "username": "somebody else" }, "sync": { "prune": true } } });
-    world.patch(APPLICATION.0, APPLICATION.1, "argocd", "orders", patch).await;
+    world.patch(APPLICATION.0, APPLICATION.1, &world.argocd, "orders", patch).await;
     let application = world.refresh("orders").await;
     assert!(state(&application).is_waiting_for_retry());
     assert_eq!(state(&application).operation.initiated_by.username, "");
@@ -297,21 +294,6 @@ async fn the_history_keeps_the_last_ten_syncs_or_as_many_as_the_spec_says() {
 }
 
 #[tokio::test]
-async fn a_source_with_hooks_is_not_synced_half() {
-    let hook = config_map("hook", "1").replacen(
-        "metadata:\n",
-        "metadata:\n  annotations: {argocd.argoproj.io/hook: PreSync}\n",
-        1,
-    );
-    let world =
-        world_with(&[("app/a.yaml", Some(&config_map("a", "1"))), ("app/hook.yaml", Some(&hook))]).await;
-    until_refused(&world, json!({}), "hooks are not supported yet").await;
-    world.sync("orders", json!({ "syncStrategy": { "apply": {} } })).await;
-    world.until_operation("orders", OperationPhase::Succeeded).await;
-    assert_eq!(world.names("v1", "ConfigMap", "shop").await, ["a"]);
-}
-
-#[tokio::test]
 async fn a_source_given_with_the_operation_must_be_permitted_too() {
     let world = world_with(&[("app/a.yaml", Some(&config_map("a", "1")))]).await;
     let spec = json!({
@@ -344,5 +326,5 @@ async fn a_dry_run_tells_what_would_be_pruned() {
     let application = world.until_operation("orders", OperationPhase::Succeeded).await;
     let pruned = results(&application).iter().find(|result| result.name == "b").unwrap();
     assert_eq!((pruned.status, pruned.message.as_str()), (Some(ResultCode::Pruned), "pruned (dry run)"));
-    assert_eq!(world.names("v1", "ConfigMap", "shop").await, ["a", "b"]);
+    assert_eq!(world.names("v1", "ConfigMap", &world.namespace).await, ["a", "b"]);
 }

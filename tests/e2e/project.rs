@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use skiff::api::{OperationPhase, SyncStatusCode, names};
 
-use crate::harness::{Setup, World, config_map, deployment};
+use super::harness::{Setup, World, config_map, deployment};
 
 /// A project that permits everything.
 fn everything() -> Value {
@@ -26,11 +26,16 @@ fn of_project(mut application: Value, project: &str) -> Value {
     application
 }
 
-const CLUSTER_ROLE: &str = "apiVersion: rbac.authorization.k8s.io/v1
+fn cluster_role(world: &World) -> String {
+    let name = world.unique("reader");
+    format!(
+        "apiVersion: rbac.authorization.k8s.io/v1
 kind: ClusterRole
-metadata: {name: reader}
-rules: [{apiGroups: [''], resources: [pods], verbs: [get]}]
-";
+metadata: {{name: {name}}}
+rules: [{{apiGroups: [''], resources: [pods], verbs: [get]}}]
+"
+    )
+}
 
 /// Waits until a sync of the Application has failed with a text; nothing was written.
 async fn until_refused(world: &World, text: &str) {
@@ -79,10 +84,13 @@ async fn the_destination_must_be_among_those_of_the_project() {
     let destinations = json!([{ "server": "*", "namespace": "team-a-*" }]);
     world.project("team-a", restricted(|spec| spec["destinations"] = destinations)).await;
     world.apply(of_project(world.automated("orders", "app"), "team-a")).await;
-    let text = "namespace 'shop' do not match any of the allowed destinations in project 'team-a'";
-    world.until_condition("orders", names::CONDITION_INVALID_SPEC_ERROR, text).await;
+    let text = format!(
+        "namespace '{}' do not match any of the allowed destinations in project 'team-a'",
+        world.namespace
+    );
+    world.until_condition("orders", names::CONDITION_INVALID_SPEC_ERROR, &text).await;
     assert_eq!(world.written(), [""; 0]);
-    let destinations = json!([{ "name": "in-cluster", "namespace": "shop" }]);
+    let destinations = json!([{ "name": "in-cluster", "namespace": world.namespace }]);
     world.project("team-a", restricted(|spec| spec["destinations"] = destinations)).await;
     world.until_synced("orders", &commit).await;
 }
@@ -104,7 +112,7 @@ async fn a_namespace_that_the_project_excludes_is_not_written_to_and_nothing_els
 #[tokio::test]
 async fn cluster_scoped_kinds_need_a_permission() {
     let world = World::new().await;
-    let commit = world.repository.commit(&[("app/role.yaml", Some(CLUSTER_ROLE))]);
+    let commit = world.repository.commit(&[("app/role.yaml", Some(&cluster_role(&world)))]);
     let only = |kind: &str, name: &str| json!([{ "group": "*", "kind": kind, "name": name }]);
     world.project("team-a", restricted(|spec| spec["clusterResourceWhitelist"] = json!([]))).await;
     let mut application = of_project(world.application("orders", "app"), "team-a");
@@ -136,7 +144,7 @@ async fn cluster_scoped_kinds_need_a_permission() {
 #[tokio::test]
 async fn a_denied_cluster_scoped_kind_is_denied_though_all_are_permitted() {
     let world = World::new().await;
-    world.repository.commit(&[("app/role.yaml", Some(CLUSTER_ROLE))]);
+    world.repository.commit(&[("app/role.yaml", Some(&cluster_role(&world)))]);
     let denied = json!([{ "group": "rbac.authorization.k8s.io", "kind": "*" }]);
     world.project("team-a", restricted(|spec| spec["clusterResourceBlacklist"] = denied)).await;
     world.apply(of_project(world.application("orders", "app"), "team-a")).await;
@@ -155,7 +163,7 @@ async fn the_destination_namespace_is_created_only_if_namespaces_are_permitted()
     world.project("team-a", restricted(|spec| spec["clusterResourceWhitelist"] = json!([]))).await;
     world.apply(of_project(world.automated("orders", "app"), "team-a")).await;
     until_refused(&world, "resource :Namespace is not permitted in project team-a").await;
-    assert!(world.get("v1", "Namespace", "", "shop").await.is_none());
+    assert!(world.get("v1", "Namespace", "", &world.namespace).await.is_none());
     world
         .project(
             "team-a",
@@ -212,7 +220,7 @@ async fn what_may_not_be_written_may_not_be_pruned_either() {
     world.requests.clear();
     world.repository.commit(&[("app/web.yaml", None)]);
     until_refused(&world, "resource apps:Deployment is not permitted in project team-a").await;
-    assert!(world.get("apps/v1", "Deployment", "shop", "web").await.is_some());
+    assert!(world.get("apps/v1", "Deployment", &world.namespace, "web").await.is_some());
 }
 
 #[tokio::test]
@@ -226,33 +234,27 @@ async fn a_project_that_is_edited_takes_effect_at_once() {
     let application = world.until_status("orders", SyncStatusCode::Unknown).await;
     assert_eq!(application.status.conditions[0].condition_type, names::CONDITION_INVALID_SPEC_ERROR);
     world.requests.clear();
-    world.patch("v1", "ConfigMap", "shop", "a", json!({ "data": { "key": "drift" } })).await;
+    world.patch("v1", "ConfigMap", &world.namespace, "a", json!({ "data": { "key": "drift" } })).await;
     world.refresh("orders").await;
     assert_eq!(world.written(), [""; 0], "drift is not put back where the project does not permit it");
     world.project("team-a", everything()).await;
     world
         .until("the drift is put back", async |w: &World| {
-            let live = w.get("v1", "ConfigMap", "shop", "a").await?;
+            let live = w.get("v1", "ConfigMap", &w.namespace, "a").await?;
             (live["data"]["key"] == "1").then_some(())
         })
         .await;
 }
 
-async fn other_namespaces() -> World {
+async fn other_namespaces() -> (World, String, String) {
     let mut world = Setup::new().without_agent().build().await;
-    let settings = json!({
-        "apiVersion": "v1",
-        "kind": "ConfigMap",
-        "metadata": { "name": "argocd-cmd-params-cm", "namespace": "argocd",
-            "labels": { "app.kubernetes.io/part-of": "argocd" } },
-        "data": { "application.namespaces": "team-*" },
-    });
-    world.apply(settings).await;
-    for name in ["team-a", "strangers"] {
-        world.apply(json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": name } })).await;
+    let (team, strangers) = (world.unique("team-a"), world.unique("strangers"));
+    world.parameters(json!({ "application.namespaces": "team-*" })).await;
+    for name in [&team, &strangers] {
+        world.create_namespace(name).await;
     }
     world.start_agent().await;
-    world
+    (world, team, strangers)
 }
 
 async fn application_in(world: &World, namespace: &str) -> Option<Value> {
@@ -261,28 +263,30 @@ async fn application_in(world: &World, namespace: &str) -> Option<Value> {
 
 #[tokio::test]
 async fn an_application_of_another_namespace_needs_the_projects_leave() {
-    let world = other_namespaces().await;
+    let (world, team, strangers) = other_namespaces().await;
     world.repository.commit(&[("app/a.yaml", Some(&config_map("a", "1")))]);
     world.project("team-a", everything()).await;
-    for namespace in ["team-a", "strangers"] {
+    for namespace in [&team, &strangers] {
         let mut application = of_project(world.automated("orders", "app"), "team-a");
         application["metadata"]["namespace"] = json!(namespace);
         world.apply(application).await;
     }
     world
         .until("the Application is refused", async |w: &World| {
-            let application = application_in(w, "team-a").await?;
+            let application = application_in(w, &team).await?;
             let condition = application.pointer("/status/conditions/0/message")?.as_str()?;
             condition.contains("is not allowed to use project 'team-a'").then_some(())
         })
         .await;
     assert_eq!(world.written(), [""; 0]);
-    world.project("team-a", restricted(|spec| spec["sourceNamespaces"] = json!(["team-a"]))).await;
+    world.project("team-a", restricted(|spec| spec["sourceNamespaces"] = json!([team]))).await;
     let live = world
-        .until("the Application is synced", async |w: &World| w.get("v1", "ConfigMap", "shop", "a").await)
+        .until("the Application is synced", async |w: &World| {
+            w.get("v1", "ConfigMap", &w.namespace, "a").await
+        })
         .await;
     let id = &live["metadata"]["annotations"]["argocd.argoproj.io/tracking-id"];
-    assert_eq!(id, "team-a_orders:/ConfigMap:shop/a");
-    let ignored = application_in(&world, "strangers").await.unwrap();
+    assert_eq!(*id, format!("{team}_orders:/ConfigMap:{}/a", world.namespace));
+    let ignored = application_in(&world, &strangers).await.unwrap();
     assert!(ignored.get("status").is_none(), "{ignored}");
 }

@@ -3,9 +3,10 @@
 use serde_json::json;
 use skiff::api::{ResultCode, SyncStatusCode};
 
-use crate::harness::{World, config_map};
+use super::harness::{World, config_map};
 
 const TRACKING_ID: &str = "argocd.argoproj.io/tracking-id";
+const INSTALLATION_ID: &str = "argocd.argoproj.io/installation-id";
 
 async fn two_config_maps() -> World {
     let world = World::new().await;
@@ -20,19 +21,28 @@ async fn two_config_maps() -> World {
 #[tokio::test]
 async fn objects_that_say_nothing_of_the_application_stay() {
     let world = two_config_maps().await;
+    let id = |application: &str, name: &str| {
+        json!({
+            TRACKING_ID: format!("{application}:/ConfigMap:{}/{name}", world.namespace),
+            INSTALLATION_ID: world.installation(),
+        })
+    };
     let foreign = |name: &str, annotations: serde_json::Value| {
         let metadata = json!({
-            "name": name, "namespace": "shop", "annotations": annotations,
+            "name": name, "namespace": world.namespace, "annotations": annotations,
             "labels": { "app.kubernetes.io/instance": "orders" },
         });
         json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata })
     };
     world.apply(foreign("untracked", json!({}))).await;
-    world.apply(foreign("theirs", json!({ TRACKING_ID: "payments:/ConfigMap:shop/theirs" }))).await;
-    world.apply(foreign("copied", json!({ TRACKING_ID: "orders:/ConfigMap:shop/a" }))).await;
+    world.apply(foreign("theirs", id("payments", "theirs"))).await;
+    world.apply(foreign("copied", id("orders", "a"))).await;
     let commit = world.repository.commit(&[("app/b.yaml", None)]);
     world.until_synced("orders", &commit).await;
-    assert_eq!(world.names("v1", "ConfigMap", "shop").await, ["a", "copied", "theirs", "untracked"]);
+    assert_eq!(
+        world.names("v1", "ConfigMap", &world.namespace).await,
+        ["a", "copied", "theirs", "untracked"]
+    );
     let deleted: Vec<String> =
         world.written().into_iter().filter(|write| write.starts_with("DELETE")).collect();
     assert_eq!(deleted, ["DELETE configmaps/b"]);
@@ -66,17 +76,17 @@ async fn an_object_that_says_prune_false_stays() {
         (Some(ResultCode::PruneSkipped), "ignored (no prune)")
     );
     assert_eq!(application.status.sync_code(), SyncStatusCode::OutOfSync);
-    assert_eq!(world.names("v1", "ConfigMap", "shop").await, ["a", "kept"]);
+    assert_eq!(world.names("v1", "ConfigMap", &world.namespace).await, ["a", "kept"]);
 }
 
 #[tokio::test]
 async fn an_object_that_moves_to_another_directory_of_the_application_is_not_pruned() {
     let world = two_config_maps().await;
-    let before = world.get("v1", "ConfigMap", "shop", "b").await.unwrap();
+    let before = world.get("v1", "ConfigMap", &world.namespace, "b").await.unwrap();
     let commit =
         world.repository.commit(&[("app/b.yaml", None), ("app/moved.yaml", Some(&config_map("b", "1")))]);
     world.until_synced("orders", &commit).await;
-    let after = world.get("v1", "ConfigMap", "shop", "b").await.unwrap();
+    let after = world.get("v1", "ConfigMap", &world.namespace, "b").await.unwrap();
     assert_eq!(before["metadata"]["uid"], after["metadata"]["uid"]);
 }
 
@@ -91,13 +101,13 @@ async fn an_object_of_a_kind_that_the_source_no_longer_has_is_pruned() {
     world.until_synced("orders", &commit).await;
     let commit = world.repository.commit(&[("app/service.yaml", None)]);
     world.until_synced("orders", &commit).await;
-    assert!(world.get("v1", "Service", "shop", "web").await.is_none());
+    assert!(world.get("v1", "Service", &world.namespace, "web").await.is_none());
 }
 
 #[tokio::test]
 async fn what_was_pruned_goes_with_its_dependents() {
     let world = World::new().await;
-    let deployment = crate::harness::deployment("web", "web:1.0", 2);
+    let deployment = super::harness::deployment("web", "web:1.0", 2);
     let commit = world
         .repository
         .commit(&[("app/a.yaml", Some(&config_map("a", "1"))), ("app/web.yaml", Some(&deployment))]);
@@ -105,13 +115,13 @@ async fn what_was_pruned_goes_with_its_dependents() {
     world.until_synced("orders", &commit).await;
     world
         .until("two Pods run", async |w: &World| {
-            (w.names("v1", "Pod", "shop").await.len() == 2).then_some(())
+            (w.names("v1", "Pod", &w.namespace).await.len() == 2).then_some(())
         })
         .await;
     world.repository.commit(&[("app/web.yaml", None)]);
     world
         .until("the Pods are gone", async |w: &World| {
-            w.names("v1", "Pod", "shop").await.is_empty().then_some(())
+            w.names("v1", "Pod", &w.namespace).await.is_empty().then_some(())
         })
         .await;
     world.until_status("orders", SyncStatusCode::Synced).await;
@@ -120,12 +130,13 @@ async fn what_was_pruned_goes_with_its_dependents() {
 #[tokio::test]
 async fn objects_follow_the_application_to_another_namespace() {
     let world = two_config_maps().await;
-    world.change_spec("orders", json!({ "destination": { "namespace": "store" } })).await;
+    let store = world.unique("store");
+    world.change_spec("orders", json!({ "destination": { "namespace": store } })).await;
     world
         .until("the objects have moved", async |w: &World| {
-            w.get("v1", "ConfigMap", "store", "a").await?;
-            w.get("v1", "ConfigMap", "store", "b").await?;
-            w.names("v1", "ConfigMap", "shop").await.is_empty().then_some(())
+            w.get("v1", "ConfigMap", &store, "a").await?;
+            w.get("v1", "ConfigMap", &store, "b").await?;
+            w.names("v1", "ConfigMap", &w.namespace).await.is_empty().then_some(())
         })
         .await;
     world.until_status("orders", SyncStatusCode::Synced).await;
@@ -134,29 +145,24 @@ async fn objects_follow_the_application_to_another_namespace() {
 #[tokio::test]
 async fn objects_may_be_tracked_by_label() {
     let world = World::new().await;
-    world
-        .apply(json!({
-            "apiVersion": "v1",
-            "kind": "ConfigMap",
-            "metadata": { "name": "argocd-cm", "namespace": "argocd", "labels": { "app.kubernetes.io/part-of": "argocd" } },
-            "data": { "application.resourceTrackingMethod": "label" },
-        }))
-        .await;
+    world.settings(json!({ "application.resourceTrackingMethod": "label" })).await;
+    // A label says nothing of the installation.
+    let orders = &world.unique("orders");
     let commit = world
         .repository
         .commit(&[("app/a.yaml", Some(&config_map("a", "1"))), ("app/b.yaml", Some(&config_map("b", "1")))]);
-    world.apply(world.automated("orders", "app")).await;
-    world.until_synced("orders", &commit).await;
+    world.apply(world.automated(orders, "app")).await;
+    world.until_synced(orders, &commit).await;
     world
         .until("a has the label", async |w: &World| {
-            let live = w.get("v1", "ConfigMap", "shop", "a").await?;
+            let live = w.get("v1", "ConfigMap", &w.namespace, "a").await?;
             let metadata = &live["metadata"];
-            (metadata["labels"]["app.kubernetes.io/instance"] == "orders"
+            (metadata["labels"]["app.kubernetes.io/instance"] == *orders
                 && metadata.get("annotations").is_none())
             .then_some(())
         })
         .await;
     let commit = world.repository.commit(&[("app/b.yaml", None)]);
-    world.until_synced("orders", &commit).await;
-    assert_eq!(world.names("v1", "ConfigMap", "shop").await, ["a"]);
+    world.until_synced(orders, &commit).await;
+    assert_eq!(world.names("v1", "ConfigMap", &world.namespace).await, ["a"]);
 }

@@ -18,7 +18,7 @@ use skiff::{
 };
 use tracing_subscriber::fmt::MakeWriter;
 
-use crate::{
+use super::{
     cli::skiff_app,
     harness::{World, config_map},
 };
@@ -144,7 +144,7 @@ async fn values_of_secrets_in_manifests_are_told_nobody() {
         ),
         ("forbidden/a.yaml", Some(&secret("forbidden", "stringData:\n  password: canary-forbidden\n"))),
     ]);
-    world.sandbox.faults().inject(FaultRule::on("patch", "secrets").named("forbidden"), Fault::Forbidden);
+    world.faults.inject(FaultRule::on("patch", "secrets").named("forbidden"), Fault::Forbidden);
     for path in ["app", "generated", "refused", "wrong", "garbled", "frozen", "forbidden"] {
         let mut application = world.automated(path, path);
         application["spec"]["syncPolicy"]["automated"]["selfHeal"] = json!(false);
@@ -167,15 +167,16 @@ async fn values_of_secrets_in_manifests_are_told_nobody() {
     // What is live differs from what is declared, and the other way round.
     world.change_spec("app", json!({ "syncPolicy": { "automated": null } })).await;
     let live = json!({ "stringData": { "password": "canary-live" } });
-    world.patch("v1", "Secret", "shop", "plain", live).await;
+    world.patch("v1", "Secret", &world.namespace, "plain", live).await;
     world.repository.commit(&[(
         "frozen/a.yaml",
         Some(&secret("frozen", "immutable: true\nstringData:\n  password: canary-second\n")),
     )]);
+    let frozen = format!("Secret:{}/frozen", world.namespace);
     world
         .until_application("frozen", "fails to sync", |application| {
             let state = application.status.operation_state.as_ref().unwrap();
-            state.phase != OperationPhase::Succeeded && state.message.contains("Secret:shop/frozen")
+            state.phase != OperationPhase::Succeeded && state.message.contains(&frozen)
         })
         .await;
     world.until_status("app", skiff::api::SyncStatusCode::OutOfSync).await;
@@ -200,7 +201,7 @@ async fn values_of_secrets_in_manifests_are_told_nobody() {
     ] {
         assert_told_nobody(&world, &log, &printed, canary).await;
     }
-    let stored = world.get("v1", "Secret", "shop", "encoded").await.unwrap();
+    let stored = world.get("v1", "Secret", &world.namespace, "encoded").await.unwrap();
     assert_eq!(stored["data"]["password"], STANDARD.encode("canary-in-data"));
 }
 

@@ -3,16 +3,10 @@
 use serde_json::{Value, json};
 use skiff::api::SyncStatusCode;
 
-use crate::harness::{Setup, World, config_map};
-
-/// Sets `argocd-cm`.
-async fn settings(world: &World, data: Value) {
-    let metadata = json!({ "name": "argocd-cm", "namespace": world.argocd });
-    world.apply(json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data })).await;
-}
+use super::harness::{Setup, World, config_map};
 
 async fn live(world: &World, name: &str) -> Option<Value> {
-    world.get("v1", "ConfigMap", "shop", name).await
+    world.get("v1", "ConfigMap", &world.namespace, name).await
 }
 
 fn label(object: &Value) -> &Value {
@@ -22,21 +16,23 @@ fn label(object: &Value) -> &Value {
 #[tokio::test]
 async fn another_tracking_method_counts_at_once_and_prunes_as_before() {
     let world = World::new().await;
+    // A label says nothing of the installation.
+    let orders = &world.unique("orders");
     world
         .repository
         .commit(&[("app/a.yaml", Some(&config_map("a", "1"))), ("app/b.yaml", Some(&config_map("b", "1")))]);
-    world.apply(world.automated("orders", "app")).await;
-    world.until_status("orders", SyncStatusCode::Synced).await;
-    settings(&world, json!({ "application.resourceTrackingMethod": "label" })).await;
+    world.apply(world.automated(orders, "app")).await;
+    world.until_status(orders, SyncStatusCode::Synced).await;
+    world.settings(json!({ "application.resourceTrackingMethod": "label" })).await;
     for name in ["a", "b"] {
         world
             .until(&format!("{name} has the label"), async |w: &World| {
-                live(w, name).await.filter(|object| label(object) == "orders")
+                live(w, name).await.filter(|object| label(object) == orders.as_str())
             })
             .await;
     }
     let commit = world.repository.commit(&[("app/b.yaml", None)]);
-    world.until_synced("orders", &commit).await;
+    world.until_synced(orders, &commit).await;
     assert!(live(&world, "b").await.is_none());
     assert!(live(&world, "a").await.is_some());
 }
@@ -51,7 +47,7 @@ async fn a_shorter_time_between_polls_counts_at_once() {
     world.start_agent_with(options).await;
     world.until_synced("orders", &commit).await;
     let commit = world.repository.commit(&[("app/a.yaml", Some(&config_map("a", "2")))]);
-    settings(&world, json!({ "timeout.reconciliation": "1s", "timeout.reconciliation.jitter": "0s" })).await;
+    world.settings(json!({ "timeout.reconciliation": "1s", "timeout.reconciliation.jitter": "0s" })).await;
     world.until_synced("orders", &commit).await;
     // Nothing but a poll tells of this one.
     let commit = world.repository.commit(&[("app/a.yaml", Some(&config_map("a", "3")))]);
@@ -68,18 +64,21 @@ async fn an_excluded_kind_is_left_alone_and_told_of() {
     world.apply(world.automated("orders", "app")).await;
     world.until_synced("orders", &commit).await;
     let exclusions = "- apiGroups: [\"\"]\n  kinds: [Secret]\n";
-    settings(&world, json!({ "resource.exclusions": exclusions })).await;
+    world.settings(json!({ "resource.exclusions": exclusions })).await;
     world.until_condition("orders", "ExcludedResourceWarning", "token").await;
     let commit =
         world.repository.commit(&[("app/a.yaml", Some(&config_map("a", "2"))), ("app/secret.yaml", None)]);
     let application = world.until_synced("orders", &commit).await;
-    assert!(world.get("v1", "Secret", "shop", "token").await.is_some(), "an excluded kind was pruned");
+    assert!(
+        world.get("v1", "Secret", &world.namespace, "token").await.is_some(),
+        "an excluded kind was pruned"
+    );
     assert!(application.status.resources.iter().all(|row| row.kind != "Secret"));
 
-    settings(&world, json!({})).await;
+    world.settings(json!({})).await;
     world
         .until("it is pruned once it is not excluded any more", async |w: &World| {
-            w.get("v1", "Secret", "shop", "token").await.is_none().then_some(())
+            w.get("v1", "Secret", &w.namespace, "token").await.is_none().then_some(())
         })
         .await;
 }
@@ -87,7 +86,7 @@ async fn an_excluded_kind_is_left_alone_and_told_of() {
 #[tokio::test]
 async fn a_broken_setting_keeps_its_last_good_value() {
     let world = World::new().await;
-    settings(&world, json!({ "application.resourceTrackingMethod": "annotation+label" })).await;
+    world.settings(json!({ "application.resourceTrackingMethod": "annotation+label" })).await;
     world.repository.commit(&[("app/a.yaml", Some(&config_map("a", "1")))]);
     world.apply(world.automated("orders", "app")).await;
     world.until_status("orders", SyncStatusCode::Synced).await;
@@ -97,7 +96,7 @@ async fn a_broken_setting_keeps_its_last_good_value() {
     let exclusions = "- apiGroups: [\"\"]\n  kinds: [Secret]\n";
     let broken =
         json!({ "application.resourceTrackingMethod": "nonsense", "resource.exclusions": exclusions });
-    settings(&world, broken).await;
+    world.settings(broken).await;
     let secret = "apiVersion: v1\nkind: Secret\nmetadata:\n  name: token\n";
     world
         .repository

@@ -6,7 +6,7 @@ use skiff::{
     git::CommitId,
 };
 
-use crate::harness::{World, config_map};
+use super::harness::{World, config_map};
 
 fn declared(application: &Application) -> Vec<&str> {
     application.status.resources.iter().map(|row| row.name.as_str()).collect()
@@ -115,7 +115,7 @@ async fn a_revision_that_is_pinned_stays_where_it_is() {
     world.repository.commit(&[("app/a.yaml", Some(&config_map("a", "2")))]);
     let application = world.refresh("orders").await;
     assert_eq!(application.status.sync_code(), SyncStatusCode::Synced);
-    assert_eq!(world.get("v1", "ConfigMap", "shop", "a").await.unwrap()["data"]["key"], "1");
+    assert_eq!(world.get("v1", "ConfigMap", &world.namespace, "a").await.unwrap()["data"]["key"], "1");
 }
 
 #[tokio::test]
@@ -128,7 +128,7 @@ async fn a_branch_that_is_forced_back_takes_the_cluster_along() {
     world.until_synced("orders", &second).await;
     world.repository.force(&first);
     world.until_synced("orders", &first).await;
-    assert_eq!(world.get("v1", "ConfigMap", "shop", "a").await.unwrap()["data"]["key"], "1");
+    assert_eq!(world.get("v1", "ConfigMap", &world.namespace, "a").await.unwrap()["data"]["key"], "1");
 }
 
 #[tokio::test]
@@ -143,6 +143,6 @@ async fn a_commit_that_is_reverted_is_taken_back() {
     world.until_synced("orders", &change).await;
     let reverted = world.repository.revert(&change);
     world.until_synced("orders", &reverted).await;
-    assert_eq!(world.get("v1", "ConfigMap", "shop", "a").await.unwrap()["data"]["key"], "1");
-    assert_eq!(world.names("v1", "ConfigMap", "shop").await, ["a"]);
+    assert_eq!(world.get("v1", "ConfigMap", &world.namespace, "a").await.unwrap()["data"]["key"], "1");
+    assert_eq!(world.names("v1", "ConfigMap", &world.namespace).await, ["a"]);
 }

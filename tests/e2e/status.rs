@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use skiff::api::{ApplicationSourceType, HealthStatusCode, SyncStatusCode, names};
 
-use crate::harness::{Setup, World, config_map, deployment};
+use super::harness::{World, config_map, deployment};
 
 async fn until_health(world: &World, code: HealthStatusCode) {
     world
@@ -15,13 +15,15 @@ async fn until_health(world: &World, code: HealthStatusCode) {
 
 #[tokio::test]
 async fn health_follows_the_objects() {
-    let slow = std::time::Duration::from_secs(1);
-    let world = Setup::new().sandbox(|it| it.pod_ready_delay(slow)).build().await;
-    world.repository.commit(&[("app/web.yaml", Some(&deployment("web", "web:1.0", 1)))]);
+    let world = World::new().await;
+    world.repository.commit(&[("app/web.yaml", Some(&deployment("web", "web:broken", 1)))]);
     world.apply(world.application("orders", "app")).await;
     until_health(&world, HealthStatusCode::Missing).await;
     world.sync("orders", json!({ "syncOptions": ["CreateNamespace=true"] })).await;
     until_health(&world, HealthStatusCode::Progressing).await;
+    world.repository.commit(&[("app/web.yaml", Some(&deployment("web", "web:1.0", 1)))]);
+    world.until_status("orders", SyncStatusCode::OutOfSync).await;
+    world.sync("orders", json!({})).await;
     until_health(&world, HealthStatusCode::Healthy).await;
 }
 
@@ -68,7 +70,7 @@ async fn the_summary_has_images_and_addresses() {
     let application = world.until_synced("orders", &commit).await;
     assert_eq!(application.status.source_type, Some(ApplicationSourceType::Directory));
     assert_eq!(application.status.summary.images, ["web:1.0", "worker:2.0"]);
-    assert_eq!(application.status.controller_namespace, "argocd");
+    assert_eq!(application.status.controller_namespace, world.argocd);
     assert!(application.status.reconciled_at.is_some());
     world
         .until_application("orders", "tells both addresses", |application| {
@@ -95,7 +97,7 @@ async fn an_object_that_is_declared_twice_is_warned_about() {
         "{}",
         condition.message
     );
-    assert_eq!(world.get("v1", "ConfigMap", "shop", "twin").await.unwrap()["data"]["key"], "last");
+    assert_eq!(world.get("v1", "ConfigMap", &world.namespace, "twin").await.unwrap()["data"]["key"], "last");
     let commit = world.repository.commit(&[("app/b.yaml", None)]);
     assert_eq!(world.until_synced("orders", &commit).await.status.conditions, []);
 }
@@ -103,23 +105,18 @@ async fn an_object_that_is_declared_twice_is_warned_about() {
 #[tokio::test]
 async fn a_kind_that_the_settings_exclude_is_left_out_and_warned_about() {
     let world = World::new().await;
-    let settings = json!({
-        "apiVersion": "v1",
-        "kind": "ConfigMap",
-        "metadata": { "name": "argocd-cm", "namespace": "argocd", "labels": { "app.kubernetes.io/part-of": "argocd" } },
-        "data": { "resource.exclusions": "- apiGroups: [apps]\n  kinds: [Deployment]\n" },
-    });
     world.repository.commit(&[
         ("app/a.yaml", Some(&config_map("a", "1"))),
         ("app/web.yaml", Some(&deployment("web", "web:1.0", 1))),
     ]);
-    world.apply(settings).await;
+    let exclusions = "- apiGroups: [apps]\n  kinds: [Deployment]\n";
+    world.settings(json!({ "resource.exclusions": exclusions })).await;
     world.apply(world.application("orders", "app")).await;
     world.until_condition("orders", names::CONDITION_EXCLUDED_RESOURCE_WARNING, "web").await;
     world.sync("orders", json!({ "syncOptions": ["CreateNamespace=true"] })).await;
     world.until_status("orders", SyncStatusCode::Synced).await;
-    assert!(world.get("apps/v1", "Deployment", "shop", "web").await.is_none());
-    world.patch("v1", "ConfigMap", "argocd", "argocd-cm", json!({ "data": null })).await;
+    assert!(world.get("apps/v1", "Deployment", &world.namespace, "web").await.is_none());
+    world.settings(json!({})).await;
     world
         .until_application("orders", "has the Deployment again", |application| {
             application.status.sync_code() == SyncStatusCode::OutOfSync
@@ -141,8 +138,8 @@ async fn an_object_of_two_applications_is_warned_about() {
     let mut second = world.automated("two", "two");
     second["spec"]["syncPolicy"]["automated"] = json!({ "enabled": false });
     world.apply(second).await;
-    let text = "ConfigMap/shared is part of applications argocd/two and argocd/one";
-    world.until_condition("two", names::CONDITION_SHARED_RESOURCE_WARNING, text).await;
+    let text = format!("ConfigMap/shared is part of applications {0}/two and {0}/one", world.argocd);
+    world.until_condition("two", names::CONDITION_SHARED_RESOURCE_WARNING, &text).await;
 }
 
 #[tokio::test]
@@ -150,28 +147,30 @@ async fn every_field_that_is_not_acted_on_is_named() {
     let world = World::new().await;
     let commit = world.repository.commit(&[("app/a.yaml", Some(&config_map("a", "1")))]);
     let mut application = world.automated("orders", "app");
-    application["spec"]["syncPolicy"]["managedNamespaceMetadata"] = json!({ "labels": { "team": "shop" } });
-    application["spec"]["syncPolicy"]["syncOptions"] =
-        json!(["CreateNamespace=true", "Replace=true", "Repalce=true"]);
+    application["spec"]["syncPolicy"]["syncOptions"] = json!(["CreateNamespace=true", "ServerSideApply=false"]);
     world.apply(application).await;
     let application = world.until_synced("orders", &commit).await;
-    let warnings: Vec<&str> =
-        application.status.conditions.iter().map(|condition| condition.message.as_str()).collect();
-    for field in [
-        "spec.syncPolicy.managedNamespaceMetadata: ",
-        "spec.syncPolicy.syncOptions[Replace=true] ",
-        "spec.syncPolicy.syncOptions[Repalce=true]",
-    ] {
-        assert!(
-            warnings.iter().any(|warning| warning.starts_with(field.trim_end())),
-            "{field}: {warnings:?}"
-        );
-    }
-    assert_eq!(warnings.len(), 3);
-    let unsupported = |condition: &skiff::api::ApplicationCondition| {
-        condition.condition_type == names::CONDITION_UNSUPPORTED_FIELD_WARNING
+    let [warning] = application.status.conditions.as_slice() else {
+        panic!("one condition is expected: {:?}", application.status.conditions)
     };
-    assert!(application.status.conditions.iter().all(unsupported));
+    assert_eq!(warning.condition_type, names::CONDITION_UNSUPPORTED_FIELD_WARNING);
+    assert!(warning.message.starts_with("spec.syncPolicy.syncOptions[ServerSideApply=false] "), "{warning:?}");
+}
+
+#[tokio::test]
+async fn nothing_is_synced_while_an_option_is_mistyped() {
+    let world = World::new().await;
+    let commit = world.repository.commit(&[("app/a.yaml", Some(&config_map("a", "1")))]);
+    let mut application = world.automated("orders", "app");
+    application["spec"]["syncPolicy"]["syncOptions"] = json!(["CreateNamespace=true", "Repalce=true"]);
+    world.apply(application).await;
+    let text = "spec.syncPolicy.syncOptions: Repalce=true is not a sync option";
+    world.until_condition("orders", names::CONDITION_INVALID_SPEC_ERROR, text).await;
+    world.until_condition("orders", names::CONDITION_SYNC_ERROR, text).await;
+    assert_eq!(world.written(), [""; 0]);
+    world.change_spec("orders", json!({ "syncPolicy": { "syncOptions": ["CreateNamespace=true"] } })).await;
+    let application = world.until_synced("orders", &commit).await;
+    assert_eq!(application.status.conditions, []);
 }
 
 async fn until_refused(source: impl FnOnce(&World) -> Value, condition_type: &str, text: &str) {

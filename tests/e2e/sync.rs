@@ -3,7 +3,7 @@
 use serde_json::json;
 use skiff::api::{HealthStatusCode, OperationPhase};
 
-use crate::harness::{World, config_map, deployment};
+use super::harness::{World, config_map, deployment};
 
 #[tokio::test]
 async fn a_commit_reaches_the_cluster() {
@@ -17,10 +17,10 @@ async fn a_commit_reaches_the_cluster() {
     assert_eq!(application.status.resources.len(), 2);
     assert_eq!(application.status.history.len(), 1);
     assert_eq!(application.status.summary.images, ["orders:1.0"]);
-    let live = world.get("v1", "ConfigMap", "shop", "settings").await.unwrap();
+    let live = world.get("v1", "ConfigMap", &world.namespace, "settings").await.unwrap();
     assert_eq!(live["data"]["key"], "one");
     let tracking = &live["metadata"]["annotations"]["argocd.argoproj.io/tracking-id"];
-    assert_eq!(tracking, "orders:/ConfigMap:shop/settings");
+    assert_eq!(*tracking, format!("orders:/ConfigMap:{}/settings", world.namespace));
     world
         .until_application("orders", "is healthy", |application| {
             application.status.health_code() == HealthStatusCode::Healthy
@@ -29,7 +29,10 @@ async fn a_commit_reaches_the_cluster() {
 
     let commit = world.repository.commit(&[("app/config.yaml", Some(&config_map("settings", "two")))]);
     let application = world.until_synced("orders", &commit).await;
-    assert_eq!(world.get("v1", "ConfigMap", "shop", "settings").await.unwrap()["data"]["key"], "two");
+    assert_eq!(
+        world.get("v1", "ConfigMap", &world.namespace, "settings").await.unwrap()["data"]["key"],
+        "two"
+    );
     assert_eq!(application.status.history.iter().map(|entry| entry.id).collect::<Vec<_>>(), [0, 1]);
 }
 
@@ -40,11 +43,11 @@ async fn an_object_that_is_removed_from_the_source_is_pruned() {
         .repository
         .commit(&[("app/a.yaml", Some(&config_map("a", "1"))), ("app/b.yaml", Some(&config_map("b", "1")))]);
     world.apply(world.automated("orders", "app")).await;
-    world.until("b is there", async |w: &World| w.get("v1", "ConfigMap", "shop", "b").await).await;
+    world.until("b is there", async |w: &World| w.get("v1", "ConfigMap", &w.namespace, "b").await).await;
     let commit = world.repository.commit(&[("app/b.yaml", None)]);
     world.until_synced("orders", &commit).await;
-    assert!(world.get("v1", "ConfigMap", "shop", "b").await.is_none());
-    assert!(world.get("v1", "ConfigMap", "shop", "a").await.is_some());
+    assert!(world.get("v1", "ConfigMap", &world.namespace, "b").await.is_none());
+    assert!(world.get("v1", "ConfigMap", &world.namespace, "a").await.is_some());
 }
 
 #[tokio::test]
@@ -54,10 +57,12 @@ async fn drift_is_put_back() {
         world.repository.commit(&[("app/deployment.yaml", Some(&deployment("orders", "orders:1.0", 2)))]);
     world.apply(world.automated("orders", "app")).await;
     world.until_synced("orders", &commit).await;
-    world.patch("apps/v1", "Deployment", "shop", "orders", json!({ "spec": { "replicas": 5 } })).await;
+    world
+        .patch("apps/v1", "Deployment", &world.namespace, "orders", json!({ "spec": { "replicas": 5 } }))
+        .await;
     world
         .until("the Deployment has two replicas again", async |w: &World| {
-            let live = w.get("apps/v1", "Deployment", "shop", "orders").await?;
+            let live = w.get("apps/v1", "Deployment", &w.namespace, "orders").await?;
             (live["spec"]["replicas"] == 2).then_some(())
         })
         .await;
@@ -69,7 +74,7 @@ async fn the_destination_namespace_is_created_when_that_is_asked_for() {
     let commit = world.repository.commit(&[("app/a.yaml", Some(&config_map("a", "1")))]);
     world.apply(world.automated("orders", "app")).await;
     let application = world.until_synced("orders", &commit).await;
-    let namespace = world.get("v1", "Namespace", "", "shop").await.unwrap();
+    let namespace = world.get("v1", "Namespace", "", &world.namespace).await.unwrap();
     assert!(namespace["metadata"].get("annotations").is_none(), "it belongs to nobody: {namespace}");
     let rows: Vec<&str> = application.status.resources.iter().map(|row| row.kind.as_str()).collect();
     assert_eq!(rows, ["ConfigMap"]);
@@ -78,8 +83,10 @@ async fn the_destination_namespace_is_created_when_that_is_asked_for() {
 #[tokio::test]
 async fn without_the_destination_namespace_nothing_is_applied() {
     let world = World::new().await;
-    let elsewhere =
-        config_map("elsewhere", "1").replace("name: elsewhere", "name: elsewhere\n  namespace: default");
+    let elsewhere_namespace = world.unique("elsewhere");
+    world.create_namespace(&elsewhere_namespace).await;
+    let elsewhere = config_map("elsewhere", "1")
+        .replace("name: elsewhere", &format!("name: elsewhere\n  namespace: {elsewhere_namespace}"));
     world
         .repository
         .commit(&[("app/a.yaml", Some(&config_map("a", "1"))), ("app/elsewhere.yaml", Some(&elsewhere))]);
@@ -87,23 +94,26 @@ async fn without_the_destination_namespace_nothing_is_applied() {
     world.sync("orders", json!({})).await;
     let application = world.until_operation("orders", OperationPhase::Failed).await;
     let message = application.status.operation_state.unwrap().message;
-    assert!(message.contains("namespaces \"shop\" not found"), "{message}");
+    let missing = format!("namespaces \"{}\" not found", world.namespace);
+    assert!(message.contains(&missing), "{message}");
     assert_eq!(world.written(), [""; 0]);
-    assert!(world.get("v1", "ConfigMap", "default", "elsewhere").await.is_none());
+    assert!(world.get("v1", "ConfigMap", &elsewhere_namespace, "elsewhere").await.is_none());
 }
 
 #[tokio::test]
 async fn a_namespace_that_the_source_declares_wins_over_a_created_one() {
     let world = World::new().await;
-    let namespace = "apiVersion: v1\nkind: Namespace\nmetadata: {name: shop, labels: {team: shop}}\n";
+    let name = &world.namespace;
+    let namespace =
+        format!("apiVersion: v1\nkind: Namespace\nmetadata: {{name: {name}, labels: {{team: shop}}}}\n");
     let commit = world
         .repository
-        .commit(&[("app/namespace.yaml", Some(namespace)), ("app/a.yaml", Some(&config_map("a", "1")))]);
+        .commit(&[("app/namespace.yaml", Some(&namespace)), ("app/a.yaml", Some(&config_map("a", "1")))]);
     world.apply(world.automated("orders", "app")).await;
     world.until_synced("orders", &commit).await;
-    let live = world.get("v1", "Namespace", "", "shop").await.unwrap();
+    let live = world.get("v1", "Namespace", "", &world.namespace).await.unwrap();
     assert_eq!(live["metadata"]["labels"]["team"], "shop");
-    assert_eq!(world.written(), ["PATCH namespaces/shop", "PATCH configmaps/a"]);
+    assert_eq!(world.written(), [format!("PATCH namespaces/{name}"), "PATCH configmaps/a".to_owned()]);
 }
 
 /// An Application as a manifest in the repository.
@@ -123,12 +133,12 @@ async fn an_application_of_applications_brings_them_and_takes_them_away() {
         ("two/b.yaml", Some(&config_map("b", "1"))),
     ]);
     let mut root = world.automated("root", "apps");
-    root["spec"]["destination"]["namespace"] = json!("argocd");
+    root["spec"]["destination"]["namespace"] = json!(world.argocd);
     world.apply(root).await;
     world
         .until("the objects of both are there", async |w: &World| {
-            (w.get("v1", "ConfigMap", "shop", "a").await.is_some()
-                && w.get("v1", "ConfigMap", "shop", "b").await.is_some())
+            (w.get("v1", "ConfigMap", &w.namespace, "a").await.is_some()
+                && w.get("v1", "ConfigMap", &w.namespace, "b").await.is_some())
             .then_some(())
         })
         .await;
@@ -142,12 +152,12 @@ async fn an_application_of_applications_brings_them_and_takes_them_away() {
     let commit = world.repository.commit(&[("apps/two.json", None)]);
     world
         .until("b is gone", async |w: &World| {
-            w.get("v1", "ConfigMap", "shop", "b").await.is_none().then_some(())
+            w.get("v1", "ConfigMap", &w.namespace, "b").await.is_none().then_some(())
         })
         .await;
     world.until_synced("root", &commit).await;
-    assert_eq!(world.names("argoproj.io/v1alpha1", "Application", "argocd").await, ["one", "root"]);
-    assert!(world.get("v1", "ConfigMap", "shop", "a").await.is_some());
+    assert_eq!(world.names("argoproj.io/v1alpha1", "Application", &world.argocd).await, ["one", "root"]);
+    assert!(world.get("v1", "ConfigMap", &world.namespace, "a").await.is_some());
 }
 
 #[tokio::test]
@@ -155,23 +165,23 @@ async fn the_cluster_may_be_given_by_its_name_and_no_other_cluster_is_taken_for_
     let world = World::new().await;
     let commit = world.repository.commit(&[("app/a.yaml", Some(&config_map("a", "1")))]);
     let mut application = world.automated("orders", "app");
-    application["spec"]["destination"] = json!({ "name": "in-cluster", "namespace": "shop" });
+    application["spec"]["destination"] = json!({ "name": "in-cluster", "namespace": world.namespace });
     world.apply(application.clone()).await;
     world.until_synced("orders", &commit).await;
     for destination in [
-        json!({ "name": "production", "namespace": "shop" }),
-        json!({ "server": "https://203.0.113.1", "namespace": "shop" }),
-        json!({ "server": "https://kubernetes.default.svc", "name": "in-cluster", "namespace": "shop" }),
-        json!({ "namespace": "shop" }),
+        json!({ "name": "production", "namespace": world.namespace }),
+        json!({ "server": "https://203.0.113.1", "namespace": world.namespace }),
+        json!({ "server": "https://kubernetes.default.svc", "name": "in-cluster", "namespace": world.namespace }),
+        json!({ "namespace": world.namespace }),
     ] {
         let mut other = world.automated("other", "app");
         other["spec"]["destination"] = destination;
         world.apply(other).await;
         world.until_condition("other", "InvalidSpecError", "spec.destination").await;
-        world.delete("argoproj.io/v1alpha1", "Application", "argocd", "other").await;
+        world.delete("argoproj.io/v1alpha1", "Application", &world.argocd, "other").await;
         world
             .until("the Application is gone", async |w: &World| {
-                w.get("argoproj.io/v1alpha1", "Application", "argocd", "other").await.is_none().then_some(())
+                w.get("argoproj.io/v1alpha1", "Application", &w.argocd, "other").await.is_none().then_some(())
             })
             .await;
     }
@@ -185,9 +195,9 @@ async fn a_child_application_that_somebody_edits_is_put_back_and_its_status_is_n
         ("one/a.yaml", Some(&config_map("a", "1"))),
     ]);
     let mut root = world.automated("root", "apps");
-    root["spec"]["destination"]["namespace"] = json!("argocd");
+    root["spec"]["destination"]["namespace"] = json!(world.argocd);
     world.apply(root).await;
-    world.until("a is there", async |w: &World| w.get("v1", "ConfigMap", "shop", "a").await).await;
+    world.until("a is there", async |w: &World| w.get("v1", "ConfigMap", &w.namespace, "a").await).await;
     let next = world.repository.commit(&[("one/a.yaml", Some(&config_map("a", "2")))]);
     world.until_synced("one", &next).await;
     let root = world.until_synced("root", &next).await;
@@ -208,18 +218,18 @@ async fn a_child_application_that_somebody_edits_is_put_back_and_its_status_is_n
 #[tokio::test]
 async fn an_object_that_is_there_already_is_taken_over_with_what_others_have_in_it() {
     let world = World::new().await;
-    world.apply(json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": "shop" } })).await;
+    world.create_namespace(&world.namespace).await;
     let found = json!({
         "apiVersion": "v1",
         "kind": "ConfigMap",
-        "metadata": { "name": "a", "namespace": "shop", "labels": { "owner": "person" } },
+        "metadata": { "name": "a", "namespace": world.namespace, "labels": { "owner": "person" } },
         "data": { "key": "other", "more": "kept" },
     });
     let found = world.apply(found).await;
     let commit = world.repository.commit(&[("app/a.yaml", Some(&config_map("a", "1")))]);
     world.apply(world.automated("orders", "app")).await;
     world.until_synced("orders", &commit).await;
-    let live = world.get("v1", "ConfigMap", "shop", "a").await.unwrap();
+    let live = world.get("v1", "ConfigMap", &world.namespace, "a").await.unwrap();
     assert_eq!(live["metadata"]["uid"], found["metadata"]["uid"]);
     assert_eq!(live["metadata"]["labels"]["owner"], "person");
     assert_eq!(live["data"], json!({ "key": "1", "more": "kept" }));
@@ -232,10 +242,13 @@ async fn a_field_that_the_source_no_longer_has_is_removed() {
     let commit = world.repository.commit(&[("app/a.yaml", Some(&both))]);
     world.apply(world.automated("orders", "app")).await;
     world.until_synced("orders", &commit).await;
-    assert_eq!(world.get("v1", "ConfigMap", "shop", "a").await.unwrap()["data"]["more"], "gone soon");
+    assert_eq!(
+        world.get("v1", "ConfigMap", &world.namespace, "a").await.unwrap()["data"]["more"],
+        "gone soon"
+    );
     let commit = world.repository.commit(&[("app/a.yaml", Some(&config_map("a", "1")))]);
     world.until_synced("orders", &commit).await;
-    let live = world.get("v1", "ConfigMap", "shop", "a").await.unwrap();
+    let live = world.get("v1", "ConfigMap", &world.namespace, "a").await.unwrap();
     assert_eq!(live["data"], json!({ "key": "1" }));
 }
 
@@ -267,10 +280,10 @@ async fn drift_that_comes_back_is_put_back_again() {
     world.apply(world.automated("orders", "app")).await;
     world.until_synced("orders", &commit).await;
     for value in ["first", "second"] {
-        world.patch("v1", "ConfigMap", "shop", "a", json!({ "data": { "key": value } })).await;
+        world.patch("v1", "ConfigMap", &world.namespace, "a", json!({ "data": { "key": value } })).await;
         world
             .until(&format!("the {value} drift is put back"), async |w: &World| {
-                let live = w.get("v1", "ConfigMap", "shop", "a").await?;
+                let live = w.get("v1", "ConfigMap", &w.namespace, "a").await?;
                 (live["data"]["key"] == "1").then_some(())
             })
             .await;

@@ -1,34 +1,44 @@
 //! In which order a sync applies objects.
 
-use std::time::Duration;
-
 use serde_json::json;
 use skiff::{
     api::OperationPhase,
     sandbox::fault::{Fault, FaultRule},
 };
 
-use crate::harness::{Setup, World, config_map, deployment};
+use super::{
+    harness::{World, config_map, deployment},
+    recorder::Sent,
+};
 
 /// What the agent has applied, in order, each as `resource/name`.
 fn applied(world: &World) -> Vec<String> {
     world.written().iter().filter_map(|write| write.strip_prefix("PATCH ")).map(str::to_owned).collect()
 }
 
-const WIDGET: &str = "apiVersion: example.com/v1
+fn widget(world: &World) -> String {
+    let group = world.unique_group();
+    format!(
+        "apiVersion: {group}/v1
 kind: Widget
-metadata: {name: gear}
-spec: {size: 3}
+metadata: {{name: gear}}
+spec: {{size: 3}}
 ---
-";
+"
+    )
+}
 
-const WIDGETS: &str = "apiVersion: apiextensions.k8s.io/v1
+/// The definition of that kind.
+fn widgets(world: &World) -> String {
+    let group = world.unique_group();
+    format!(
+        "apiVersion: apiextensions.k8s.io/v1
 kind: CustomResourceDefinition
-metadata: {name: widgets.example.com}
+metadata: {{name: widgets.{group}}}
 spec:
-  group: example.com
+  group: {group}
   scope: Namespaced
-  names: {kind: Widget, plural: widgets, singular: widget, listKind: WidgetList}
+  names: {{kind: Widget, plural: widgets, singular: widget, listKind: WidgetList}}
   versions:
   - name: v1
     served: true
@@ -37,56 +47,64 @@ spec:
       openAPIV3Schema:
         type: object
         properties:
-          spec: {type: object, properties: {size: {type: integer}}}
+          spec: {{type: object, properties: {{size: {{type: integer}}}}}}
 ---
-";
+"
+    )
+}
+
+fn api_version(world: &World) -> String {
+    format!("{}/v1", world.unique_group())
+}
 
 const REST: &str = "apiVersion: networking.k8s.io/v1
 kind: Ingress
-metadata: {name: web, namespace: stock}
+metadata: {name: web, namespace: STOCK}
 spec: {defaultBackend: {service: {name: web, port: {number: 80}}}}
 ---
 apiVersion: v1
 kind: Service
-metadata: {name: web, namespace: stock}
+metadata: {name: web, namespace: STOCK}
 spec: {ports: [{port: 80}]}
 ---
 apiVersion: v1
 kind: ServiceAccount
-metadata: {name: web, namespace: stock}
+metadata: {name: web, namespace: STOCK}
 ---
 apiVersion: v1
 kind: Secret
-metadata: {name: web, namespace: stock}
+metadata: {name: web, namespace: STOCK}
 stringData: {password: hunter2}
 ---
 apiVersion: rbac.authorization.k8s.io/v1
 kind: Role
-metadata: {name: web, namespace: stock}
+metadata: {name: web, namespace: STOCK}
 rules: [{apiGroups: [''], resources: [pods], verbs: [get]}]
 ---
 apiVersion: v1
 kind: Namespace
-metadata: {name: stock}
+metadata: {name: STOCK}
 ";
 
 #[tokio::test]
 async fn kinds_are_applied_in_their_order_and_what_others_need_goes_first() {
-    let world = Setup::new().sandbox(|it| it.crd_established_delay(Duration::from_millis(200))).build().await;
-    let web =
-        deployment("web", "web:1.0", 1).replace("name: web\nspec", "name: web\n  namespace: stock\nspec");
-    let all = format!("{WIDGET}{WIDGETS}{web}---\n{REST}");
+    let world = World::new().await;
+    let stock = world.unique("stock");
+    let web = deployment("web", "web:1.0", 1)
+        .replace("name: web\nspec", &format!("name: web\n  namespace: {stock}\nspec"));
+    let rest = REST.replace("STOCK", &stock);
+    let all = format!("{}{}{web}---\n{rest}", widget(&world), widgets(&world));
     let commit = world.repository.commit(&[("app/all.yaml", Some(&all))]);
     world.apply(world.automated("orders", "app")).await;
     let application = world.until_synced("orders", &commit).await;
     assert_eq!(
         applied(&world),
         [
-            "namespaces/shop",
-            "namespaces/stock",
+            &format!("namespaces/{}", world.namespace),
+            &format!("namespaces/{stock}"),
             "serviceaccounts/web",
             "secrets/web",
-            "customresourcedefinitions/widgets.example.com",
+            &format!("customresourcedefinitions/widgets.{}", world.unique_group()),
             "roles/web",
             "services/web",
             "deployments/web",
@@ -94,34 +112,32 @@ async fn kinds_are_applied_in_their_order_and_what_others_need_goes_first() {
             "widgets/gear",
         ]
     );
-    let mut writes = world.sandbox.requests().writes().into_iter();
-    assert_eq!(
-        writes.find(|write| write.status >= 300),
-        None,
-        "every object was applied when what it needs was there"
-    );
+    let refused = |sent: &Sent| sent.answer().is_some_and(|(status, _)| !status.is_success());
+    let refused: Vec<Sent> = world.workload_writes().into_iter().filter(refused).collect();
+    assert!(refused.is_empty(), "every object was applied when what it needs was there: {refused:?}");
     assert_eq!(application.status.operation_state.unwrap().retry_count, 0);
-    let gear = world.get("example.com/v1", "Widget", "shop", "gear").await.unwrap();
+    let gear = world.get(&api_version(&world), "Widget", &world.namespace, "gear").await.unwrap();
     assert_eq!(gear["spec"]["size"], 3);
 }
 
 #[tokio::test]
 async fn a_resource_of_a_kind_that_came_with_the_last_commit_is_followed_like_any_other() {
     let world = World::new().await;
-    let commit = world.repository.commit(&[("app/all.yaml", Some(&format!("{WIDGET}{WIDGETS}")))]);
+    let commit =
+        world.repository.commit(&[("app/all.yaml", Some(&format!("{}{}", widget(&world), widgets(&world))))]);
     world.apply(world.automated("orders", "app")).await;
     world.until_synced("orders", &commit).await;
     let drift = json!({ "spec": { "size": 9 } });
-    world.patch("example.com/v1", "Widget", "shop", "gear", drift).await;
+    world.patch(&api_version(&world), "Widget", &world.namespace, "gear", drift).await;
     world
         .until("the size is put back", async |w: &World| {
-            let gear = w.get("example.com/v1", "Widget", "shop", "gear").await?;
+            let gear = w.get(&api_version(w), "Widget", &w.namespace, "gear").await?;
             (gear["spec"]["size"] == 3).then_some(())
         })
         .await;
-    let commit = world.repository.commit(&[("app/all.yaml", Some(WIDGETS))]);
+    let commit = world.repository.commit(&[("app/all.yaml", Some(&widgets(&world)))]);
     world.until_synced("orders", &commit).await;
-    assert!(world.get("example.com/v1", "Widget", "shop", "gear").await.is_none());
+    assert!(world.get(&api_version(&world), "Widget", &world.namespace, "gear").await.is_none());
 }
 
 fn in_wave(manifest: &str, wave: i64) -> String {
@@ -141,7 +157,12 @@ async fn waves_come_before_kinds() {
     let application = world.until_synced("orders", &commit).await;
     assert_eq!(
         applied(&world),
-        ["namespaces/shop", "deployments/early", "configmaps/middle", "configmaps/late"]
+        [
+            &format!("namespaces/{}", world.namespace),
+            "deployments/early",
+            "configmaps/middle",
+            "configmaps/late"
+        ]
     );
     let waves: Vec<(&str, i64)> =
         application.status.resources.iter().map(|row| (row.name.as_str(), row.sync_wave)).collect();
@@ -155,10 +176,10 @@ async fn a_wave_that_fails_keeps_the_next_one_from_beginning() {
         ("app/first.yaml", Some(&config_map("first", "1"))),
         ("app/second.yaml", Some(&in_wave(&config_map("second", "1"), 1))),
     ]);
-    world.apply(json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": "shop" } })).await;
+    world.create_namespace(&world.namespace).await;
     // The first request for it is its validation.
     let refused = FaultRule::on("patch", "configmaps").named("first").after(1);
-    world.sandbox.faults().inject(refused, Fault::InternalError);
+    world.faults.inject(refused, Fault::InternalError);
     world.apply(world.application("orders", "app")).await;
     world.sync("orders", json!({})).await;
     world.until_operation("orders", OperationPhase::Failed).await;
@@ -168,11 +189,12 @@ async fn a_wave_that_fails_keeps_the_next_one_from_beginning() {
 #[tokio::test]
 async fn a_definition_that_somebody_deletes_comes_back_with_its_objects() {
     let world = World::new().await;
-    let commit = world.repository.commit(&[("app/all.yaml", Some(&format!("{WIDGET}{WIDGETS}")))]);
+    let commit =
+        world.repository.commit(&[("app/all.yaml", Some(&format!("{}{}", widget(&world), widgets(&world))))]);
     world.apply(world.automated("orders", "app")).await;
     world.until_synced("orders", &commit).await;
-    let (version, kind, name) =
-        ("apiextensions.k8s.io/v1", "CustomResourceDefinition", "widgets.example.com");
+    let (version, kind) = ("apiextensions.k8s.io/v1", "CustomResourceDefinition");
+    let name = &format!("widgets.{}", world.unique_group());
     let before = world.get(version, kind, "", name).await.unwrap();
     world.delete(version, kind, "", name).await;
     world
@@ -187,7 +209,7 @@ async fn a_definition_that_somebody_deletes_comes_back_with_its_objects() {
         .await;
     world
         .until("the object is back", async |w: &World| {
-            w.get("example.com/v1", "Widget", "shop", "gear").await
+            w.get(&api_version(w), "Widget", &w.namespace, "gear").await
         })
         .await;
     world.until_synced("orders", &commit).await;
