@@ -22,6 +22,8 @@ import (
 	"path/filepath"
 	"syscall"
 	"time"
+
+	"k8s.io/klog/v2"
 )
 
 // options are the command line.
@@ -99,6 +101,13 @@ func run(options options) (result error) {
 			}
 		}()
 	}
+	log, err := os.Create(filepath.Join(options.directory, "control-plane.log"))
+	if err != nil {
+		return err
+	}
+	defer log.Close()
+	klog.LogToStderr(false)
+	klog.SetOutput(log)
 	// Read from the first moment on: a parent that dies during the start takes this process along.
 	lines := readLines(os.Stdin, cancel)
 
