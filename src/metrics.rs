@@ -343,9 +343,9 @@ impl Metrics {
         self.git_list_failures.with_label_values(&[repository, revision]).inc();
     }
 
-    /// Shows how many requests wait for their turn at a repository.
-    pub fn set_repository_pending(&self, repository: &str, count: usize) {
-        self.repository_pending.with_label_values(&[repository]).set(whole(count));
+    /// Counts requests that begin (`1`) or cease (`-1`) to wait for their turn at a repository.
+    pub fn repository_pending(&self, repository: &str, change: i64) {
+        self.repository_pending.with_label_values(&[repository]).add(change);
     }
 
     /// Counts a render that was not needed.

@@ -136,7 +136,7 @@ impl Context {
         background.spawn(send_events);
         Ok(Arc::new(Self {
             projects: Projects::new(&namespace),
-            renderer: Renderer::new(Arc::clone(&sources), Arc::clone(&remotes)),
+            renderer: Renderer::new(Arc::clone(&sources), Arc::clone(&remotes), Arc::clone(&agent.metrics)),
             remotes,
             turns: Arc::new(Semaphore::new(TURNS)),
             options: agent.options.clone(),

@@ -31,6 +31,7 @@ use crate::{
     error::{Classified, ErrorKind},
     files::{FileLimits, Files, FilesError, Inputs, MountedTree, Tree},
     git::{CommitId, GitError, RepoUrl, RevisionError, RevisionSpec, UrlError},
+    metrics::Metrics,
     object::{Gvk, Object, ObjectKey, Scope},
     project::Refusal,
     render::{RenderContext, RenderError, Rendered, kustomize::Remote, render},
@@ -203,6 +204,7 @@ pub struct Renderer {
     remotes: Arc<Remotes>,
     permits: Semaphore,
     limits: FileLimits,
+    metrics: Arc<Metrics>,
 }
 
 /// How the declared objects were found, for metrics.
@@ -216,9 +218,9 @@ pub enum RenderCache {
 
 impl Renderer {
     /// A renderer that renders as many applications at once as there are processors.
-    pub fn new(sources: Arc<Sources>, remotes: Arc<Remotes>) -> Self {
+    pub fn new(sources: Arc<Sources>, remotes: Arc<Remotes>, metrics: Arc<Metrics>) -> Self {
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
-        Self { sources, remotes, permits: Semaphore::new(processors), limits: FileLimits::default() }
+        Self { sources, remotes, permits: Semaphore::new(processors), limits: FileLimits::default(), metrics }
     }
 
     /// The objects that an Application declares. `known` is what it declared before and is used where it still holds.
@@ -309,7 +311,9 @@ impl Renderer {
         let files = Files::new(tree, self.limits);
         let (source, mut context) = (input.source.clone(), input.context.clone());
         context.revision = resolved.commit.to_string();
+        let began = Instant::now();
         let permit = self.permits.acquire().await;
+        self.metrics.render_waited(began.elapsed());
         let rendering = blocking(move || render(&files, &source, &context));
         let rendered = tokio::time::timeout(RENDER_LIMIT, rendering).await;
         drop(permit);

@@ -187,4 +187,8 @@ impl GitObserver for CountedGitRequests {
             (false, Request::Fetch) => self.0.git_fetch_failed(&url, ""),
         }
     }
+
+    fn waiting(&self, repository: &RepoUrl, change: i64) {
+        self.0.repository_pending(&repository.to_string(), change);
+    }
 }

@@ -55,6 +55,9 @@ impl Request {
 pub trait GitObserver: Send + Sync {
     /// `repository` is the URL without user information; `ok` whether the request succeeded.
     fn request(&self, repository: &RepoUrl, request: Request, duration: Duration, ok: bool);
+
+    /// A request begins (`1`) or ceases (`-1`) to wait until the repository is free.
+    fn waiting(&self, _repository: &RepoUrl, _change: i64) {}
 }
 
 /// What a network step works with; shared by the caller, the thread and the callbacks of libgit2.

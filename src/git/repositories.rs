@@ -9,7 +9,7 @@ use std::{
 
 use git2::Repository;
 use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore},
+    sync::{OwnedMutexGuard, OwnedSemaphorePermit, Semaphore},
     task::spawn_blocking,
     time::Instant,
 };
@@ -103,6 +103,26 @@ struct Entry {
 
 type Listing = (Instant, Arc<References>);
 
+/// Is told of as long as it lives.
+struct Waiting<'a>(Option<&'a dyn GitObserver>, &'a RepoUrl);
+
+impl<'a> Waiting<'a> {
+    fn new(observer: Option<&'a dyn GitObserver>, url: &'a RepoUrl) -> Self {
+        if let Some(observer) = observer {
+            observer.waiting(url, 1);
+        }
+        Self(observer, url)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        if let Some(observer) = self.0 {
+            observer.waiting(self.1, -1);
+        }
+    }
+}
+
 impl Repositories {
     /// Repositories with mirrors in the cache directory, which is made when it is needed.
     pub fn new(options: GitOptions, observer: Option<Arc<dyn GitObserver>>) -> Self {
@@ -139,7 +159,7 @@ impl Repositories {
             options.fetch_bytes,
             cancel,
         ));
-        let turn = step.within(Arc::clone(&entry.listing).lock_owned()).await?;
+        let turn = self.turn(&step, url, &entry.listing).await?;
         let fingerprint = credentials.fingerprint(url);
         if let Some((began, references)) = lock(&entry.listings).get(&fingerprint)
             && *began >= asked
@@ -303,6 +323,17 @@ impl Repositories {
         }
     }
 
+    /// Waits until nobody else does the same with a repository.
+    async fn turn(
+        &self,
+        step: &Step,
+        url: &RepoUrl,
+        lock: &Arc<tokio::sync::Mutex<()>>,
+    ) -> Result<OwnedMutexGuard<()>, GitError> {
+        let _waiting = Waiting::new(self.shared.observer.as_deref(), url);
+        step.within(Arc::clone(lock).lock_owned()).await
+    }
+
     /// Brings what is wanted into the mirror, unless somebody has done so while this waited for its turn.
     async fn fetch(
         &self,
@@ -316,7 +347,7 @@ impl Repositories {
         let entry = self.entry(url);
         let (limit, bytes) = (options.fetch_timeout, options.fetch_bytes);
         let step = Arc::new(Step::new(url, credentials, "fetching", limit, bytes, cancel));
-        let turn = step.within(Arc::clone(&entry.fetching).lock_owned()).await?;
+        let turn = self.turn(&step, url, &entry.fetching).await?;
         let references = Arc::clone(known);
         let done = match &wanted {
             Wanted::Commit(commit) => self.local_tree(url, commit).await?.is_some(),

@@ -57,7 +57,7 @@ fn use_all(metrics: &Metrics) {
     metrics.git_request("https://example.com/r", "ls-remote", second);
     metrics.git_fetch_failed("https://example.com/r", "main");
     metrics.git_list_failed("https://example.com/r", "main");
-    metrics.set_repository_pending("https://example.com/r", 2);
+    metrics.repository_pending("https://example.com/r", 2);
     metrics.render_cache_hit();
     metrics.render_cache_miss();
     metrics.render_waited(second);
@@ -91,6 +91,7 @@ fn names_and_labels_are_those_that_dashboards_ask_for() {
         r#"argocd_resource_events_processing_bucket{server="https://c",le="0.5"} 0"#,
         r#"argocd_resource_events_processed_in_batch{server="https://c"} 7"#,
         r#"argocd_repo_parallelism_wait_duration_seconds_bucket{le="1"} 1"#,
+        r#"argocd_repo_pending_request_total{repo="https://example.com/r"} 2"#,
         r#"argocd_git_request_total{repo="https://example.com/r",request_type="ls-remote"} 1"#,
         r#"argocd_git_lsremote_fail_total{repo="https://example.com/r",revision="main"} 1"#,
         r#"workqueue_depth{name="app_operation_processing_queue"} 5"#,
