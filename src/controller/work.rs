@@ -59,7 +59,9 @@ async fn look(context: Arc<Context>, key: ApplicationKey, level: Level, waited: 
     context.metrics.queue_added(metrics::Queue::Reconciliation);
     let work = context.metrics.work(metrics::Queue::Reconciliation, waited);
     let span = tracing::info_span!("reconcile", application = %key, ?level);
-    let Next(next) = tracing::Instrument::instrument(reconcile(&context, &key, level), span).await;
+    // On the heap: what a look holds while it waits is more than a thread's stack should carry.
+    let look = Box::pin(reconcile(&context, &key, level));
+    let Next(next) = tracing::Instrument::instrument(look, span).await;
     if let Some((level, wait)) = next {
         context.queue.add_after(key.clone(), level, wait);
     }
