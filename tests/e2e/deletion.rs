@@ -80,13 +80,15 @@ async fn with_the_finalizer_objects_go_in_reverse_order_of_waves_and_the_applica
     assert!(world.get("v1", "Namespace", "", &world.namespace).await.is_some(), "a created namespace stays");
 }
 
-/// The propagation policies of all deletions that were sent.
+/// The propagation policies of the deletions that were sent. One that shows late is sent again.
 fn policies(world: &World) -> Vec<String> {
     let deletions = world.requests.writes().into_iter().filter(|sent| sent.method == "DELETE");
     let policy = |body: &[u8]| {
         serde_json::from_slice::<Value>(body).unwrap()["propagationPolicy"].as_str().map(str::to_owned)
     };
-    deletions.filter_map(|sent| policy(&sent.body)).collect()
+    let mut policies: Vec<String> = deletions.filter_map(|sent| policy(&sent.body)).collect();
+    policies.dedup();
+    policies
 }
 
 async fn deleted_with(finalizer: &str) -> World {

@@ -720,13 +720,23 @@ async fn a_cached_render_is_used_only_if_its_inputs_are_unchanged() {
                 (w.metric("skiff_render_cache_misses_total", &[]) > before).then_some(())
             })
             .await;
+    };
+    let until_value = async |namespace: &str, name: &str, value: &str| {
+        world
+            .until(&format!("{name} has the value {value}"), async |w: &World| {
+                let live = w.get("v1", "ConfigMap", namespace, name).await?;
+                (live["data"]["key"] == value).then_some(())
+            })
+            .await;
         world
             .until_application("orders", "is synced", |application| {
                 application.status.sync_code() == SyncStatusCode::Synced && application.operation.is_none()
             })
             .await;
     };
+    let shop = world.namespace.as_str();
     until_rendered("the first commit", 0.0).await;
+    until_value(shop, "a", "1").await;
 
     // Another path, another branch, a refresh: nothing is rendered.
     let (rendered, known) = (misses(), hits());
@@ -743,35 +753,39 @@ async fn a_cached_render_is_used_only_if_its_inputs_are_unchanged() {
     let before = misses();
     world.repository.commit(&[("app/a.yaml", Some(&config_map("a", "2")))]);
     until_rendered("a changed file", before).await;
-    assert_eq!(value_of(&world, "a").await.as_deref(), Some("2"));
+    until_value(shop, "a", "2").await;
 
     let before = misses();
     world.repository.commit(&[("app/kustomization.yaml", Some("resources: [a.yaml]\nnameSuffix: -b\n"))]);
     until_rendered("a changed kustomization", before).await;
-    assert_eq!(value_of(&world, "a-b").await.as_deref(), Some("2"));
+    until_value(shop, "a-b", "2").await;
 
     let before = misses();
     application["spec"]["source"]["kustomize"] = json!({ "namePrefix": "c-" });
     world.apply(application.clone()).await;
     until_rendered("an override", before).await;
-    assert_eq!(value_of(&world, "c-a-b").await.as_deref(), Some("2"));
+    until_value(shop, "c-a-b", "2").await;
 
     let before = misses();
     application["spec"]["source"]["path"] = json!("twin");
     world.apply(application.clone()).await;
     until_rendered("another path", before).await;
-    assert_eq!(value_of(&world, "c-a").await.as_deref(), Some("1"));
+    until_value(shop, "c-a", "1").await;
 
     let before = misses();
     let market = world.unique("market");
     application["spec"]["destination"]["namespace"] = json!(market);
     world.apply(application.clone()).await;
     until_rendered("another namespace", before).await;
-    assert!(world.get("v1", "ConfigMap", &market, "c-a").await.is_some());
+    until_value(&market, "c-a", "1").await;
 
     let before = misses();
     world.settings(json!({ "application.resourceTrackingMethod": "annotation+label" })).await;
     until_rendered("another tracking method", before).await;
-    let live = world.get("v1", "ConfigMap", &market, "c-a").await.unwrap();
-    assert_eq!(live["metadata"]["labels"]["app.kubernetes.io/instance"], "orders");
+    world
+        .until("the label is there", async |w: &World| {
+            let live = w.get("v1", "ConfigMap", &market, "c-a").await?;
+            (live["metadata"]["labels"]["app.kubernetes.io/instance"] == "orders").then_some(())
+        })
+        .await;
 }

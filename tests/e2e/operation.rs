@@ -128,7 +128,7 @@ async fn a_sync_prunes_only_if_it_says_so() {
     let pruned = results(&application).iter().find(|result| result.name == "b").unwrap();
     assert_eq!((pruned.status, pruned.message.as_str()), (Some(ResultCode::Pruned), "pruned"));
     assert_eq!(value(&world, "b").await, None);
-    assert_eq!(application.status.sync_code(), SyncStatusCode::Synced);
+    world.until_status("orders", SyncStatusCode::Synced).await;
 }
 
 #[tokio::test]
