@@ -191,7 +191,11 @@ async fn a_definition_that_somebody_deletes_comes_back_with_its_objects() {
     let world = World::new().await;
     let commit =
         world.repository.commit(&[("app/all.yaml", Some(&format!("{}{}", widget(&world), widgets(&world))))]);
-    world.apply(world.automated("orders", "app")).await;
+    let mut application = world.automated("orders", "app");
+    // The object goes before its definition does: putting back the object alone fails until both are looked at again.
+    let soon = json!({ "limit": 2, "backoff": { "duration": "1s", "factor": 1 } });
+    application["spec"]["syncPolicy"]["retry"] = soon;
+    world.apply(application).await;
     world.until_synced("orders", &commit).await;
     let (version, kind) = ("apiextensions.k8s.io/v1", "CustomResourceDefinition");
     let name = &format!("widgets.{}", world.unique_group());
