@@ -2,9 +2,11 @@
 
 pub mod agent;
 pub mod app;
+mod changes;
 mod crds;
 mod demo;
 mod git_login;
+mod diff;
 mod documents;
 mod health;
 mod image;
@@ -38,6 +40,8 @@ enum Command {
     App(app::AppOptions),
     /// Print what a directory of manifests renders to
     Render(render::RenderOptions),
+    /// Compare declared objects with live ones, both from files
+    Diff(diff::DiffOptions),
     /// Print the health of objects in files, as the agent would see it
     Health(health::HealthOptions),
     /// Write image tags to a manifest repository, as pipelines do
@@ -65,6 +69,7 @@ async fn run(command: Command) -> ExitCode {
         Command::Agent(arguments) => report(agent::run(arguments).await),
         Command::App(options) => app_command(&options).await,
         Command::Render(arguments) => report(render::run(&arguments, &mut io::stdout(), &mut io::stderr())),
+        Command::Diff(options) => with_code(|console| diff::run(&options, console)),
         Command::Health(options) => with_code(|console| health::run(&options, console)),
         Command::Image(options) => {
             report(image::run(&options, &mut io::stdout(), &mut io::stderr()).await)

@@ -20,6 +20,7 @@ mod error;
 pub mod live;
 mod parallel;
 pub mod transport;
+pub mod tree;
 pub mod watches;
 
 use std::{sync::Arc, time::Duration};

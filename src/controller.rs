@@ -50,7 +50,7 @@ use tokio_util::sync::CancellationToken;
 pub use self::{
     applications::ApplicationKey,
     leader::{LeaderOptions, Leadership},
-    preview::{Preview, PreviewError, PreviewedChange},
+    preview::{Preview, PreviewError, PreviewOptions, PreviewedChange},
 };
 use self::{
     context::Context,

@@ -89,9 +89,24 @@ pub fn is_custom_kind(group: &str, kind: &str) -> bool {
     custom::is_known(group, kind)
 }
 
+/// Whether objects of a kind have a health by themselves.
+pub fn has_check(group: &str, kind: &str) -> bool {
+    built_in(group, kind).is_some() || custom::is_known(group, kind)
+}
+
 /// The check of a kind, whether or not the object is being deleted.
 fn by_kind(object: &Object) -> Result<Option<HealthStatus>, HealthError> {
-    let check: fn(&Object) -> Judgement = match (object.group(), object.kind()) {
+    match built_in(object.group(), object.kind()) {
+        Some(check) => check(object).map(Some),
+        None => Ok(custom::judge(object)),
+    }
+}
+
+type Check = fn(&Object) -> Judgement;
+
+/// The check of one of Kubernetes' own kinds.
+fn built_in(group: &str, kind: &str) -> Option<Check> {
+    Some(match (group, kind) {
         ("apps", "Deployment") => workload::deployment,
         ("apps", "StatefulSet") => workload::stateful_set,
         ("apps", "DaemonSet") => workload::daemon_set,
@@ -107,9 +122,8 @@ fn by_kind(object: &Object) -> Result<Option<HealthStatus>, HealthError> {
         ("apiextensions.k8s.io", "CustomResourceDefinition") => platform::custom_resource_definition,
         ("policy", "PodDisruptionBudget") => platform::pod_disruption_budget,
         ("argoproj.io", "Workflow") => platform::workflow,
-        _ => return Ok(custom::judge(object)),
-    };
-    check(object).map(Some)
+        _ => return None,
+    })
 }
 
 fn pending_deletion() -> HealthStatus {

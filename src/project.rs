@@ -12,9 +12,11 @@
 //! without a source, a destination without a server, a namespaced object without a namespace. Writes to the
 //! Application's own `status` and `operation` are not the project's business.
 
+mod orphans;
 mod permit;
 mod rules;
 
+pub use orphans::OrphanRules;
 pub use permit::{Admission, Apply, Claim, Delete, Permitted, Propagation, RemoveFinalizer, Write};
 pub use rules::{Destination, Project, ProjectProblem};
 

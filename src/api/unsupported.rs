@@ -121,7 +121,7 @@ const PROJECT: &[Row<AppProjectSpec>] = &[
     },
     Row {
         path: "orphanedResources",
-        why: "orphaned objects are not looked for yet",
+        why: "nobody is warned of orphaned objects yet: 'skiff app resources --orphaned' shows them",
         is_set: |spec| spec.orphaned_resources.is_some(),
     },
 ];

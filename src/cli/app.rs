@@ -13,12 +13,14 @@ mod diff;
 mod error;
 mod get;
 mod history;
+mod inventory;
 mod list;
 mod name;
 mod refresh;
 mod resources;
 mod session;
 mod sync;
+mod tree;
 mod wait;
 
 pub use error::AppError;
@@ -44,6 +46,8 @@ pub enum AppCommand {
     List(list::Options),
     /// Show an Application and its objects
     Get(get::Options),
+    /// Show an Application's objects with their children, and what belongs to nobody
+    Resources(inventory::Options),
     /// Show what a sync would change
     Diff(diff::Options),
     /// Bring the cluster to what the source declares
@@ -78,7 +82,8 @@ pub async fn run_command(
 ) -> Result<u8, AppError> {
     let result = match command {
         AppCommand::List(options) => list::run(session, options, console).await,
-        AppCommand::Get(options) => get::run(session, options, console).await,
+        AppCommand::Get(options) => Box::pin(get::run(session, options, console)).await,
+        AppCommand::Resources(options) => Box::pin(inventory::run(session, options, console)).await,
         AppCommand::Diff(options) => Box::pin(diff::run(session, options, console)).await,
         AppCommand::Sync(options) => sync::run(session, options, console).await,
         AppCommand::Wait(options) => wait::run(session, options, console).await,

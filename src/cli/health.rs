@@ -122,8 +122,8 @@ pub fn run(options: &HealthOptions, console: &mut Console<'_>) -> Result<u8, Hea
         Format::Text => as_text(&judged, console)?,
     }
     console.out.flush()?;
-    let statuses = judged.iter().filter_map(|judged| judged.health.as_ref()).map(|health| health.status);
-    let failed = statuses.into_iter().any(|status| options.fail_on.contains(&status));
+    let mut statuses = judged.iter().filter_map(|judged| judged.health.as_ref()).map(|health| health.status);
+    let failed = statuses.any(|status| options.fail_on.contains(&status));
     Ok(if !problems.is_empty() { 2 } else { u8::from(failed) })
 }
 

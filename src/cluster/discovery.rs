@@ -46,6 +46,11 @@ impl Kinds {
         Err(ClusterError::UnknownKind { gvk: gvk.clone() })
     }
 
+    /// Every kind once, in the version that the cluster prefers.
+    pub fn each_preferred(&self) -> impl Iterator<Item = (&Gvk, &KindInfo)> {
+        self.kinds.iter().filter(|(gvk, _)| self.preferred.get(&gvk.group_kind()) == Some(&gvk.version))
+    }
+
     /// The version that the cluster prefers for a kind; `None` when it has no such kind.
     ///
     /// # Errors

@@ -77,6 +77,15 @@ impl Classified for PreviewError {
     }
 }
 
+/// What a preview is asked for.
+#[derive(Clone, Debug, Default)]
+pub struct PreviewOptions {
+    /// Another revision than the source's.
+    pub revision: Option<String>,
+    /// Whether the API server predicts also what would be created.
+    pub server_side: bool,
+}
+
 /// What a sync would change.
 #[derive(Debug, Default)]
 pub struct Preview {
@@ -105,7 +114,7 @@ impl Agent {
     pub async fn preview(
         &self,
         application: Application,
-        revision: Option<&str>,
+        wishes: &PreviewOptions,
     ) -> Result<Preview, PreviewError> {
         let stop = CancellationToken::new();
         let _end = stop.clone().drop_guard();
@@ -116,16 +125,17 @@ impl Agent {
         Box::pin(read_settings(self, &context, &application, &mut preview.notes)).await?;
         let key = ApplicationKey::new(application.namespace(), application.name());
         let mut look = Look::new(&context, &key, Arc::new(application), String::new(), Level::Forced);
-        Box::pin(look_at(&mut look, revision, &mut preview)).await?;
+        Box::pin(look_at(&mut look, wishes, &mut preview)).await?;
         Ok(preview)
     }
 }
 
 async fn look_at(
     look: &mut Look<'_>,
-    revision: Option<&str>,
+    wishes: &PreviewOptions,
     preview: &mut Preview,
 ) -> Result<(), PreviewError> {
+    let revision = wishes.revision.as_deref();
     let source = look.application.spec.effective_sources().into_iter().next().unwrap_or_default();
     let revision = revision.unwrap_or(&source.target_revision).to_owned();
     let mut memory = Memory::default();
@@ -151,6 +161,10 @@ async fn look_at(
             continue;
         };
         let text = match (&candidate.verdict, &candidate.desired, &candidate.live) {
+            (Verdict::Missing, Some(desired), _) if wishes.server_side => {
+                let predicted = predicted(look, &observation, candidate, &mut preview.notes).await;
+                text_diff(None, predicted.as_ref().or(Some(desired.as_ref())), &options)
+            }
             (Verdict::Missing, Some(desired), _) => text_diff(None, Some(desired), &options),
             (Verdict::Extra, _, Some(live)) if look.tracking.may_prune(live).is_ok() => {
                 text_diff(Some(live), None, &options)

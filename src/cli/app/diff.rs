@@ -6,8 +6,11 @@ use super::{
     name::{AppName, One},
 };
 use crate::{
-    cli::output::{Console, Tone},
-    controller::{Agent, AgentOptions},
+    cli::{
+        changes::{self, ChangesFormat, Colour, ShownChange},
+        output::Console,
+    },
+    controller::{Agent, AgentOptions, PreviewOptions},
     metrics::{Metrics, MetricsOptions},
 };
 
@@ -17,9 +20,21 @@ pub struct Options {
     #[command(flatten)]
     one: One,
 
-    /// Compare with this revision in place of the source's
+    /// Compare with this revision in place of the source's, such as a branch before it is merged
     #[arg(long)]
     revision: Option<String>,
+
+    /// Let the API server predict every object by a dry run, also those that would be created
+    #[arg(long)]
+    server_side: bool,
+
+    /// What the output looks like
+    #[arg(short, long, value_enum, default_value_t)]
+    output: ChangesFormat,
+
+    /// When to use colours
+    #[arg(long, value_enum, default_value_t, value_name = "WHEN")]
+    color: Colour,
 
     /// Exit with a code of its own when something differs
     #[arg(long, default_value_t = true, action = clap::ArgAction::Set, num_args = 0..=1, default_missing_value = "true", require_equals = true)]
@@ -58,24 +73,14 @@ async fn show(session: &Session, options: &Options, console: &mut Console<'_>) -
     let agent_options = AgentOptions::new(&namespace, String::new(), mirrors.path().to_owned());
     let metrics = Metrics::new(&MetricsOptions::default()).map_err(std::io::Error::other)?;
     let agent = Agent::new(session.client(), agent_options, metrics.into());
-    let preview = agent.preview(application, options.revision.as_deref()).await?;
-    for note in &preview.notes {
-        let label = console.paint("note:", Tone::Notice);
-        console.progress(&format!("{label} {note}"))?;
-    }
-    for change in &preview.changes {
-        console.line(&format!("===== {} =====", change.key))?;
-        for line in change.text.lines() {
-            let tone = match line.chars().next() {
-                Some('+') => Tone::Good,
-                Some('-') => Tone::Bad,
-                _ => Tone::Plain,
-            };
-            let line = console.paint(line, tone);
-            console.line(&line)?;
-        }
-        console.line("")?;
-    }
+    let wishes = PreviewOptions { revision: options.revision.clone(), server_side: options.server_side };
+    let preview = agent.preview(application, &wishes).await?;
+    options.color.set(console);
+    let changes: Vec<ShownChange<'_>> =
+        preview.changes.iter().map(|change| ShownChange { key: &change.key, text: &change.text }).collect();
+    let commit: String = preview.commit.chars().take(7).collect();
+    let title = format!("Application {name} at {commit}");
+    changes::show(&title, &changes, &preview.notes, options.output, console)?;
     let differs = !preview.changes.is_empty();
     Ok(if differs && options.exit_code { options.diff_exit_code } else { 0 })
 }

@@ -8,6 +8,7 @@ use super::{
     name::{AppName, One},
     refresh,
     session::Found,
+    tree as children,
 };
 use crate::{
     api::{Application, ApplicationSource, OperationState, ResourceStatus, Time, refresh::Refresh},
@@ -54,6 +55,10 @@ pub struct Options {
     /// What the output looks like
     #[arg(short, long, value_enum, default_value_t)]
     output: Format,
+
+    /// The same as -o tree: the objects with their children, read from the cluster now
+    #[arg(long, conflicts_with = "output")]
+    tree: bool,
 }
 
 /// Shows an Application.
@@ -72,7 +77,8 @@ pub(super) async fn run(
         Some(refresh) => refresh::refresh(session, &name, refresh, limit(options.timeout)).await?,
         None => session.get(&name).await?,
     };
-    show(&found, options.output, options.show_operation, console)?;
+    let format = if options.tree { Format::Tree } else { options.output };
+    show_now(session, &found, format, options.show_operation, console).await?;
     Ok(0)
 }
 
@@ -81,7 +87,24 @@ pub(super) fn limit(seconds: u64) -> Option<Duration> {
     (seconds > 0).then(|| Duration::from_secs(seconds))
 }
 
-/// Shows an Application in a format.
+/// Shows an Application in a format. For a tree the cluster is asked for the children of its objects.
+pub(super) async fn show_now(
+    session: &Session,
+    found: &Found,
+    format: Format,
+    with_operation: bool,
+    console: &mut Console<'_>,
+) -> Result<(), AppError> {
+    if format != Format::Tree {
+        return Ok(show(found, format, with_operation, console)?);
+    }
+    let tree = Box::pin(children::read(session, &found.application)).await?;
+    describe(&found.application, with_operation, console)?;
+    console.line("")?;
+    Ok(tree.show(&found.application, console)?)
+}
+
+/// Shows what is known of an Application without asking.
 pub(super) fn show(
     found: &Found,
     format: Format,
@@ -92,8 +115,21 @@ pub(super) fn show(
     match format {
         Format::Json => return console.json(&found.value),
         Format::Yaml => return console.yaml(&found.value),
-        Format::Wide | Format::Tree => summary(application, console)?,
+        Format::Wide | Format::Tree => describe(application, with_operation, console)?,
     }
+    if !application.status.resources.is_empty() {
+        console.line("")?;
+        match format {
+            Format::Tree => tree(application, console)?,
+            _ => resources(application, console)?,
+        }
+    }
+    Ok(())
+}
+
+/// Shows everything but the objects.
+fn describe(application: &Application, with_operation: bool, console: &mut Console<'_>) -> io::Result<()> {
+    summary(application, console)?;
     let state = application.status.operation_state.as_ref();
     if let Some(state) = state.filter(|_| with_operation) {
         console.line("")?;
@@ -107,13 +143,6 @@ pub(super) fn show(
             vec![condition.condition_type.as_str().into(), condition.message.as_str().into(), time.into()]
         });
         console.table(&["CONDITION", "MESSAGE", "LAST TRANSITION"], rows.collect())?;
-    }
-    if !application.status.resources.is_empty() {
-        console.line("")?;
-        match format {
-            Format::Tree => tree(application, console)?,
-            _ => resources(application, console)?,
-        }
     }
     Ok(())
 }

@@ -134,7 +134,7 @@ pub(super) async fn run(
         let limit = limit(options.timeout);
         let rest = limit.map(|limit| limit.saturating_sub(begin.elapsed()));
         match wait(session, &name, goal, (rest, limit), console).await? {
-            Some(found) => get::show(&found, options.output, true, console)?,
+            Some(found) => get::show_now(session, &found, options.output, true, console).await?,
             None => console.line(&format!("application '{name}' is gone"))?,
         }
     }

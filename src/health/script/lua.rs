@@ -7,7 +7,9 @@
 
 use std::time::{Duration, Instant};
 
-use mlua::{Error, Lua, LuaOptions, LuaSerdeExt, StdLib, Value as LuaValue, VmState, serde::SerializeOptions};
+use mlua::{
+    Error, Lua, LuaOptions, LuaSerdeExt, StdLib, Value as LuaValue, VmState, serde::SerializeOptions,
+};
 use serde_json::Value;
 
 use super::{Script, continues};
