@@ -12,6 +12,7 @@
 //! directory, that nothing was there. A later commit of which the same is true renders to the same result
 //! ([`Inputs::unchanged_in`]).
 
+mod budget;
 mod disk;
 mod memory;
 mod mounted;
@@ -20,6 +21,7 @@ mod recorder;
 
 use std::sync::Arc;
 
+pub use budget::{Budget, Exhausted};
 use bytes::Bytes;
 pub use disk::DiskTree;
 pub use memory::MemoryTree;
@@ -88,6 +90,9 @@ pub enum FilesError {
         /// The limit with its unit.
         limit: String,
     },
+    /// The render has used up its time.
+    #[error(transparent)]
+    Exhausted(#[from] Exhausted),
     /// The storage below failed.
     #[error("cannot read '{path}' from {storage}")]
     Storage {
@@ -159,6 +164,7 @@ pub struct Files {
     tree: Arc<dyn Tree>,
     limits: FileLimits,
     recorder: recorder::Recorder,
+    budget: Budget,
 }
 
 /// A symbolic link may pass through this many others (Linux has the same number).
@@ -167,7 +173,18 @@ const LINK_DEPTH: usize = 40;
 impl Files {
     /// Wraps a tree for one render.
     pub fn new(tree: Arc<dyn Tree>, limits: FileLimits) -> Self {
-        Self { tree, limits, recorder: recorder::Recorder::default() }
+        Self { tree, limits, recorder: recorder::Recorder::default(), budget: Budget::default() }
+    }
+
+    /// Gives the render a budget of its own.
+    pub fn within(mut self, budget: Budget) -> Self {
+        self.budget = budget;
+        self
+    }
+
+    /// What is left for the render.
+    pub fn budget(&self) -> &Budget {
+        &self.budget
     }
 
     /// What has been looked at so far.
@@ -256,6 +273,7 @@ impl Files {
 
     /// Follows links from a path to what is really there, recording each entry on the way.
     fn resolve(&self, path: &RepoPath) -> Result<Option<(RepoPath, TreeEntry)>, FilesError> {
+        self.budget.check()?;
         let top = self.tree.boundary(path);
         let below = |path: &RepoPath| -> Vec<String> {
             let rest = path.relative_to(&top).unwrap_or_default();

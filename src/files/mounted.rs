@@ -48,6 +48,7 @@ fn renamed(error: FilesError, to: &RepoPath) -> FilesError {
         | FilesError::Link { path, .. }
         | FilesError::Limit { path, .. }
         | FilesError::Storage { path, .. } => path.clone_from(to),
+        FilesError::Exhausted(_) => {}
     }
     error
 }

@@ -121,11 +121,12 @@ pub fn build(files: &Files, root: &RepoPath, options: &Options) -> Result<Output
     build.warnings.extend(build.loader.warnings());
     transform::add_hashes(&mut accumulator.resources);
     let configuration = accumulator.configuration().clone();
-    reference::repair(&mut accumulator.resources, &configuration.name_reference)?;
+    reference::repair(&mut accumulator.resources, &configuration.name_reference, files.budget())?;
     accumulator.vars.resolve(
         &mut accumulator.resources,
         &configuration.var_reference,
         &mut build.warnings,
+        files.budget(),
     )?;
     accumulator.resources.retain(|resource| !output::is_local(resource));
     accumulator.resources.check_unique()?;

@@ -144,6 +144,7 @@ impl<'a> Build<'a> {
     }
 
     fn load(&mut self, root: &Root, value: &Value) -> Result<Kustomization, KustomizeError> {
+        self.loader.budget().check()?;
         self.layers += 1;
         if self.layers > self.options.limits.kustomizations {
             return Err(KustomizeError::Limit {
@@ -221,7 +222,7 @@ impl<'a> Build<'a> {
         for transformer in self.transformers(root, kustomization, accumulator)? {
             let (place, transformer) = transformer;
             transformer
-                .run(&mut accumulator.resources, self.schema())
+                .run(&mut accumulator.resources, self.schema(), self.loader.budget())
                 .map_err(|error| error.within(&root.file, place))?;
         }
         accumulator.resources.drop_deleted();
@@ -255,6 +256,7 @@ impl<'a> Build<'a> {
         if accumulator.resources.len() >= limit {
             return Err(KustomizeError::Limit { limit: format!("{limit} resources in one build") });
         }
+        self.loader.budget().spend(&resource.value)?;
         accumulator.resources.append(resource)
     }
 
@@ -459,7 +461,7 @@ impl<'a> Build<'a> {
                 accumulator.resources.iter().map(|resource| resource.value.clone()).collect();
             for validator in validators {
                 validator
-                    .run(&mut accumulator.resources, self.schema())
+                    .run(&mut accumulator.resources, self.schema(), self.loader.budget())
                     .map_err(|error| error.within(&root.file, &*place))?;
             }
             let after: Vec<Value> = accumulator.resources.iter().map(without_validated_by).collect();

@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     error::{Classified, ErrorKind},
-    files::{FilesError, PathError, RepoPath},
+    files::{Exhausted, FilesError, PathError, RepoPath},
     object::yaml::YamlError,
 };
 
@@ -100,6 +100,9 @@ pub enum KustomizeError {
     /// Remote bases are not mounted in the files: fetch them, and build again.
     #[error("remote bases are needed: {}", list(.0))]
     Remotes(Vec<Remote>),
+    /// The build has used up its time, or makes too much.
+    #[error(transparent)]
+    Exhausted(#[from] Exhausted),
     /// A limit was passed.
     #[error("the build passes the limit of {limit}")]
     Limit {

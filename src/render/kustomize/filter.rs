@@ -46,6 +46,14 @@ pub enum FilterError {
         /// What is wrong with it.
         reason: String,
     },
+    /// A text becomes longer than any real one.
+    #[error("field '{path}' becomes longer than {limit} bytes")]
+    TooLong {
+        /// The path of the field spec.
+        path: String,
+        /// How long it may become.
+        limit: usize,
+    },
     /// The object is nested deeper than any real one.
     #[error("field '{path}' is nested too deep")]
     TooDeep {

@@ -6,6 +6,7 @@
 use serde_json::{Map, Value};
 
 use crate::error::{Classified, ErrorKind};
+use crate::files::{Budget, Exhausted};
 use crate::object::{type_name, yaml};
 
 /// How many operations one patch may have.
@@ -43,6 +44,9 @@ pub enum JsonPatchError {
         /// Why it failed.
         reason: String,
     },
+    /// The object becomes too deep.
+    #[error(transparent)]
+    Exhausted(#[from] Exhausted),
 }
 
 impl Classified for JsonPatchError {
@@ -155,16 +159,16 @@ fn parse_operation(operation: Value) -> Result<Operation, String> {
 ///
 /// # Errors
 /// When an operation fails; the object is then changed in part.
-pub fn apply(patch: &Patch, object: &mut Value) -> Result<(), JsonPatchError> {
+pub fn apply(patch: &Patch, object: &mut Value, budget: &Budget) -> Result<(), JsonPatchError> {
     for (at, operation) in patch.operations.iter().enumerate() {
-        apply_one(operation, object).map_err(|reason| JsonPatchError::Failed {
+        apply_one(operation, object, budget).map_err(|reason| JsonPatchError::Failed {
             number: at + 1,
             operation: operation.action.name(),
             path: operation.path.text.clone(),
             reason,
         })?;
     }
-    Ok(())
+    Ok(budget.check_depth(object)?)
 }
 
 /// Applies a patch to an object whose `metadata.annotations` counts as present even if it is not, as it does in
@@ -172,14 +176,18 @@ pub fn apply(patch: &Patch, object: &mut Value) -> Result<(), JsonPatchError> {
 ///
 /// # Errors
 /// As [`apply`].
-pub fn apply_keeping_annotations(patch: &Patch, object: &mut Value) -> Result<(), JsonPatchError> {
+pub fn apply_keeping_annotations(
+    patch: &Patch,
+    object: &mut Value,
+    budget: &Budget,
+) -> Result<(), JsonPatchError> {
     if let Some(Value::Object(metadata)) = object.get_mut("metadata") {
         let annotations = metadata.entry("annotations").or_insert(Value::Null);
         if annotations.is_null() {
             *annotations = Value::Object(Map::new());
         }
     }
-    let result = apply(patch, object);
+    let result = apply(patch, object, budget);
     if let Some(Value::Object(metadata)) = object.get_mut("metadata")
         && metadata.get("annotations").and_then(Value::as_object).is_some_and(Map::is_empty)
     {
@@ -188,21 +196,30 @@ pub fn apply_keeping_annotations(patch: &Patch, object: &mut Value) -> Result<()
     result
 }
 
-fn apply_one(operation: &Operation, object: &mut Value) -> Result<(), String> {
+fn apply_one(operation: &Operation, object: &mut Value, budget: &Budget) -> Result<(), String> {
     let path = &operation.path;
+    let spend = |value: &Value| budget.spend(value).map_err(|exhausted| exhausted.to_string());
     match &operation.action {
-        Action::Add(value) => add(object, path, value.clone()),
+        Action::Add(value) => {
+            spend(value)?;
+            add(object, path, value.clone())
+        }
         Action::Remove => remove(object, path).map(drop),
         Action::Replace(value) => {
+            spend(value)?;
             *find_mut(object, path)? = value.clone();
             Ok(())
         }
         Action::Move { from } => {
             let value = remove(object, from)?;
+            let depth = budget.check().and_then(|()| budget.check_depth(&value));
+            depth.map_err(|exhausted| exhausted.to_string())?;
             add(object, path, value)
         }
         Action::Copy { from } => {
-            let value = find(object, from)?.clone();
+            let value = find(object, from)?;
+            spend(value)?;
+            let value = value.clone();
             add(object, path, value)
         }
         Action::Test(expected) => {

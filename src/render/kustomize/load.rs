@@ -17,7 +17,7 @@ use super::{
     remote::{self, Location, Remote, RemoteSource},
 };
 use crate::{
-    files::{EntryKind, Files, PathError, RepoPath},
+    files::{Budget, EntryKind, Files, PathError, RepoPath},
     object::yaml::{self, DuplicateKeys, Schema},
 };
 
@@ -105,6 +105,11 @@ impl<'a> Loader<'a> {
         };
         let inside = || file.relative_to(&mount).unwrap_or_default().to_owned();
         Place { path: remote.file.clone().unwrap_or_else(inside), remote: Some(remote) }
+    }
+
+    /// What is left for the build.
+    pub fn budget(&self) -> &'a Budget {
+        self.files.budget()
     }
 
     /// The root that the build was asked for.

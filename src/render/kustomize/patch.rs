@@ -16,7 +16,10 @@ use super::{
     schema::{Schema, TypeRef},
     selector::{CompiledSelector, Selector},
 };
-use crate::{files::RepoPath, object::yaml};
+use crate::{
+    files::{Budget, RepoPath},
+    object::yaml,
+};
 
 /// What a patch's text turned out to be.
 pub(super) enum Content {
@@ -127,8 +130,10 @@ pub(super) fn merge_by_id(
     permissions: Permissions,
     resources: &mut Resources,
     schema: &Schema,
+    budget: &Budget,
 ) -> Result<(), KustomizeError> {
     for patch in patches {
+        budget.spend(&patch.value)?;
         let id = super::resource::id_of(&patch.value);
         let found = resources.with_any_id(&id);
         match found.as_slice() {
@@ -158,8 +163,10 @@ pub(super) fn merge_into_selected(
     permissions: Permissions,
     resources: &mut Resources,
     schema: &Schema,
+    budget: &Budget,
 ) -> Result<(), KustomizeError> {
     for at in target.select(resources) {
+        budget.spend(&patch.value)?;
         let mut value = patch.value.clone();
         if let (Some(resource), Some(fields)) = (resources.get(at), value.as_object_mut()) {
             for field in ["apiVersion", "kind"] {
@@ -258,15 +265,16 @@ pub(super) fn apply_json(
     target: &Target,
     remembers: bool,
     resources: &mut Resources,
+    budget: &Budget,
 ) -> Result<(), KustomizeError> {
     let apply = |resource: &mut Resource| -> Result<(), KustomizeError> {
         if remembers {
             resource.store_previous_id();
         }
         let outcome = if resource.has_annotations_of_kustomize() {
-            json_patch::apply_keeping_annotations(patch, &mut resource.value)
+            json_patch::apply_keeping_annotations(patch, &mut resource.value, budget)
         } else {
-            json_patch::apply(patch, &mut resource.value)
+            json_patch::apply(patch, &mut resource.value, budget)
         };
         // On its way through JSON a blank field becomes an explicit null.
         resource.blank_fields.clear();

@@ -23,6 +23,7 @@ use super::{
     resource::{Resource, describe, is_cluster_scoped, is_selected},
     resources::Resources,
 };
+use crate::files::Budget;
 
 /// What is known of a resource as the target of references.
 struct Candidate {
@@ -119,11 +120,16 @@ struct Referrer {
 type Failure = Option<KustomizeError>;
 
 /// Repairs the name references of all resources.
-pub(super) fn repair(resources: &mut Resources, table: &[NameReference]) -> Result<(), KustomizeError> {
+pub(super) fn repair(
+    resources: &mut Resources,
+    table: &[NameReference],
+    budget: &Budget,
+) -> Result<(), KustomizeError> {
     let index = Index::new(resources);
     let is_anything_renamed = !index.by_previous_name.is_empty();
     let by_kind = specs_by_kind(table);
     for resource in resources.iter_mut() {
+        budget.check()?;
         let original = resource.original_id().gvk.clone();
         let of_kind = by_kind.get(original.kind.as_str()).into_iter().flatten();
         let of_any = by_kind.get("").into_iter().flatten();

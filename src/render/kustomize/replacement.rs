@@ -21,6 +21,7 @@ use super::filter::scalar_text;
 use super::schema;
 use super::selector::{CompiledSelector, Id, Selector, SelectorError};
 use crate::error::{Classified, ErrorKind};
+use crate::files::{Budget, Exhausted};
 use crate::object::{Gvk, type_name, yaml};
 
 /// The field that is meant when none is named.
@@ -177,6 +178,9 @@ pub enum ReplacementError {
         /// What is there.
         found: &'static str,
     },
+    /// The build has used up its time, or makes too much.
+    #[error(transparent)]
+    Exhausted(#[from] Exhausted),
     /// A selector of a target is invalid.
     #[error("cannot select the targets of a replacement")]
     Selector(#[from] SelectorError),
@@ -192,7 +196,11 @@ impl Classified for ReplacementError {
 ///
 /// # Errors
 /// When the source is missing or ambiguous, or a target field cannot be set.
-pub fn apply(replacement: &Replacement, resources: &mut [Resource<'_>]) -> Result<(), ReplacementError> {
+pub fn apply(
+    replacement: &Replacement,
+    resources: &mut [Resource<'_>],
+    budget: &Budget,
+) -> Result<(), ReplacementError> {
     let targets = replacement.targets.as_deref().ok_or(ReplacementError::Incomplete)?;
     let value = match (&replacement.source, &replacement.source_value) {
         (None, None) => return Err(ReplacementError::Incomplete),
@@ -203,10 +211,11 @@ pub fn apply(replacement: &Replacement, resources: &mut [Resource<'_>]) -> Resul
     let text = replacement.source_value.clone().or_else(|| scalar_text(&value)).unwrap_or_default();
     let value = NewValue { value, text };
     for target in targets {
+        budget.check()?;
         let select = target.select.as_ref().ok_or(ReplacementError::NothingToSelect)?.compile()?;
         let reject = target.reject.iter().map(Selector::compile).collect::<Result<Vec<_>, _>>()?;
         for resource in resources.iter_mut().filter(|resource| is_selected(resource, &select, &reject)) {
-            target.write(resource, &value)?;
+            target.write(resource, &value, budget)?;
         }
     }
     Ok(())
@@ -297,7 +306,12 @@ impl Source {
 }
 
 impl Target {
-    fn write(&self, resource: &mut Resource<'_>, value: &NewValue) -> Result<(), ReplacementError> {
+    fn write(
+        &self,
+        resource: &mut Resource<'_>,
+        value: &NewValue,
+        budget: &Budget,
+    ) -> Result<(), ReplacementError> {
         let default = [DEFAULT_PATH.to_owned()];
         let paths = if self.field_paths.is_empty() { default.as_slice() } else { &self.field_paths };
         let options = self.options.clone().unwrap_or_default();
@@ -307,6 +321,7 @@ impl Target {
             _ => Create::Scalar,
         });
         for path in paths {
+            budget.spend(&value.value)?;
             let steps = path::split(path);
             if structured::set(resource.object, &steps, create, value) {
                 continue;

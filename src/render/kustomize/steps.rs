@@ -68,6 +68,7 @@ impl Steps<'_> {
         step: Result<Step, KustomizeError>,
     ) -> Result<(), KustomizeError> {
         let place = place.into();
+        self.plugins.loader.budget().check()?;
         let step = step.map_err(|error| error.within(&self.plugins.root.file, place.as_str()))?;
         self.steps.push(FieldStep { place, plugin, entries: 1, step });
         Ok(())

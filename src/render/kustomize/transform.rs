@@ -30,7 +30,7 @@ use super::{
     resources::Resources,
     schema::Schema,
 };
-use crate::object::Gvk;
+use crate::{files::Budget, object::Gvk};
 
 /// One step.
 pub(super) enum Step {
@@ -79,8 +79,13 @@ pub(super) struct Transformer {
 
 impl Transformer {
     /// Carries out the step.
-    pub fn run(&self, resources: &mut Resources, schema: &Schema) -> Result<(), KustomizeError> {
-        self.step.run(resources, schema)?;
+    pub fn run(
+        &self,
+        resources: &mut Resources,
+        schema: &Schema,
+        budget: &Budget,
+    ) -> Result<(), KustomizeError> {
+        self.step.run(resources, schema, budget)?;
         if !self.provenance.is_empty() {
             for resource in resources.iter_mut() {
                 resource.transformations.extend(self.provenance.iter().cloned());
@@ -102,38 +107,39 @@ pub(super) fn image(image: &Image) -> Result<images::Image, KustomizeError> {
 }
 
 impl Step {
-    fn run(&self, resources: &mut Resources, schema: &Schema) -> Result<(), KustomizeError> {
+    fn run(&self, resources: &mut Resources, schema: &Schema, budget: &Budget) -> Result<(), KustomizeError> {
+        budget.check()?;
         match self {
             Self::Merge { patches, permissions } => {
-                patch::merge_by_id(patches, *permissions, resources, schema)
+                patch::merge_by_id(patches, *permissions, resources, schema, budget)
             }
             Self::MergeSelected { patch, target, permissions } => {
-                patch::merge_into_selected(patch, target, *permissions, resources, schema)
+                patch::merge_into_selected(patch, target, *permissions, resources, schema, budget)
             }
             Self::Json { patch, target, remembers } => {
-                patch::apply_json(patch, target, *remembers, resources)
+                patch::apply_json(patch, target, *remembers, resources, budget)
             }
-            Self::Namespace { config, fieldspecs } => set_namespace(config, fieldspecs, resources),
-            Self::Prefix { text, fieldspecs } => rename(Affix::Prefix(text), fieldspecs, resources),
-            Self::Suffix { text, fieldspecs } => rename(Affix::Suffix(text), fieldspecs, resources),
+            Self::Namespace { config, fieldspecs } => set_namespace(config, fieldspecs, resources, budget),
+            Self::Prefix { text, fieldspecs } => rename(Affix::Prefix(text), fieldspecs, resources, budget),
+            Self::Suffix { text, fieldspecs } => rename(Affix::Suffix(text), fieldspecs, resources, budget),
             Self::Labels { pairs, fieldspecs } => {
-                each(resources, "labels", fieldspecs, |value, fieldspecs| {
+                each(resources, budget, "labels", fieldspecs, |value, fieldspecs| {
                     labels::apply(value, pairs, fieldspecs).map_err(KustomizeError::from)
                 })
             }
             Self::Annotations { pairs, fieldspecs } => {
-                each(resources, "annotations", fieldspecs, |value, fieldspecs| {
+                each(resources, budget, "annotations", fieldspecs, |value, fieldspecs| {
                     annotations::apply(value, pairs, fieldspecs).map_err(KustomizeError::from)
                 })
             }
-            Self::Images { images, fieldspecs } => set_images(images, fieldspecs, resources),
+            Self::Images { images, fieldspecs } => set_images(images, fieldspecs, resources, budget),
             Self::Replicas { name, count, fieldspecs } => set_replicas(name, *count, fieldspecs, resources),
-            Self::Replacements(replacements) => replace(replacements, resources),
+            Self::Replacements(replacements) => replace(replacements, resources, budget),
             Self::Hash => {
                 add_hashes(resources);
                 Ok(())
             }
-            Self::ValueAdd { value, targets } => add_value(value, targets, resources),
+            Self::ValueAdd { value, targets } => add_value(value, targets, resources, budget),
         }
     }
 }
@@ -141,6 +147,7 @@ impl Step {
 /// Changes every resource, with the field specs of its kind.
 fn each(
     resources: &mut Resources,
+    budget: &Budget,
     action: &'static str,
     fieldspecs: &[FieldSpec],
     apply: impl Fn(&mut Value, &[FieldSpec]) -> Result<(), KustomizeError>,
@@ -153,6 +160,7 @@ fn each(
             by_kind.insert(gvk.clone(), fitting);
         }
         let fitting = by_kind.get(gvk).map(Vec::as_slice).unwrap_or_default();
+        budget.check()?;
         apply(&mut resource.value, fitting)
             .map_err(|error| error.of_object(action, describe(resource.id())))?;
         resource.refresh();
@@ -164,11 +172,13 @@ fn set_namespace(
     config: &namespace::Namespace,
     fieldspecs: &[FieldSpec],
     resources: &mut Resources,
+    budget: &Budget,
 ) -> Result<(), KustomizeError> {
     if config.namespace.is_empty() {
         return Ok(());
     }
     for resource in resources.iter_mut() {
+        budget.check()?;
         resource.store_previous_id();
         namespace::apply(&mut resource.value, config, fieldspecs)
             .map_err(|error| KustomizeError::from(error).of_object("namespace", describe(resource.id())))?;
@@ -181,11 +191,13 @@ fn rename(
     affix: Affix<'_>,
     fieldspecs: &[FieldSpec],
     resources: &mut Resources,
+    budget: &Budget,
 ) -> Result<(), KustomizeError> {
     let text: Rc<str> = match affix {
         Affix::Prefix(text) | Affix::Suffix(text) => text.into(),
     };
     for resource in resources.iter_mut() {
+        budget.check()?;
         let original = resource.original_id().gvk.clone();
         if name_prefix::keeps_name(&original) {
             continue;
@@ -214,6 +226,7 @@ fn set_images(
     images: &[images::Image],
     fieldspecs: &[FieldSpec],
     resources: &mut Resources,
+    budget: &Budget,
 ) -> Result<(), KustomizeError> {
     let mut fields: Vec<String> = vec!["image".to_owned()];
     for spec in fieldspecs {
@@ -224,15 +237,15 @@ fn set_images(
     }
     fields.sort_unstable();
     fields.dedup();
-    each(resources, "images", fieldspecs, |value, fieldspecs| {
+    each(resources, budget, "images", fieldspecs, |value, fieldspecs| {
         // Most objects have no image: they are looked through once, not once for each entry.
         if !has_any_field(value, &fields) {
             return Ok(());
         }
-        images
-            .iter()
-            .try_for_each(|image| images::apply(value, image, fieldspecs))
-            .map_err(KustomizeError::from)
+        images.iter().try_for_each(|image| {
+            budget.check()?;
+            images::apply(value, image, fieldspecs).map_err(KustomizeError::from)
+        })
     })
 }
 
@@ -282,7 +295,11 @@ fn set_replicas(
     )))
 }
 
-fn replace(replacements: &[Replacement], resources: &mut Resources) -> Result<(), KustomizeError> {
+fn replace(
+    replacements: &[Replacement],
+    resources: &mut Resources,
+    budget: &Budget,
+) -> Result<(), KustomizeError> {
     let mut remaining = replacements;
     while !remaining.is_empty() {
         let mut views: Vec<replacement::Resource<'_>> = resources
@@ -295,7 +312,7 @@ fn replace(replacements: &[Replacement], resources: &mut Resources) -> Result<()
         // Ids stay as they are until a replacement writes into one.
         while let Some((next, rest)) = remaining.split_first() {
             remaining = rest;
-            replacement::apply(next, &mut views)?;
+            replacement::apply(next, &mut views, budget)?;
             if changes_identity(next) {
                 break;
             }
@@ -329,7 +346,12 @@ pub(super) fn add_hashes(resources: &mut Resources) {
     }
 }
 
-fn add_value(value: &str, targets: &[ValueTarget], resources: &mut Resources) -> Result<(), KustomizeError> {
+fn add_value(
+    value: &str,
+    targets: &[ValueTarget],
+    resources: &mut Resources,
+    budget: &Budget,
+) -> Result<(), KustomizeError> {
     use super::fieldspec::{Create, visit_any_kind};
     for ValueTarget { target, fieldspec, file_path_position } in targets {
         let apply = |resource: &mut Resource| -> Result<(), KustomizeError> {
@@ -350,6 +372,7 @@ fn add_value(value: &str, targets: &[ValueTarget], resources: &mut Resources) ->
             Ok(())
         };
         for at in target.select(resources) {
+            budget.check()?;
             resources.change(at, apply).unwrap_or(Ok(()))?;
         }
     }

@@ -17,7 +17,10 @@ use super::{
     resources::Resources,
     selector::Id,
 };
-use crate::object::Gvk;
+use crate::{files::Budget, object::Gvk};
+
+/// How long a text may become when its vars are expanded.
+const MAX_LENGTH: usize = 16 << 20;
 
 /// The vars of a tree, by name.
 #[derive(Debug, Default)]
@@ -78,6 +81,7 @@ impl Vars {
         resources: &mut Resources,
         fieldspecs: &[FieldSpec],
         warnings: &mut Vec<String>,
+        budget: &Budget,
     ) -> Result<(), KustomizeError> {
         if self.0.is_empty() {
             return Ok(());
@@ -93,6 +97,7 @@ impl Vars {
                     KustomizeError::from(error).of_object("expanding vars", describe(resource.id()))
                 })?;
             }
+            budget.spend(&resource.value)?;
             resource.refresh();
         }
         for name in values.keys().filter(|name| !used.contains(*name)) {
@@ -172,7 +177,8 @@ fn expand_in(
 ) -> Result<(), FilterError> {
     match place {
         Value::String(text) => {
-            if let Some(new) = expand(text, values, used) {
+            let too_long = || FilterError::TooLong { path: path.to_owned(), limit: MAX_LENGTH };
+            if let Some(new) = expand(text, values, used, too_long)? {
                 *place = new;
             }
         }
@@ -199,9 +205,14 @@ fn expand_in(
 }
 
 /// The text with its vars expanded; nothing when it has no `$`.
-fn expand(text: &str, values: &BTreeMap<String, Value>, used: &mut BTreeSet<String>) -> Option<Value> {
+fn expand(
+    text: &str,
+    values: &BTreeMap<String, Value>,
+    used: &mut BTreeSet<String>,
+    too_long: impl Fn() -> FilterError,
+) -> Result<Option<Value>, FilterError> {
     if !text.contains('$') {
-        return None;
+        return Ok(None);
     }
     let mut expanded = String::with_capacity(text.len());
     let mut rest = text;
@@ -217,9 +228,12 @@ fn expand(text: &str, values: &BTreeMap<String, Value>, used: &mut BTreeSet<Stri
                 Some(value) => {
                     used.insert(name.to_owned());
                     if text.len() == name.len() + 3 {
-                        return Some(value.clone());
+                        return Ok(Some(value.clone()));
                     }
                     expanded.push_str(&scalar_text(value).unwrap_or_else(|| value.to_string()));
+                    if expanded.len() > MAX_LENGTH {
+                        return Err(too_long());
+                    }
                 }
                 None => expanded.push_str(&format!("$({name})")),
             }
@@ -230,7 +244,7 @@ fn expand(text: &str, values: &BTreeMap<String, Value>, used: &mut BTreeSet<Stri
         }
     }
     expanded.push_str(rest);
-    Some(Value::from(expanded))
+    Ok(Some(Value::from(expanded)))
 }
 
 #[cfg(test)]

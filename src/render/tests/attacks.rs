@@ -1,4 +1,7 @@
+use std::time::{Duration, Instant};
+
 use super::*;
+use crate::files::Budget;
 
 #[test]
 fn a_source_path_cannot_leave_the_repository() {
@@ -94,6 +97,100 @@ fn bombs_and_giants_are_errors_that_name_the_file() {
     let names: Vec<String> = (0..5).map(|n| format!("app/{n}.yaml")).collect();
     let four: Vec<(&str, &str)> = names.iter().map(|name| (name.as_str(), small.as_str())).collect();
     assert!(within(&four).unwrap_err().contains("number of files"));
+}
+
+/// A render with a time limit; its error and how long it took.
+fn within_time(tree: MemoryTree, limit: Duration) -> (String, Duration) {
+    let files = Files::new(Arc::new(tree), FileLimits::default()).within(Budget::of(limit));
+    let begun = Instant::now();
+    let error = render(&files, &source(json!({ "path": "app" })), &context()).unwrap_err();
+    assert!(files.budget().is_overdue());
+    (chain(&error), begun.elapsed())
+}
+
+#[test]
+fn a_render_ends_when_its_time_is_over() {
+    let many: String = (0..2000).map(|n| format!("---\n{}", config_map(&format!("a{n}")))).collect();
+    let (mut patches, mut targets) = (String::new(), String::new());
+    for n in 0..3000 {
+        let operation = format!("[{{op: add, path: /x{n}, value: 1}}]");
+        patches.push_str(&format!("- {{target: {{kind: ConfigMap, name: '.*'}}, patch: '{operation}'}}\n"));
+        targets.push_str(&format!(
+            "  - {{select: {{kind: ConfigMap}}, fieldPaths: [metadata.labels.x{n}], options: {{create: true}}}}\n"
+        ));
+    }
+    let replacements =
+        format!("replacements:\n- source: {{kind: ConfigMap, name: a0}}\n  targets:\n{targets}");
+    let images: String = (0..3000).map(|n| format!("- {{name: 'i{n}', newTag: '1'}}\n")).collect();
+    let pods: String = (0..2000)
+        .map(|n| format!("---\n{}spec: {{containers: [{{image: a}}]}}\n", config_map(&format!("a{n}"))))
+        .collect();
+    let directory: Vec<(String, String)> =
+        (0..20_000).map(|n| (format!("app/{n}.yaml"), config_map(&format!("a{n}")))).collect();
+    let kustomized = |all: &str, rest: &str| {
+        let kustomization = format!("resources: [all.yaml]\n{rest}");
+        tree(&[("app/all.yaml", all), ("app/kustomization.yaml", &kustomization)])
+    };
+    let endless = [
+        ("patches", kustomized(&many, &format!("patches:\n{patches}"))),
+        ("replacements", kustomized(&many, &replacements)),
+        ("images", kustomized(&pods, &format!("images:\n{images}"))),
+        (
+            "directory",
+            MemoryTree::new(directory.iter().map(|(path, text)| (path.as_str(), text.as_str()))).unwrap(),
+        ),
+    ];
+    for (what, tree) in endless {
+        let (error, took) = within_time(tree, Duration::from_millis(100));
+        assert!(error.contains("takes longer than 0.1 s"), "{what}: {error}");
+        assert!(took < Duration::from_secs(15), "{what}: {took:?}");
+    }
+}
+
+#[test]
+fn what_multiplies_itself_ends_at_a_limit() {
+    let value = "x".repeat(1000);
+    let base = format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: a}}\ndata: {{x: {value}}}\n");
+    let copies =
+        "- {op: copy, from: /data, path: /data/y}\n- {op: copy, from: /data, path: /data/z}\n".repeat(40);
+    let nested = "- {op: add, path: /n, value: {}}\n- {op: move, from: /data, path: /n/data}\n- {op: move, from: /n, path: /data}\n"
+        .repeat(2000);
+    let doubling: String = (0..60)
+        .map(|_| {
+            "- source: {kind: ConfigMap, name: a, fieldPath: data}\n  targets: [{select: {kind: ConfigMap}, \
+             fieldPaths: [data.y, data.z], options: {create: true}}]\n"
+        })
+        .collect();
+    let patch = |operations: &str| {
+        let indented: String = operations.lines().map(|line| format!("    {line}\n")).collect();
+        format!("patches:\n- target: {{kind: ConfigMap}}\n  patch: |\n{indented}")
+    };
+    let bombs = [
+        ("copies", patch(&copies), "makes more than"),
+        ("nested", patch(&nested), "nested more than"),
+        ("replacements", format!("replacements:\n{doubling}"), "makes more than"),
+    ];
+    for (what, fields, problem) in bombs {
+        let kustomization = format!("resources: [all.yaml]\n{fields}");
+        let tree = tree(&[("app/all.yaml", &base), ("app/kustomization.yaml", &kustomization)]);
+        let error = refusal(tree, json!({ "path": "app" }));
+        assert!(error.contains(problem), "{what}: {error}");
+    }
+    // A base of a megabyte, used a thousand times under other names.
+    let base = format!("{base}  y: {}\n", "x".repeat(1 << 20))
+        .replace("data: {x", "data:\n  x")
+        .replace("}\n  y", "\n  y");
+    let names: Vec<String> = (0..1000).map(|n| format!("app/{n}/kustomization.yaml")).collect();
+    let layers: Vec<String> =
+        (0..1000).map(|n| format!("resources: [../../base]\nnamePrefix: p{n}-\n")).collect();
+    let all = (0..1000).map(|n| format!("- {n}\n")).collect::<String>();
+    let top = format!("resources:\n{}", all.replace("- ", "- ./"));
+    let mut files: Vec<(&str, &str)> =
+        names.iter().zip(&layers).map(|(name, layer)| (name.as_str(), layer.as_str())).collect();
+    files.extend([("base/all.yaml", base.as_str()), ("base/kustomization.yaml", "resources: [all.yaml]\n")]);
+    files.push(("app/kustomization.yaml", &top));
+    let error = refusal(tree(&files), json!({ "path": "app" }));
+    assert!(error.contains("makes more than 256 MiB"), "{error}");
 }
 
 #[test]

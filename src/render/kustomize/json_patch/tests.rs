@@ -4,7 +4,7 @@ use super::*;
 
 fn patched(object: Value, patch: &str) -> Result<Value, JsonPatchError> {
     let mut object = object;
-    apply(&parse(patch)?, &mut object)?;
+    apply(&parse(patch)?, &mut object, &Budget::default())?;
     Ok(object)
 }
 
@@ -89,10 +89,10 @@ fn what_is_not_a_patch_is_refused() {
 fn in_patches_of_a_kustomization_annotations_are_always_there() {
     let patch = parse("[{op: add, path: /metadata/annotations/a, value: b}]").unwrap();
     let mut object = json!({"metadata": {"name": "x"}});
-    assert!(apply(&patch, &mut object.clone()).is_err());
-    apply_keeping_annotations(&patch, &mut object).unwrap();
+    assert!(apply(&patch, &mut object.clone(), &Budget::default()).is_err());
+    apply_keeping_annotations(&patch, &mut object, &Budget::default()).unwrap();
     assert_eq!(object, json!({"metadata": {"name": "x", "annotations": {"a": "b"}}}));
     let mut other = json!({"metadata": {"name": "x"}});
-    apply_keeping_annotations(&parse("[]").unwrap(), &mut other).unwrap();
+    apply_keeping_annotations(&parse("[]").unwrap(), &mut other, &Budget::default()).unwrap();
     assert_eq!(other, json!({"metadata": {"name": "x"}}));
 }

@@ -31,7 +31,7 @@ fn run(value: Value) -> Result<Value, ReplacementError> {
         Resource { ids: vec![id("Source", "source")], object: &mut source },
         Resource { ids: vec![id("Target", "new"), id("Target", "old")], object: &mut target },
     ];
-    apply(&replacement(value), &mut resources)?;
+    apply(&replacement(value), &mut resources, &Budget::default())?;
     Ok(target)
 }
 
@@ -203,7 +203,12 @@ fn inside(text: &str, path: &str, create: bool) -> Value {
     let mut resources = [Resource { ids: vec![id("Target", "t")], object: &mut object }];
     let targets =
         json!([{"select": {}, "fieldPaths": [format!(r"data.c\.x.{path}")], "options": {"create": create}}]);
-    apply(&replacement(json!({"sourceValue": "new", "targets": targets})), &mut resources).unwrap();
+    apply(
+        &replacement(json!({"sourceValue": "new", "targets": targets})),
+        &mut resources,
+        &Budget::default(),
+    )
+    .unwrap();
     object["data"]["c.x"].clone()
 }
 
