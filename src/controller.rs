@@ -28,9 +28,11 @@ mod projects;
 mod queue;
 mod reconcile;
 mod remotes;
+mod renderer;
 mod reporter;
 mod settings;
 mod sources;
+mod turns;
 mod work;
 mod writer;
 
@@ -146,8 +148,7 @@ impl Agent {
             Arc::new(transport::Open),
         );
         let mut elector = Elector::new(counted, self.options.leader.clone(), self.leadership.clone());
-        self.ready.store(true, Ordering::Release);
-        while elector.acquire(&stop).await {
+        while elector.acquire(&stop, &self.ready).await {
             tracing::info!(identity = self.options.leader.identity, "this replica leads");
             self.ready.store(false, Ordering::Release);
             self.metrics.set_leader(true);
@@ -176,7 +177,6 @@ impl Agent {
                 }
                 other => other?,
             }
-            self.ready.store(true, Ordering::Release);
         }
         Ok(())
     }

@@ -24,6 +24,7 @@ pub mod health;
 pub mod masked;
 pub mod metrics;
 pub mod object;
+mod places;
 pub mod project;
 pub mod render;
 pub mod sandbox;

@@ -122,6 +122,8 @@ pub struct Settings {
     pub application_namespaces: NamespacePatterns,
     /// `controller.self.heal.backoff.*`: the delay between two attempts to put drift back.
     pub self_heal_backoff: SelfHealBackoff,
+    /// `controller.repo.server.timeout.seconds`: how long rendering one Application may take.
+    pub render_timeout: Duration,
     /// Labels of the Secret of the cluster that the agent runs in, where it has one.
     pub cluster_labels: BTreeMap<String, String>,
     /// The known SSH hosts, as OpenSSH writes them.
@@ -152,6 +154,7 @@ impl Default for Settings {
             load_restrictor: LoadRestrictor::default(),
             application_namespaces: NamespacePatterns::default(),
             self_heal_backoff: SelfHealBackoff::default(),
+            render_timeout: Duration::from_secs(60),
             cluster_labels: BTreeMap::new(),
             known_hosts: String::new(),
             tls_certificates: BTreeMap::new(),
@@ -215,6 +218,12 @@ impl Settings {
         let mut seconds = |key, last, default| parameters.read(key, last, default, values::seconds);
         let first = seconds("controller.self.heal.backoff.timeout.seconds", last.first, base.first);
         let longest = seconds("controller.self.heal.backoff.cap.seconds", last.longest, base.longest);
+        let render_timeout = parameters.read(
+            "controller.repo.server.timeout.seconds",
+            last_good.render_timeout,
+            default.render_timeout,
+            values::positive_seconds,
+        );
         let factor =
             parameters.read("controller.self.heal.backoff.factor", last.factor, base.factor, values::factor);
 
@@ -230,6 +239,7 @@ impl Settings {
             load_restrictor,
             application_namespaces,
             self_heal_backoff: SelfHealBackoff { first, factor, longest },
+            render_timeout,
             cluster_labels: raw
                 .secrets
                 .iter()

@@ -13,7 +13,10 @@ use kube::{
     core::DynamicObject,
 };
 use serde_json::Value;
-use tokio::{sync::Mutex, time::Instant};
+use tokio::{
+    sync::{Mutex, Semaphore},
+    time::Instant,
+};
 
 use super::{
     ClusterError, Timeouts,
@@ -23,9 +26,15 @@ use super::{
 };
 use crate::{
     object::{Gvk, Object, ObjectKey, Scope},
+    places::held,
     project::{Apply, Delete, Permitted, Propagation},
 };
 
+/// Requests about objects under way at once.
+const REQUESTS: usize = 64;
+/// A request that takes longer no longer counts: what hangs must not keep the others waiting. How many hang is bounded
+/// by the number of applications that are worked on at once.
+const COUNTS_FOR: Duration = Duration::from_secs(3);
 /// How long an incomplete discovery is good for.
 const INCOMPLETE_MAX_AGE: Duration = Duration::from_secs(2);
 
@@ -36,6 +45,7 @@ pub struct Cluster {
     field_manager: &'static str,
     kinds: RwLock<Arc<Kinds>>,
     discovered: Mutex<Option<Instant>>,
+    requests: Semaphore,
     /// The live objects of the kinds that are watched.
     pub live: Arc<LiveIndex>,
     /// The watches.
@@ -57,6 +67,7 @@ impl Cluster {
             field_manager,
             kinds: RwLock::default(),
             discovered: Mutex::new(None),
+            requests: Semaphore::new(REQUESTS),
             live,
             watches,
         }
@@ -201,7 +212,8 @@ impl Cluster {
         limit: Duration,
         request: impl Future<Output = Result<T, kube::Error>>,
     ) -> Result<T, ClusterError> {
-        match tokio::time::timeout(limit, request).await {
+        let place = self.requests.acquire().await;
+        match tokio::time::timeout(limit, held(place, COUNTS_FOR, request)).await {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(error)) => Err(ClusterError::from_kube(error, action, key.to_string(), is_secret(key))),
             Err(_) => Err(ClusterError::Timeout { action, object: key.to_string(), limit }),

@@ -72,6 +72,7 @@ impl WatchState {
 }
 
 struct Watched {
+    info: KindInfo,
     state: watch::Receiver<WatchState>,
     stop: CancellationToken,
     required_by: BTreeSet<Arc<str>>,
@@ -155,6 +156,16 @@ impl Watches {
         }
     }
 
+    /// Lists every kind anew, because what the index keeps of objects is decided by other rules now. Until that is done
+    /// nothing is known of any kind.
+    pub fn begin_anew(&self) {
+        for (gvk, watched) in self.lock().iter_mut() {
+            watched.stop.cancel();
+            let Watched { state, stop, .. } = self.start(gvk, watched.info.clone());
+            (watched.state, watched.stop) = (state, stop);
+        }
+    }
+
     /// How many kinds are watched, for metrics.
     pub fn len(&self) -> usize {
         self.lock().len()
@@ -174,7 +185,7 @@ impl Watches {
         let stop = self.stop.child_token();
         let task = Follow {
             gvk: Arc::clone(gvk),
-            info,
+            info: info.clone(),
             client: self.client.clone(),
             index: Arc::clone(&self.index),
             notify: Arc::clone(&self.notify),
@@ -183,7 +194,7 @@ impl Watches {
         };
         let stopped = stop.clone();
         tokio::spawn(async move { stopped.run_until_cancelled(task.run()).await });
-        Watched { state, stop, required_by: BTreeSet::new(), unused_since: None }
+        Watched { info, state, stop, required_by: BTreeSet::new(), unused_since: None }
     }
 }
 

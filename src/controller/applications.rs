@@ -9,6 +9,7 @@ use std::{
 };
 
 use serde_json::Value;
+use tokio::sync::watch;
 
 use crate::api::{Application, OperationPhase, names, tracking};
 
@@ -49,6 +50,8 @@ impl fmt::Display for ApplicationKey {
 pub struct Found {
     /// The Application, if it can be read.
     pub application: Result<Arc<Application>, Arc<str>>,
+    /// Whether its conditions say already that it cannot be read.
+    pub is_told: bool,
     /// The version that this is.
     pub resource_version: String,
 }
@@ -58,6 +61,8 @@ struct Stored {
     application: Result<Box<[u8]>, Arc<str>>,
     resource_version: Box<str>,
     project: Box<str>,
+    is_told: bool,
+    is_terminated: bool,
 }
 
 impl Stored {
@@ -96,6 +101,8 @@ pub enum Own {
 #[derive(Default)]
 pub struct Applications {
     stored: RwLock<HashMap<ApplicationKey, Stored>>,
+    /// Changes when somebody asks for the end of an operation.
+    terminations: watch::Sender<u64>,
 }
 
 impl Applications {
@@ -120,8 +127,12 @@ impl Applications {
             return Some((key, Asks::Nothing));
         }
         let json = serde_json::to_vec(&value).unwrap_or_default();
+        let messages = messages(&value, names::CONDITION_INVALID_SPEC_ERROR);
         let application: Result<_, Arc<str>> =
             Application::from_value(value).map_err(|error| Arc::from(crate::error::chain(&error)));
+        let problem = application.as_ref().err();
+        let is_told = problem.is_some_and(|problem| messages.iter().any(|told| **told == **problem));
+        let is_terminated = application.as_ref().is_ok_and(ends_operation);
         let mut stored = self.stored.write().unwrap_or_else(PoisonError::into_inner);
         let asks = match stored.get(&key) {
             Some(known) if is_older(&resource_version, &known.resource_version) => return None,
@@ -136,13 +147,31 @@ impl Applications {
         let project = application.as_ref().map_or("", |application| application.spec.project_name()).into();
         let application = application.map(|_| json.into());
         let version = resource_version.into();
-        stored.insert(key.clone(), Stored { application, resource_version: version, project });
+        let new = Stored { application, resource_version: version, project, is_told, is_terminated };
+        let before = stored.insert(key.clone(), new);
+        drop(stored);
+        if is_terminated && before.is_none_or(|before| !before.is_terminated) {
+            self.terminations.send_modify(|count| *count = count.wrapping_add(1));
+        }
         Some((key, asks))
     }
 
     fn has(&self, key: &ApplicationKey, resource_version: &str) -> bool {
         let stored = self.stored.read().unwrap_or_else(PoisonError::into_inner);
         stored.get(key).is_some_and(|known| &*known.resource_version == resource_version)
+    }
+
+    /// Waits until somebody asks for the end of an Application's operation.
+    pub async fn terminated(&self, key: &ApplicationKey) {
+        let mut terminations = self.terminations.subscribe();
+        while terminations.changed().await.is_ok() {
+            let stored = self.stored.read().unwrap_or_else(PoisonError::into_inner);
+            if stored.get(key).is_some_and(|stored| stored.is_terminated) {
+                return;
+            }
+        }
+        // Nobody can ask any more.
+        std::future::pending().await
     }
 
     /// Takes an Application out.
@@ -155,7 +184,8 @@ impl Applications {
         let stored = self.stored.read().unwrap_or_else(PoisonError::into_inner);
         let found = stored.get(key)?;
         let resource_version = found.resource_version.to_string();
-        Some(Found { application: found.read().map(Arc::new), resource_version })
+        let is_told = found.is_told;
+        Some(Found { application: found.read().map(Arc::new), is_told, resource_version })
     }
 
     /// The keys of all Applications, sorted.
@@ -175,10 +205,6 @@ fn asks(old: &Application, new: &Application, own: Option<Own>) -> Asks {
     if old.metadata.uid != new.metadata.uid || old.spec != new.spec {
         return Asks::Resolution;
     }
-    let terminating = |application: &Application| {
-        application.status.operation_state.as_ref().map(|state| state.phase)
-            == Some(OperationPhase::Terminating)
-    };
     let annotations = |application: &Application| {
         let mut annotations = application.metadata.annotations.clone().unwrap_or_default();
         if own == Some(Own::Refresh) {
@@ -198,8 +224,24 @@ fn asks(old: &Application, new: &Application, own: Option<Own>) -> Asks {
         || was_wiped
         || old.metadata.deletion_timestamp != new.metadata.deletion_timestamp
         || annotations(old) != annotations(new)
-        || (!terminating(old) && terminating(new));
+        || (!ends_operation(old) && ends_operation(new));
     if changed { Asks::Comparison } else { Asks::Nothing }
+}
+
+fn ends_operation(application: &Application) -> bool {
+    let state = application.status.operation_state.as_ref();
+    state.is_some_and(|state| state.phase == OperationPhase::Terminating)
+}
+
+/// The messages of an Application's conditions of one type, read without its types.
+fn messages(application: &Value, condition_type: &str) -> Vec<String> {
+    let conditions = application.pointer("/status/conditions").and_then(Value::as_array);
+    conditions
+        .into_iter()
+        .flatten()
+        .filter(|condition| condition.get("type").and_then(Value::as_str) == Some(condition_type))
+        .filter_map(|condition| condition.get("message").and_then(Value::as_str).map(str::to_owned))
+        .collect()
 }
 
 fn is_older(version: &str, than: &str) -> bool {

@@ -7,25 +7,22 @@ use std::{
 };
 
 use kube::Client;
-use tokio::{
-    sync::{Semaphore, watch},
-    task::JoinSet,
-    time::Instant,
-};
+use tokio::{sync::watch, task::JoinSet, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use super::{
     Agent, AgentError, AgentOptions, Leadership,
     applications::{ApplicationKey, Applications, Asks},
-    desired::Renderer,
     follow::Change,
     projects::Projects,
     queue::Queue,
     reconcile::{Level, Memory},
     remotes::Remotes,
+    renderer::Renderer,
     reporter::{CountedEvents, CountedGitRequests, Reporter},
     settings::{AgentSettings, SettingsStore},
     sources::{PollInterval, Sources},
+    turns::Turns,
     writer::Writer,
 };
 use crate::{
@@ -36,10 +33,6 @@ use crate::{
     metrics::Metrics,
     object::Gvk,
 };
-
-/// Applications whose objects are all held in memory at once. Memory grows with this number, and not with that of all
-/// Applications; one that waits for something within its turn is bounded by the limits of its requests.
-const TURNS: usize = 32;
 
 /// For how long a definition may be there before its kind can be discovered. A busy API server has taken two seconds.
 const DISCOVERY_LAG: Duration = Duration::from_secs(6);
@@ -72,7 +65,7 @@ pub(super) struct Context {
     pub(super) sources: Arc<Sources>,
     pub(super) remotes: Arc<Remotes>,
     pub(super) renderer: Renderer,
-    pub(super) turns: Arc<Semaphore>,
+    pub(super) turns: Turns,
     pub(super) settings_store: SettingsStore,
     pub(super) settings: watch::Receiver<Arc<AgentSettings>>,
     pub(super) writer: Writer,
@@ -138,7 +131,7 @@ impl Context {
             projects: Projects::new(&namespace),
             renderer: Renderer::new(Arc::clone(&sources), Arc::clone(&remotes), Arc::clone(&agent.metrics)),
             remotes,
-            turns: Arc::new(Semaphore::new(TURNS)),
+            turns: Turns::default(),
             options: agent.options.clone(),
             leadership: agent.leadership.clone(),
             metrics: Arc::clone(&agent.metrics),
@@ -207,8 +200,13 @@ impl Context {
 
     /// Reads the settings anew and has everything looked at under them.
     pub(super) fn settings_changed(&self) {
+        let before = self.settings();
         self.settings_store.publish();
         let settings = self.settings();
+        if settings.tracking != before.tracking {
+            // Whose an object is was decided when it was seen.
+            self.cluster.watches.begin_anew();
+        }
         let mut interval = settings.poll_interval();
         if let Some(fixed) = self.options.poll_interval {
             interval = PollInterval { interval: fixed, jitter: Duration::ZERO };

@@ -68,7 +68,12 @@ pub(super) async fn step(look: &mut Look<'_>) -> Result<Next, ClusterError> {
 }
 
 async fn refuse(look: &mut Look<'_>, problem: String) -> Result<Next, ClusterError> {
-    look.context.reporter.deletion_failed(&look.application, &problem);
+    let is_told = look.status.conditions.iter().any(|condition| {
+        condition.condition_type == names::CONDITION_DELETION_ERROR && condition.message == problem
+    });
+    if !is_told {
+        look.context.reporter.deletion_failed(&look.application, &problem);
+    }
     let condition = ApplicationCondition::new(names::CONDITION_DELETION_ERROR, problem);
     look.set_conditions(&[names::CONDITION_DELETION_ERROR], vec![condition]);
     look.write(OperationChange::Keep).await?;

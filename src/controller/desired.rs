@@ -4,8 +4,8 @@
 //! revision ─▶ commit ─▶ tree ─▶ render ─▶ scope and namespace ─▶ tracking ─▶ one object per identity
 //! ```
 //!
-//! The outcome is kept as compact JSON together with what was read of the tree. A later commit that leaves those
-//! entries alone, under the same rules, declares the same objects and is not rendered again.
+//! The outcome is kept as compact JSON together with what was read of the tree, so that it is known when it still
+//! holds ([`super::renderer`] brings both together).
 
 use std::{
     collections::{HashMap, hash_map::Entry},
@@ -16,12 +16,12 @@ use std::{
 
 use jiff::Timestamp;
 use serde_json::Value;
-use tokio::{sync::Semaphore, time::Instant};
+use tokio::time::Instant;
 
 use super::{
     applications::ApplicationKey,
-    remotes::{Reader, RemoteError, Remotes, ResolvedRemote, UsedRemote},
-    sources::{Freshness, Resolved, Sources},
+    remotes::{RemoteError, ResolvedRemote, UsedRemote},
+    sources::Resolved,
 };
 use crate::{
     api::{
@@ -29,21 +29,18 @@ use crate::{
     },
     cluster::{ClusterError, discovery::Kinds, kinds_of_definition},
     error::{Classified, ErrorKind},
-    files::{FileLimits, Files, FilesError, Inputs, MountedTree, Tree},
-    git::{CommitId, GitError, RepoUrl, RevisionError, RevisionSpec, UrlError},
-    metrics::Metrics,
+    files::{FilesError, Inputs},
+    git::{CommitId, GitError, RevisionError, UrlError},
     object::{Gvk, Object, ObjectKey, Scope},
     project::Refusal,
-    render::{RenderContext, RenderError, Rendered, kustomize::Remote, render},
+    render::{RenderContext, RenderError, Rendered},
     sync::ownership::Tracking,
 };
 
-/// How long one render may take.
-const RENDER_LIMIT: Duration = Duration::from_secs(60);
 /// How often a render may ask for remote bases that it did not know of before: remotes that name others.
-const REMOTE_ROUNDS: usize = 16;
+pub(super) const REMOTE_ROUNDS: usize = 16;
 /// How many remote bases one source may read.
-const REMOTES: usize = 64;
+pub(super) const REMOTES: usize = 64;
 
 /// Why it is not known what an Application declares.
 #[derive(Debug, thiserror::Error)]
@@ -56,7 +53,7 @@ pub enum DesiredError {
     Revision(#[source] RevisionError),
     /// The repository could not be read.
     #[error(transparent)]
-    Git(#[from] GitError),
+    Git(#[from] Arc<GitError>),
     /// A remote base could not be read.
     #[error(transparent)]
     Remote(#[from] RemoteError),
@@ -72,8 +69,18 @@ pub enum DesiredError {
     #[error(transparent)]
     Files(#[from] FilesError),
     /// Rendering took too long.
-    #[error("rendering took longer than {} s: make the source smaller", RENDER_LIMIT.as_secs())]
-    TooSlow,
+    #[error(
+        "rendering was given up after {} s{place}: make the source smaller, split the application, or raise \
+         controller.repo.server.timeout.seconds in ConfigMap 'argocd-cmd-params-cm'; it is tried again when one of \
+         these changes, or on a hard refresh",
+        limit.as_secs()
+    )]
+    TooSlow {
+        /// How long it was let.
+        limit: Duration,
+        /// Where it was, in brackets; empty where that is not known.
+        place: String,
+    },
     /// Rendering panicked: a bug that this application met.
     #[error("rendering ended unexpectedly; this is a bug of Skiff, please report it")]
     Panicked,
@@ -111,7 +118,7 @@ impl Classified for DesiredError {
             Self::Panicked => ErrorKind::Bug,
             Self::Url(_)
             | Self::Revision(_)
-            | Self::TooSlow
+            | Self::TooSlow { .. }
             | Self::TooManyRemotes
             | Self::NoNamespace { .. }
             | Self::GeneratedName { .. } => ErrorKind::User,
@@ -163,10 +170,10 @@ pub struct Desired {
     pub expected_kinds: Arc<[(Gvk, String, Scope)]>,
     /// When a remote base was last seen to be another than before.
     pub remotes_moved: Option<Timestamp>,
-    remotes: Arc<[UsedRemote]>,
-    inputs: Inputs,
-    uses_revision: bool,
-    fingerprint: u64,
+    pub(super) remotes: Arc<[UsedRemote]>,
+    pub(super) inputs: Inputs,
+    pub(super) uses_revision: bool,
+    pub(super) fingerprint: u64,
     scopes: Arc<[(Gvk, Option<Scope>)]>,
 }
 
@@ -192,178 +199,16 @@ pub struct DesiredInput<'a> {
     pub tolerate_unknown_kinds: bool,
     /// Whether a kind is excluded by the settings.
     pub is_excluded: &'a (dyn Fn(&Gvk) -> bool + Sync),
+    /// How long rendering may take.
+    pub time_limit: Duration,
     /// Identifies the settings that `is_excluded` stands for.
     pub settings_fingerprint: u64,
     /// The kinds of the destination.
     pub kinds: &'a Kinds,
 }
 
-/// Where declared objects come from.
-pub struct Renderer {
-    sources: Arc<Sources>,
-    remotes: Arc<Remotes>,
-    permits: Semaphore,
-    limits: FileLimits,
-    metrics: Arc<Metrics>,
-}
-
-/// How the declared objects were found, for metrics.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RenderCache {
-    /// They were known for what the commit holds.
-    Hit,
-    /// They had to be rendered.
-    Miss,
-}
-
-impl Renderer {
-    /// A renderer that renders as many applications at once as there are processors.
-    pub fn new(sources: Arc<Sources>, remotes: Arc<Remotes>, metrics: Arc<Metrics>) -> Self {
-        let processors = std::thread::available_parallelism().map_or(1, usize::from);
-        Self { sources, remotes, permits: Semaphore::new(processors), limits: FileLimits::default(), metrics }
-    }
-
-    /// The objects that an Application declares. `known` is what it declared before and is used where it still holds.
-    ///
-    /// # Errors
-    /// See [`DesiredError`].
-    pub async fn desired(
-        &self,
-        input: DesiredInput<'_>,
-        known: Option<&Desired>,
-        freshness: Freshness,
-    ) -> Result<(Desired, RenderCache), DesiredError> {
-        let url = RepoUrl::parse(&input.source.repo_url).map_err(DesiredError::Url)?;
-        let prefix = Some(input.source.tag_prefix.as_str());
-        let revision = RevisionSpec::parse(input.revision, prefix).map_err(DesiredError::Revision)?;
-        let resolved = self.sources.resolve(&url, input.project, &revision, freshness).await?;
-        let fingerprint = fingerprint(&input, &resolved.commit);
-        let before = known;
-        let known = known.filter(|known| known.fingerprint == fingerprint && known.same_scopes(input.kinds));
-        let reader = Reader {
-            application: input.application,
-            project: input.project,
-            repository: &url,
-            permits: input.permits_source,
-        };
-        // Where a remote that was read before cannot be read now, the render tells whether it is still needed.
-        let (mut known, mut remotes) = match known {
-            Some(known) => match self.resolve(&reader, known, freshness).await {
-                Ok(remotes) => (Some(known), remotes),
-                Err(_) => (None, Vec::new()),
-            },
-            None => (None, Vec::new()),
-        };
-        let is_same = |known: &&Desired| {
-            known.commit == resolved.commit
-                && known.remotes.iter().zip(&remotes).all(|(used, now)| now.is(used))
-        };
-        if let Some(known) = known.filter(is_same) {
-            return Ok((known.clone(), RenderCache::Hit));
-        }
-        let own = self.sources.tree(&resolved).await?;
-        let mut tree = match self.mounted(&own, &remotes).await {
-            Ok(tree) => tree,
-            Err(_) => {
-                known = None;
-                remotes.clear();
-                Arc::clone(&own)
-            }
-        };
-        if let Some(known) = known.filter(|known| !known.uses_revision) {
-            let (inputs, tree) = (known.inputs.clone(), Arc::clone(&tree));
-            if blocking(move || inputs.unchanged_in(tree.as_ref())).await?? {
-                let remotes = remotes.iter().map(ResolvedRemote::used).collect();
-                let desired =
-                    Desired { commit: resolved.commit, seen: resolved.seen, remotes, ..known.clone() };
-                return Ok((desired, RenderCache::Hit));
-            }
-        }
-        for _ in 0..REMOTE_ROUNDS {
-            let needed = match self.render(&input, &resolved, tree).await {
-                Err(DesiredError::Render(RenderError::Remotes(needed))) => needed,
-                rendered => {
-                    let mut desired = finish(&input, rendered?, &resolved, &remotes, fingerprint)?;
-                    if let Some(before) = before {
-                        desired.remotes_moved = desired.remotes_moved_since(before);
-                        self.leave(&reader, before, &desired);
-                    }
-                    return Ok((desired, RenderCache::Miss));
-                }
-            };
-            if remotes.len().saturating_add(needed.len()) > REMOTES {
-                return Err(DesiredError::TooManyRemotes);
-            }
-            for remote in needed {
-                remotes.push(self.remotes.resolve(&reader, &remote, freshness).await?);
-            }
-            tree = self.mounted(&own, &remotes).await?;
-        }
-        Err(DesiredError::TooManyRemotes)
-    }
-
-    async fn render(
-        &self,
-        input: &DesiredInput<'_>,
-        resolved: &Resolved,
-        tree: Arc<dyn Tree>,
-    ) -> Result<Rendered, DesiredError> {
-        let files = Files::new(tree, self.limits);
-        let (source, mut context) = (input.source.clone(), input.context.clone());
-        context.revision = resolved.commit.to_string();
-        let began = Instant::now();
-        let permit = self.permits.acquire().await;
-        self.metrics.render_waited(began.elapsed());
-        let rendering = blocking(move || render(&files, &source, &context));
-        let rendered = tokio::time::timeout(RENDER_LIMIT, rendering).await;
-        drop(permit);
-        Ok(rendered.map_err(|_| DesiredError::TooSlow)???)
-    }
-
-    /// What was read of remotes before, as it is now.
-    async fn resolve(
-        &self,
-        reader: &Reader<'_>,
-        known: &Desired,
-        freshness: Freshness,
-    ) -> Result<Vec<ResolvedRemote>, RemoteError> {
-        let mut remotes = Vec::with_capacity(known.remotes.len());
-        for used in known.remotes.iter() {
-            remotes.push(self.remotes.resolve(reader, &used.remote, freshness).await?);
-        }
-        Ok(remotes)
-    }
-
-    async fn mounted(
-        &self,
-        own: &Arc<dyn Tree>,
-        remotes: &[ResolvedRemote],
-    ) -> Result<Arc<dyn Tree>, RemoteError> {
-        if remotes.is_empty() {
-            return Ok(Arc::clone(own));
-        }
-        let mut mounts = Vec::with_capacity(remotes.len());
-        for remote in remotes {
-            mounts.push(self.remotes.mount(remote).await?);
-        }
-        Ok(Arc::new(MountedTree::new(Arc::clone(own), mounts)))
-    }
-
-    /// Remotes that are not read any more are not followed any more.
-    fn leave(&self, reader: &Reader<'_>, before: &Desired, now: &Desired) {
-        let is_left = |remote: &&Remote| now.remotes.iter().all(|used| !used.remote.is_same_place(remote));
-        let left: Vec<&Remote> = before.remotes.iter().map(|used| &used.remote).filter(is_left).collect();
-        self.remotes.unfollow(reader, &left);
-    }
-}
-
-/// Runs what may take long or panic on a thread of its own.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, DesiredError> {
-    tokio::task::spawn_blocking(work).await.map_err(|_| DesiredError::Panicked)
-}
-
 /// Everything but the tree that shapes the outcome.
-fn fingerprint(input: &DesiredInput<'_>, commit: &CommitId) -> u64 {
+pub(super) fn fingerprint(input: &DesiredInput<'_>, commit: &CommitId) -> u64 {
     let mut hasher = DefaultHasher::new();
     input.context.fingerprint(input.source, commit.as_str()).hash(&mut hasher);
     format!("{:?}", input.tracking).hash(&mut hasher);
@@ -372,20 +217,26 @@ fn fingerprint(input: &DesiredInput<'_>, commit: &CommitId) -> u64 {
 }
 
 impl Desired {
+    /// The same objects at a later commit.
+    pub(super) fn moved_to(&self, resolved: &Resolved, remotes: &[ResolvedRemote]) -> Self {
+        let remotes = remotes.iter().map(ResolvedRemote::used).collect();
+        Self { commit: resolved.commit.clone(), seen: resolved.seen, remotes, ..self.clone() }
+    }
+
     /// When a remote base was last seen to be another one than in an earlier render.
-    fn remotes_moved_since(&self, before: &Self) -> Option<Timestamp> {
+    pub(super) fn remotes_moved_since(&self, before: &Self) -> Option<Timestamp> {
         let moved = |now: &UsedRemote| before.remotes.iter().any(|then| now.moved_since(then));
         if self.remotes.iter().any(moved) { Some(Timestamp::now()) } else { before.remotes_moved }
     }
 
     /// Whether the cluster still has the kinds as they were when namespaces were filled in.
-    fn same_scopes(&self, kinds: &Kinds) -> bool {
+    pub(super) fn same_scopes(&self, kinds: &Kinds) -> bool {
         self.scopes.iter().all(|(gvk, scope)| kinds.get(gvk).ok().map(|info| info.scope) == *scope)
     }
 }
 
 /// Gives rendered objects their namespace and their mark.
-fn finish(
+pub(super) fn finish(
     input: &DesiredInput<'_>,
     rendered: Rendered,
     resolved: &Resolved,

@@ -63,11 +63,13 @@ impl Synced {
     }
 }
 
-/// Follows a kind for ever, calling `apply` for each change. Objects that vanished during a gap are told as gone.
+/// Follows a kind for ever, calling `apply` for each change. Objects that vanished during a gap are told as gone; `known`
+/// are those (namespace and name) that were told before.
 pub async fn follow(
     api: Api<DynamicObject>,
     kind: &'static str,
     label_selector: Option<&str>,
+    mut known: HashSet<(String, String)>,
     synced: Synced,
     mut apply: impl FnMut(Change),
 ) {
@@ -76,7 +78,6 @@ pub async fn follow(
         config = config.labels(selector);
     }
     let mut events = Box::pin(watcher(api, config).backoff(WatchBackoff::default()));
-    let mut known: HashSet<(String, String)> = HashSet::new();
     let mut listed = HashSet::new();
     while let Some(event) = events.next().await {
         match event {

@@ -12,7 +12,10 @@
 //! that the next replica takes over at once.
 
 use std::{
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -110,16 +113,19 @@ impl Elector {
         Self { options, leases, leadership, seen: None }
     }
 
-    /// Waits until this replica leads. Returns `false` when `stop` came first.
-    pub async fn acquire(&mut self, stop: &CancellationToken) -> bool {
+    /// Waits until this replica leads. Returns `false` when `stop` came first. Meanwhile `ready` says whether it is able
+    /// to: whether the lease can be read and written.
+    pub async fn acquire(&mut self, stop: &CancellationToken, ready: &AtomicBool) -> bool {
         loop {
             let attempt = self.attempt();
             match stop.run_until_cancelled(attempt).await {
                 None => return false,
                 Some(Ok(true)) => return true,
-                Some(Ok(false)) => {}
+                Some(Ok(false)) => ready.store(true, Ordering::Release),
                 Some(Err(error)) => {
-                    tracing::warn!(%error, lease = %self.options.name, "cannot take the lease");
+                    ready.store(false, Ordering::Release);
+                    let LeaderOptions { namespace, name, .. } = &self.options;
+                    tracing::warn!(%error, namespace, lease = name, "cannot take the lease: check that the namespace is there and that the agent may write leases");
                 }
             }
             let pause = jittered(self.options.retry_period);

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use super::{
     comparison::{self, Comparison, ComparisonInput},
-    desired::{Desired, DesiredError, DesiredInput, RenderCache},
+    desired::{Desired, DesiredError, DesiredInput},
     reconcile::{Look, Memory},
     sources::Freshness,
 };
@@ -13,9 +13,14 @@ use crate::{
     cluster::{ClusterError, discovery::Kinds},
     compare::Rules,
     error::{Classified, ErrorKind, chain},
+    git::RepoUrl,
     object::Gvk,
     project::{Admission, Claim, Destination},
 };
+
+const PASSWORD: &str = "spec.source.repoURL holds a password, which everybody who may read Applications can see: write the \
+                        URL without it, and put user and password into a Secret of the agent's namespace with the label \
+                        argocd.argoproj.io/secret-type: repository";
 
 /// What a source declares and how it compares.
 pub(super) struct Observation {
@@ -77,6 +82,9 @@ impl Look<'_> {
             let fields: Vec<String> = unsupported_fields(spec).iter().map(ToString::to_string).collect();
             return Err(ObserveError::InvalidSpec(fields.join("; ")));
         }
+        if RepoUrl::parse(&source.repo_url).is_ok() && RepoUrl::shows_password(&source.repo_url) {
+            return Err(ObserveError::InvalidSpec(PASSWORD.to_owned()));
+        }
         let options = SyncOptions::new(spec.sync_options());
         let (rules, problems) = Rules::compile(&spec.ignore_differences, &self.settings.system_rules);
         for problem in problems {
@@ -85,7 +93,7 @@ impl Look<'_> {
         }
         self.context.trust_managers(rules.trusted_managers());
         let project = spec.project_name();
-        if let Ok(url) = crate::git::RepoUrl::parse(&source.repo_url) {
+        if let Ok(url) = RepoUrl::parse(&source.repo_url) {
             self.context.sources.follow(self.key, &url, project);
         }
         let settings = Arc::clone(&self.settings);
@@ -108,23 +116,19 @@ impl Look<'_> {
             destination_namespace: &spec.destination.namespace,
             tolerate_unknown_kinds: options.skip_dry_run_on_missing_resource(),
             is_excluded: &is_excluded,
+            time_limit: self.settings.render_limit(),
             settings_fingerprint: self.settings.fingerprint,
             kinds,
         };
-        let known = memory.desired.as_ref();
         let renderer = &self.context.renderer;
-        let (desired, cache) = match renderer.desired(input(&kinds), known, freshness).await {
+        let desired = match renderer.desired(input(&kinds), &mut memory.desired, freshness).await {
             // A kind that was not there a moment ago may have been added since.
             Err(DesiredError::Kind { .. }) => {
                 let kinds = self.context.cluster.discover(Duration::from_secs(2)).await?;
-                renderer.desired(input(&kinds), known, freshness).await?
+                renderer.desired(input(&kinds), &mut memory.desired, freshness).await?
             }
             result => result?,
         };
-        match cache {
-            RenderCache::Hit => self.context.metrics.render_cache_hit(),
-            RenderCache::Miss => self.context.metrics.render_cache_miss(),
-        }
         let mut kinds = self.context.cluster.kinds();
         if !desired.expected_kinds.is_empty() {
             let mut extended = Kinds::clone(&kinds);
@@ -147,11 +151,10 @@ impl Look<'_> {
         };
         comparison::prepare(&input).await?;
         if self.turn.is_none() {
-            self.turn = Arc::clone(&self.context.turns).acquire_owned().await.ok();
+            self.turn = Some(self.context.turns.take(memory.is_slow).await);
         }
         // A look that waits for its turn does not hold the room that this takes.
         let comparison = Box::pin(comparison::compare(&input, &mut memory.verdicts)).await?;
-        memory.desired = Some(desired.clone());
         Ok(Observation { desired, comparison, admission, kinds })
     }
 

@@ -14,6 +14,7 @@ use crate::{
         SyncStatusCode, Time, conditions, names, unsupported_fields,
     },
     error::{Classified, chain},
+    git::RepoUrl,
     metrics,
 };
 
@@ -99,6 +100,18 @@ impl Look<'_> {
         match error {
             ObserveError::InvalidSpec(_) => Next::default(),
             _ => again,
+        }
+    }
+
+    /// A source whose URL holds a password is refused, and must not be copied into the status either.
+    pub(super) fn drop_passwords(&mut self) {
+        let shows = |source: &mut ApplicationSource| RepoUrl::shows_password(&source.repo_url);
+        if let Some(sync) = &mut self.status.sync {
+            sync.compared_to.source.take_if(shows);
+        }
+        let state = self.status.operation_state.as_mut();
+        if let Some(result) = state.and_then(|state| state.sync_result.as_mut()) {
+            result.source.take_if(shows);
         }
     }
 

@@ -1,6 +1,6 @@
 //! Following the agent's own kinds: settings, AppProjects and Applications.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use kube::{
     Api, Client,
@@ -13,7 +13,7 @@ use super::{
     follow::{Change, Synced, follow},
     projects::ensure_default_project,
     reconcile::Level,
-    settings::secrets_selector,
+    settings::{AgentSettings, secrets_selector},
     writer::resource,
 };
 
@@ -33,6 +33,7 @@ pub async fn follow_own_kinds(client: &Client, context: &Arc<Context>, backgroun
         in_namespace(core("ConfigMap", "configmaps")),
         "ConfigMap",
         None,
+        HashSet::new(),
         synced.clone(),
         move |change| {
             if c.settings_store.config_map(change) && s.is_set() {
@@ -44,11 +45,18 @@ pub async fn follow_own_kinds(client: &Client, context: &Arc<Context>, backgroun
     let synced = Synced::default();
     let (c, s) = (Arc::clone(context), synced.clone());
     let secrets = in_namespace(core("Secret", "secrets"));
-    background.spawn(follow(secrets, "Secret", Some(secrets_selector()), synced.clone(), move |change| {
-        if c.settings_store.secret(change) && s.is_set() {
-            c.settings_changed();
-        }
-    }));
+    background.spawn(follow(
+        secrets,
+        "Secret",
+        Some(secrets_selector()),
+        HashSet::new(),
+        synced.clone(),
+        move |change| {
+            if c.settings_store.secret(change) && s.is_set() {
+                c.settings_changed();
+            }
+        },
+    ));
     all.push(("Secret", synced));
     // Nothing may be decided by defaults only because the settings are slow to come.
     all_listed(&all).await;
@@ -58,7 +66,7 @@ pub async fn follow_own_kinds(client: &Client, context: &Arc<Context>, backgroun
     let synced = Synced::default();
     let c = Arc::clone(context);
     let projects = in_namespace(resource("AppProject", "appprojects"));
-    background.spawn(follow(projects, "AppProject", None, synced.clone(), move |change| {
+    background.spawn(follow(projects, "AppProject", None, HashSet::new(), synced.clone(), move |change| {
         let name = match change {
             Change::Present(value) => c.projects.observe(value),
             Change::Gone { name, .. } => {
@@ -73,16 +81,42 @@ pub async fn follow_own_kinds(client: &Client, context: &Arc<Context>, backgroun
     all.push(("AppProject", synced));
 
     let synced = Synced::default();
-    let c = Arc::clone(context);
-    let applications = resource("Application", "applications");
-    let everywhere = context.settings().manages_other_namespaces();
-    let applications =
-        if everywhere { Api::all_with(client.clone(), &applications) } else { in_namespace(applications) };
-    background.spawn(follow(applications, "Application", None, synced.clone(), move |change| {
-        c.application_changed(change);
-    }));
+    background.spawn(follow_applications(client.clone(), Arc::clone(context), synced.clone()));
     all.push(("Application", synced));
     all_listed(&all).await;
+}
+
+/// Follows the Applications of the namespaces that the settings name, and of others as soon as those change.
+async fn follow_applications(client: Client, context: Arc<Context>, synced: Synced) {
+    let mut settings = context.settings.clone();
+    loop {
+        let current = Arc::clone(&settings.borrow_and_update());
+        let namespace = &context.options.namespace;
+        let mut known = HashSet::new();
+        for key in context.applications.keys() {
+            if current.manages_namespace(&key.namespace, namespace) {
+                known.insert((key.namespace, key.name));
+            } else {
+                context.application_changed(Change::Gone { namespace: key.namespace, name: key.name });
+            }
+        }
+        let resource = resource("Application", "applications");
+        let applications = if current.application_namespaces().is_empty() {
+            Api::namespaced_with(client.clone(), namespace, &resource)
+        } else {
+            Api::all_with(client.clone(), &resource)
+        };
+        let following = follow(applications, "Application", None, known, synced.clone(), |change| {
+            context.application_changed(change);
+        });
+        let is_other = |settings: &Arc<AgentSettings>| {
+            settings.application_namespaces() != current.application_namespaces()
+        };
+        tokio::select! {
+            () = following => {}
+            Ok(_) = settings.wait_for(is_other) => {}
+        }
+    }
 }
 
 /// Waits for the first listing of each kind, however long it takes, and says which one is late.

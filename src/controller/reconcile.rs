@@ -11,11 +11,12 @@
 use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
-use tokio::{sync::OwnedSemaphorePermit, time::Instant};
+use tokio::time::Instant;
 
 use super::{
     applications::ApplicationKey, comparison::Verdicts, context::Context, deletion, desired::Desired,
-    operation, settings::AgentSettings, sources::Freshness, writer::OperationChange,
+    operation, renderer::Known, settings::AgentSettings, sources::Freshness, turns::Turn,
+    writer::OperationChange,
 };
 use crate::{
     api::{
@@ -54,8 +55,10 @@ const LAST_RETRY: Duration = Duration::from_secs(180);
 /// What is remembered of an Application between looks. Nothing is lost when it is gone.
 #[derive(Default)]
 pub struct Memory {
-    pub(super) desired: Option<Desired>,
+    pub(super) desired: Known,
     pub(super) verdicts: Verdicts,
+    /// Whether the last look held its turn for longer than it is meant to.
+    pub(super) is_slow: bool,
     pub(super) failures: u32,
     pub(super) compared: Option<Instant>,
     pub(super) drift_since: Option<Instant>,
@@ -69,6 +72,7 @@ pub async fn reconcile(context: &Context, key: &ApplicationKey, level: Level) ->
     };
     let application = match stored.application {
         Ok(application) => application,
+        Err(_) if stored.is_told => return Next::default(),
         Err(problem) => {
             let condition = ApplicationCondition::new(names::CONDITION_INVALID_SPEC_ERROR, problem.as_ref());
             if let Err(error) = context.writer.write_condition(key, condition).await {
@@ -87,8 +91,14 @@ pub async fn reconcile(context: &Context, key: &ApplicationKey, level: Level) ->
     let result = if look.application.is_terminating() {
         Box::pin(deletion::step(&mut look)).await
     } else {
-        look.run(&mut memory).await
+        // Whoever asks for the end of an operation does not wait for requests that hang. All that matters is on record, so
+        // that the next look ends the operation just as if the agent had been restarted.
+        tokio::select! {
+            result = look.run(&mut memory) => result,
+            () = context.applications.terminated(key) => Ok(Next(Some((Level::Live, Duration::ZERO)))),
+        }
     };
+    memory.is_slow = look.turn.as_ref().is_some_and(Turn::is_slow);
     context.metrics.reconciled(&key.namespace, names::IN_CLUSTER_SERVER, begun.elapsed());
     context.reporter.show(&look.application, &look.status);
     match result {
@@ -120,7 +130,7 @@ pub(super) struct Look<'a> {
     pub(super) written: ApplicationStatus,
     pub(super) conditions: Vec<ApplicationCondition>,
     /// The right to hold all of an Application's objects in memory, from the first comparison to the end of the look.
-    pub(super) turn: Option<OwnedSemaphorePermit>,
+    pub(super) turn: Option<Turn>,
 }
 
 impl<'a> Look<'a> {
@@ -224,6 +234,7 @@ impl<'a> Look<'a> {
         if self.status == self.written && operation == OperationChange::Keep {
             return Ok(());
         }
+        self.drop_passwords();
         self.status.reconciled_at = Some(Time::now());
         let subresource = self.context.applications_have_status_subresource();
         let operation = match operation {

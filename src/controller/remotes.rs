@@ -72,7 +72,7 @@ pub enum RemoteError {
         remote: String,
         /// Why.
         #[source]
-        source: GitError,
+        source: Arc<GitError>,
     },
 }
 
@@ -277,7 +277,7 @@ impl Remotes {
         Arc::clone(file)
     }
 
-    async fn content(&self, file: &RemoteFile, freshness: Freshness) -> Result<Bytes, GitError> {
+    async fn content(&self, file: &RemoteFile, freshness: Freshness) -> Result<Bytes, Arc<GitError>> {
         let called = Instant::now();
         let mut known = file.known.lock().await;
         match known.as_ref() {
@@ -341,9 +341,12 @@ fn file_id(url: &Url, project: &str) -> String {
 }
 
 /// Waits no longer than the remote says.
-async fn within<T>(remote: &Remote, work: impl Future<Output = Result<T, GitError>>) -> Result<T, GitError> {
+async fn within<T>(
+    remote: &Remote,
+    work: impl Future<Output = Result<T, Arc<GitError>>>,
+) -> Result<T, Arc<GitError>> {
     tokio::time::timeout(remote.timeout, work).await.unwrap_or_else(|_| {
         let (repository, step) = (remote.to_string(), "fetching".to_owned());
-        Err(GitError::Timeout { repository, step, limit: remote.timeout })
+        Err(GitError::Timeout { repository, step, limit: remote.timeout }.into())
     })
 }

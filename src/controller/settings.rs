@@ -4,6 +4,7 @@ use std::{
     collections::BTreeMap,
     hash::{DefaultHasher, Hash, Hasher},
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use base64::{Engine, engine::general_purpose::STANDARD};
@@ -23,8 +24,8 @@ use crate::{
         kustomize::{self, LoadRestrictor},
     },
     settings::{
-        COMMAND_PARAMETERS_CONFIG_MAP, CONFIG_MAP, KNOWN_HOSTS_CONFIG_MAP, RawSecret, RawSettings, Settings,
-        TLS_CERTIFICATES_CONFIG_MAP,
+        COMMAND_PARAMETERS_CONFIG_MAP, CONFIG_MAP, KNOWN_HOSTS_CONFIG_MAP, NamespacePatterns, RawSecret,
+        RawSettings, Settings, TLS_CERTIFICATES_CONFIG_MAP,
     },
     sync::{auto::SelfHealBackoff, ownership::TrackingSettings},
 };
@@ -79,6 +80,11 @@ impl AgentSettings {
         PollInterval { interval: reconciliation.timeout, jitter: reconciliation.jitter }
     }
 
+    /// How long rendering one Application may take.
+    pub fn render_limit(&self) -> Duration {
+        self.settings.render_timeout
+    }
+
     /// The labels that the agent's own cluster has in its Secret.
     pub fn cluster_labels(&self) -> &BTreeMap<String, String> {
         &self.settings.cluster_labels
@@ -89,9 +95,9 @@ impl AgentSettings {
         namespace == controller_namespace || self.settings.application_namespaces.matches(namespace)
     }
 
-    /// Whether Applications may live in other namespaces than the controller's.
-    pub fn manages_other_namespaces(&self) -> bool {
-        !self.settings.application_namespaces.is_empty()
+    /// Where Applications may live besides the controller's namespace.
+    pub fn application_namespaces(&self) -> &NamespacePatterns {
+        &self.settings.application_namespaces
     }
 
     /// What the renderer is told about an Application. The revision is filled in when it is known.

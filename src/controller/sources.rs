@@ -35,6 +35,9 @@ use crate::{
 /// References that were listed before are used this long while a repository cannot be reached: most failures pass.
 const GRACE: Duration = Duration::from_secs(180);
 
+/// A failure that is not older than this is not asked for again by those whom the last poll would do as well.
+const SAME_FAILURE: Duration = Duration::from_secs(5);
+
 /// Told of applications whose repository moved.
 pub type Moved = Arc<dyn Fn(&ApplicationKey) + Send + Sync>;
 
@@ -96,6 +99,14 @@ struct Source {
 struct Known {
     listed: Option<Listed>,
     failing_since: Option<Instant>,
+    failed: Option<Failed>,
+}
+
+/// The last listing, where it failed.
+struct Failed {
+    error: Arc<GitError>,
+    asked: Instant,
+    ended: Instant,
 }
 
 #[derive(Clone)]
@@ -199,7 +210,7 @@ impl Sources {
         project: &str,
         revision: &RevisionSpec,
         freshness: Freshness,
-    ) -> Result<Resolved, GitError> {
+    ) -> Result<Resolved, Arc<GitError>> {
         let source = self.source(url, project);
         let credentials = self.credentials(&source);
         if let Some(commit) = revision.fixed() {
@@ -209,10 +220,14 @@ impl Sources {
         let listed = {
             let mut known = source.known.lock().await;
             let trusted = known.failing_since.is_none_or(|since| since.elapsed() < GRACE);
-            match &known.listed {
-                // Whoever waited for the lock while another caller asked has its answer.
-                Some(listed) if (freshness == Freshness::Polled && trusted) || listed.asked >= called => {
-                    listed.clone()
+            let polled = freshness == Freshness::Polled;
+            // Whoever waited for the lock while another caller asked has its answer, be it an error.
+            match (&known.listed, &known.failed) {
+                (Some(listed), _) if (polled && trusted) || listed.asked >= called => listed.clone(),
+                (_, Some(failed))
+                    if failed.asked >= called || (polled && failed.ended.elapsed() < SAME_FAILURE) =>
+                {
+                    return Err(Arc::clone(&failed.error));
                 }
                 _ => self.list(&source, &credentials, &mut known).await?.0,
             }
@@ -220,7 +235,8 @@ impl Sources {
         let commit = self
             .repositories
             .resolve(&source.url, &credentials, revision, &listed.references, &source.stop)
-            .await?;
+            .await
+            .map_err(Arc::new)?;
         Ok(Resolved { commit, seen: listed.seen, source })
     }
 
@@ -228,12 +244,12 @@ impl Sources {
     ///
     /// # Errors
     /// When the commit is not there and cannot be fetched.
-    pub async fn tree(&self, resolved: &Resolved) -> Result<Arc<dyn Tree>, GitError> {
+    pub async fn tree(&self, resolved: &Resolved) -> Result<Arc<dyn Tree>, Arc<GitError>> {
         let credentials = self.credentials(&resolved.source);
         let source = &resolved.source;
         let tree =
-            self.repositories.commit_tree(&source.url, &credentials, &resolved.commit, &source.stop).await?;
-        Ok(tree)
+            self.repositories.commit_tree(&source.url, &credentials, &resolved.commit, &source.stop).await;
+        Ok(tree.map_err(Arc::new)?)
     }
 
     /// The content of one file behind a URL.
@@ -304,7 +320,7 @@ impl Sources {
         source: &Source,
         credentials: &Credentials,
         known: &mut Known,
-    ) -> Result<(Listed, bool), GitError> {
+    ) -> Result<(Listed, bool), Arc<GitError>> {
         let asked = Instant::now();
         let references = match self.repositories.references(&source.url, credentials, &source.stop).await {
             Ok(references) => references,
@@ -314,9 +330,12 @@ impl Sources {
                     // Waiting does not mend this one, so nobody may go on as if nothing had happened.
                     known.listed = None;
                 }
+                let error = Arc::new(error);
+                known.failed = Some(Failed { error: Arc::clone(&error), asked, ended: Instant::now() });
                 return Err(error);
             }
         };
+        known.failed = None;
         let recovered = known.failing_since.take().is_some();
         let moved = known.listed.as_ref().is_some_and(|before| before.references != references);
         let seen = match &known.listed {

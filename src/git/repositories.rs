@@ -27,7 +27,10 @@ use super::{
     tree::GitTree,
     url::{RepoUrl, Scheme},
 };
+use crate::places::held;
 
+/// A fetch that takes longer no longer counts as one of those at a time: what hangs keeps no other repository waiting.
+const COUNTS_FOR: Duration = Duration::from_secs(10);
 /// Sets of credentials whose listings are kept for one repository.
 const MAX_LISTINGS: usize = 16;
 
@@ -360,13 +363,14 @@ impl Repositories {
         }
         let place = self.place_at_host(&step).await?;
         // Held by the caller, not the thread: a server that hangs keeps its host's places, not everybody's.
-        let _fetch = step.within(Arc::clone(&self.shared.fetches).acquire_owned()).await?;
+        let fetch = step.within(Arc::clone(&self.shared.fetches).acquire_owned()).await?;
         let began = Instant::now();
         let shallow = options.shallow && url.scheme() != Scheme::File;
         let (references, into) = (Arc::clone(known), Arc::clone(&entry));
-        let result = Arc::clone(&step)
-            .run((turn, place), move |step| Fetch::new(step, &references, shallow).run(&into.mirror, &wanted))
-            .await;
+        let fetching = Arc::clone(&step).run((turn, place), move |step| {
+            Fetch::new(step, &references, shallow).run(&into.mirror, &wanted)
+        });
+        let result = held(fetch, COUNTS_FOR, fetching).await;
         self.observe(url, Request::Fetch, began, result.is_ok());
         result.map(drop)
     }

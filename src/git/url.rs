@@ -209,6 +209,11 @@ impl RepoUrl {
         self.user.as_deref().unwrap_or("git")
     }
 
+    /// Whether a text that is meant as a URL holds a password, as far as can be told of one that is none.
+    pub fn shows_password(text: &str) -> bool {
+        Self::parse(text).map_or_else(|_| text.contains('@'), |url| url.password.is_some())
+    }
+
     /// User name and password that stand in the URL itself.
     pub(super) fn user_info(&self) -> (Option<&str>, Option<&Masked>) {
         (self.user.as_deref(), self.password.as_ref())

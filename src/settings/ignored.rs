@@ -85,6 +85,7 @@ const CONFIG_KNOWN: &[&str] = &[
 
 pub(super) const PARAMETERS_ACTED_ON: &[&str] = &[
     "application.namespaces",
+    "controller.repo.server.timeout.seconds",
     "controller.self.heal.backoff.cap.seconds",
     "controller.self.heal.backoff.factor",
     "controller.self.heal.backoff.timeout.seconds",

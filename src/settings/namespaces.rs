@@ -8,7 +8,14 @@ use crate::glob::{Dialect, Glob};
 /// Patterns over namespaces: each a glob, or a regular expression between slashes.
 #[derive(Clone, Debug, Default)]
 pub struct NamespacePatterns {
+    text: String,
     patterns: Vec<Pattern>,
+}
+
+impl PartialEq for NamespacePatterns {
+    fn eq(&self, other: &Self) -> bool {
+        self.text == other.text
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -22,7 +29,7 @@ impl NamespacePatterns {
     pub(super) fn parse(text: &str) -> Result<Self, Fault> {
         let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
         let patterns = items.map(Pattern::parse).collect::<Result<_, _>>()?;
-        Ok(Self { patterns })
+        Ok(Self { text: text.to_owned(), patterns })
     }
 
     /// Whether any pattern matches.

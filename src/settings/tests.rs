@@ -262,13 +262,25 @@ fn a_script_that_is_no_lua_is_named_with_its_line_and_the_last_good_one_holds() 
     assert!(told[0].starts_with(&format!("ConfigMap 'argocd-cm', key '{key}', line 2: ")), "{told:?}");
     assert!(told[0].ends_with("the last good script still holds"), "{told:?}");
 
-    let map = "apps/Deployment:\n  health.lua: |\n    local a =\n    return {\n  health.lua.useOpenLibs: maybe\n";
-    let (settings, problems) = Settings::read(&config(&[("resource.customizations", map)]), &Settings::default());
-    assert_eq!(scripts(&settings).len(), 1, "a broken script is kept: its objects are Unknown, with the same text");
+    let map =
+        "apps/Deployment:\n  health.lua: |\n    local a =\n    return {\n  health.lua.useOpenLibs: maybe\n";
+    let (settings, problems) =
+        Settings::read(&config(&[("resource.customizations", map)]), &Settings::default());
+    assert_eq!(
+        scripts(&settings).len(),
+        1,
+        "a broken script is kept: its objects are Unknown, with the same text"
+    );
     let told: Vec<String> = problems.iter().map(ToString::to_string).collect();
-    assert!(told[0].contains("'apps/Deployment', field 'health.lua.useOpenLibs' must be true or false"), "{told:?}");
+    assert!(
+        told[0].contains("'apps/Deployment', field 'health.lua.useOpenLibs' must be true or false"),
+        "{told:?}"
+    );
     assert!(told[1].contains("'apps/Deployment', field 'health.lua', line 2: "), "{told:?}");
-    assert!(told[1].ends_with("the health of every apps/Deployment is Unknown until it is mended"), "{told:?}");
+    assert!(
+        told[1].ends_with("the health of every apps/Deployment is Unknown until it is mended"),
+        "{told:?}"
+    );
 }
 
 /// A value of a key that is not what holds without it.
@@ -279,7 +291,8 @@ fn sample(key: &str) -> &'static str {
         "application.resourceTrackingMethod" => "label",
         "controller.self.heal.backoff.cap.seconds"
         | "controller.self.heal.backoff.factor"
-        | "controller.self.heal.backoff.timeout.seconds" => "7",
+        | "controller.self.heal.backoff.timeout.seconds"
+        | "controller.repo.server.timeout.seconds" => "7",
         "installationID" => "blue",
         "kustomize.buildOptions" => "--load-restrictor LoadRestrictionsNone",
         "resource.compareoptions" => "ignoreAggregatedRoles: true",

@@ -16,6 +16,13 @@ pub(super) fn seconds(text: &str) -> Result<Duration, Fault> {
     }
 }
 
+pub(super) fn positive_seconds(text: &str) -> Result<Duration, Fault> {
+    match seconds(text)? {
+        Duration::ZERO => Err(Fault::new("it must be at least 1")),
+        duration => Ok(duration),
+    }
+}
+
 pub(super) fn factor(text: &str) -> Result<f64, Fault> {
     match text.trim().parse() {
         Ok(factor) if (1.0..=1000.0).contains(&factor) => Ok(factor),

@@ -68,23 +68,6 @@ impl MakeWriter<'_> for Log {
     }
 }
 
-/// An Application's status repeats its source, for those who can read its spec anyway.
-fn without_repo_url(json: &str) -> String {
-    fn strip(value: &mut Value) {
-        match value {
-            Value::Object(fields) => {
-                fields.shift_remove("repoURL");
-                fields.values_mut().for_each(strip);
-            }
-            Value::Array(items) => items.iter_mut().for_each(strip),
-            _ => {}
-        }
-    }
-    let Ok(mut value) = serde_json::from_str(json) else { return json.to_owned() };
-    strip(&mut value);
-    value.to_string()
-}
-
 /// Searches everything that left the agent for a word, as it is and in base64.
 async fn assert_told_nobody(world: &World, log: &Log, printed: &str, secret: &str) {
     // Base64 of a part depends on where it begins; the words are encoded as whole values.
@@ -94,14 +77,14 @@ async fn assert_told_nobody(world: &World, log: &Log, printed: &str, secret: &st
     places.push(("what was printed".to_owned(), printed.to_owned()));
     for sent in world.requests.sent() {
         let own = sent.uri.contains("/secrets/");
-        let body = if own { String::new() } else { without_repo_url(&sent.body()) };
+        let body = if own { String::new() } else { sent.body() };
         places.push((format!("{} {}", sent.method, sent.uri), format!("{}{body}", sent.uri)));
     }
     for (kind, api_version) in [("Event", "v1"), ("Application", "argoproj.io/v1alpha1")] {
         for name in world.names(api_version, kind, &world.argocd).await {
             let mut object = world.get(api_version, kind, &world.argocd, &name).await.unwrap();
             object["spec"] = json!(null);
-            places.push((format!("{kind} {name}"), without_repo_url(&object.to_string())));
+            places.push((format!("{kind} {name}"), object.to_string()));
         }
     }
     for (place, text) in places {
@@ -254,6 +237,10 @@ async fn credentials_of_repositories_are_told_nobody() {
             })
             .await;
     }
+    let refused = world.read_application("in-the-url").await;
+    assert!(refused.status.conditions.iter().any(|condition| {
+        condition.condition_type == "InvalidSpecError" && condition.message.contains("repository")
+    }));
     // One whose repository answers, so that a commit is reached with credentials at hand, too.
     let commit = world.repository.commit(&[("app/a.yaml", Some(&config_map("a", "1")))]);
     world.apply(world.automated("orders", "app")).await;
