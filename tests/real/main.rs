@@ -15,4 +15,23 @@
 
 #[path = "../support/control_plane.rs"]
 mod control_plane;
-mod differential;
+#[allow(dead_code, reason = "the tests of the binary use the rest")]
+#[path = "../process/world.rs"]
+mod process;
+mod world;
+
+mod admission;
+mod aggregation;
+mod custom_resources;
+mod demo;
+mod disruption;
+mod kill;
+mod kubectl;
+mod permissions;
+mod token;
+
+#[path = "../e2e/suite.rs"]
+mod suite;
+mod worlds;
+
+use worlds::cluster;
