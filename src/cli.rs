@@ -5,9 +5,9 @@ pub mod app;
 mod changes;
 mod crds;
 mod demo;
-mod git_login;
 mod diff;
 mod documents;
+mod git_login;
 mod health;
 mod image;
 pub mod output;
@@ -71,9 +71,7 @@ async fn run(command: Command) -> ExitCode {
         Command::Render(arguments) => report(render::run(&arguments, &mut io::stdout(), &mut io::stderr())),
         Command::Diff(options) => with_code(|console| diff::run(&options, console)),
         Command::Health(options) => with_code(|console| health::run(&options, console)),
-        Command::Image(options) => {
-            report(image::run(&options, &mut io::stdout(), &mut io::stderr()).await)
-        }
+        Command::Image(options) => report(image::run(&options, &mut io::stdout(), &mut io::stderr()).await),
         Command::Crds(options) => report(crds::run(&options, &mut io::stdout())),
         Command::Demo(arguments) => demo_command(&arguments).await,
         Command::Sandbox(arguments) => report(sandbox::run(arguments, &mut io::stdout()).await),
