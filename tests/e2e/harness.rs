@@ -15,7 +15,7 @@ use kube::{
 };
 use serde_json::{Value, json};
 use skiff::{
-    api::{Application, ApplicationCondition, OperationPhase, SyncStatusCode},
+    api::{Application, ApplicationCondition, HealthStatusCode, OperationPhase, SyncStatusCode},
     controller::{Agent, AgentOptions},
     files::RepoPath,
     git::{
@@ -511,6 +511,20 @@ impl World {
             (polls(world) >= enough).then_some(())
         })
         .await;
+    }
+
+    /// Waits until an Application is healthy and everything that followed from its sync has come to rest.
+    pub async fn until_quiet(&self, name: &str) {
+        self.until_application(name, "is healthy", |application| {
+            application.status.health_code() == HealthStatusCode::Healthy
+        })
+        .await;
+        let requests = || self.requests.sent().iter().filter(|sent| !sent.is_about_the_lease()).count();
+        let mut before = usize::MAX;
+        while before != requests() {
+            before = requests();
+            self.until_polled(8).await;
+        }
     }
 
     /// A directory that goes with this world.

@@ -499,7 +499,7 @@ fn no_other_program_is_run() {
 #[tokio::test]
 async fn twenty_reconciles_with_nothing_to_do_write_nothing() {
     let (world, commit) = synced_world().await;
-    until_quiet(&world).await;
+    world.until_quiet("orders").await;
     world.requests.clear();
     for n in 0..20 {
         world.refresh("orders").await;
@@ -527,7 +527,7 @@ async fn twenty_reconciles_with_nothing_to_do_write_nothing() {
 async fn in_steady_state_only_watches_and_the_lease_reach_the_api_server() {
     // Kinds that come and go are looked at.
     let (world, _) = synced(Setup::new().alone().build().await).await;
-    until_quiet(&world).await;
+    world.until_quiet("orders").await;
     world.requests.clear();
     world.until_polled(20).await;
     let sent = world.requests.sent();
@@ -536,20 +536,6 @@ async fn in_steady_state_only_watches_and_the_lease_reach_the_api_server() {
         .filter(|sent| (sent.is_read() || sent.is_write()) && !sent.is_about_the_lease())
         .collect();
     assert!(others.is_empty(), "{:?}", names(&others));
-}
-
-/// Waits until everything that followed from a sync has come to rest.
-async fn until_quiet(world: &World) {
-    world
-        .until_application("orders", "is healthy", |application| {
-            application.status.health_code() == skiff::api::HealthStatusCode::Healthy
-        })
-        .await;
-    let mut before = usize::MAX;
-    while before != world.requests.sent().iter().filter(|sent| !sent.is_about_the_lease()).count() {
-        before = world.requests.sent().iter().filter(|sent| !sent.is_about_the_lease()).count();
-        world.until_polled(8).await;
-    }
 }
 
 // 8. Killed at any instant, the agent continues.
