@@ -78,7 +78,17 @@ async fn an_application_is_synced_by_hand_and_shown() {
     skiff_app(&world, "diff orders").await.expect(0, &[]);
     skiff_app(&world, "list -o name").await.expect(0, &[&format!("{}/orders", world.argocd)]);
     skiff_app(&world, "list").await.expect(0, &["SYNCPOLICY", "Manual", "Synced"]);
-    skiff_app(&world, "get orders -o tree").await.expect(0, &["Deployment/orders"]);
+    for command in ["get orders -o tree", "get orders --tree", "resources orders -o tree"] {
+        let drawn = skiff_app(&world, command).await.expect(0, &["└─Deployment/orders"]);
+        let depth = |kind: &str| drawn.out.lines().filter(|line| line.contains(kind)).map(|line| line.find(kind)).next();
+        let (deployment, set, pod) = (depth("Deployment/orders"), depth("ReplicaSet/orders-"), depth("Pod/orders-"));
+        assert!(deployment < set && set < pod && deployment.is_some(), "{}", drawn.out);
+        assert!(drawn.out.lines().any(|line| line.contains("Pod/") && line.contains("Healthy")), "{}", drawn.out);
+    }
+    let listed = skiff_app(&world, "resources orders -o json").await.expect(0, &[]);
+    let listed: Vec<Value> = serde_json::from_str(&listed.out).unwrap();
+    let pods = listed.iter().filter(|row| row["kind"] == "Pod" && row["depth"] == 2);
+    assert_eq!(pods.count(), 2, "{listed:?}");
     let history = skiff_app(&world, "history orders -o id").await.expect(0, &[]);
     assert_eq!(history.out, "0\n");
 }

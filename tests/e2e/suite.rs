@@ -23,6 +23,7 @@ mod deletion;
 mod drift;
 mod events;
 mod faults;
+mod health;
 mod invariants;
 mod kustomize;
 mod leadership;

@@ -13,6 +13,7 @@
 
 mod agent;
 mod app;
+mod diff;
 mod health;
 mod offline;
 mod sandbox;
