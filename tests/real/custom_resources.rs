@@ -145,7 +145,7 @@ async fn install_definitions_of_argocd(control_plane: &control_plane::ControlPla
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_definitions_of_argo_cd_serve_the_agent_as_they_are() {
-    let control_plane = control_plane::disrupted().await;
+    let Some(control_plane) = control_plane::disrupted().await else { return };
     let world = World::on(&control_plane).await;
     install_definitions_of_argocd(&control_plane).await;
     let crd = world
@@ -176,7 +176,7 @@ async fn the_definitions_of_argo_cd_serve_the_agent_as_they_are() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_agent_may_start_in_the_moment_in_which_its_definitions_are_installed() {
-    let control_plane = control_plane::disrupted().await;
+    let Some(control_plane) = control_plane::disrupted().await else { return };
     let world = World::on(&control_plane).await;
     let version = "apiextensions.k8s.io/v1";
     for name in ["applications.argoproj.io", "appprojects.argoproj.io"] {

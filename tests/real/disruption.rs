@@ -24,7 +24,7 @@ async fn values(world: &World) -> Vec<String> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_restart_of_the_api_server_in_mid_sync_costs_time_and_nothing_else() {
-    let control_plane = control_plane::disrupted().await;
+    let Some(control_plane) = control_plane::disrupted().await else { return };
     let world = World::on(&control_plane).await;
     let agent = world.start_agent("agent-0");
     agent.until_ready().await;
@@ -57,7 +57,7 @@ async fn a_restart_of_the_api_server_in_mid_sync_costs_time_and_nothing_else() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_happens_while_the_api_server_is_away_is_caught_up_with() {
-    let control_plane = control_plane::disrupted().await;
+    let Some(control_plane) = control_plane::disrupted().await else { return };
     let world = World::on(&control_plane).await;
     let mut agent = world.start_agent("agent-0");
     agent.until_ready().await;
@@ -84,7 +84,7 @@ async fn what_happens_while_the_api_server_is_away_is_caught_up_with() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_watch_whose_history_was_compacted_begins_anew_and_misses_nothing() {
-    let control_plane = control_plane::disrupted().await;
+    let Some(control_plane) = control_plane::disrupted().await else { return };
     let world = World::on(&control_plane).await;
     let agent = world.start_agent("agent-0");
     agent.until_ready().await;

@@ -267,7 +267,7 @@ impl World {
 }
 
 impl Drop for World {
-    /// Somebody's own cluster is left as it was found. One that was started for the tests goes away as a whole.
+    /// Somebody's own cluster gets rid of the namespaces. One that was started for the tests goes away as a whole.
     fn drop(&mut self) {
         if self.is_removed {
             let _ = std::process::Command::new("kubectl")

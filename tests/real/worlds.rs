@@ -96,14 +96,14 @@ impl Place {
             let changed = CHANGED.notified();
             tokio::pin!(changed);
             changed.as_mut().enable();
-            let mut visitors = VISITORS.lock().unwrap();
-            if visitors.enter(test, alone) {
-                visitors.waiting -= usize::from(alone);
-                drop(visitors);
-                CHANGED.notify_waiters();
-                return Self(test);
+            {
+                let mut visitors = VISITORS.lock().unwrap();
+                if visitors.enter(test, alone) {
+                    visitors.waiting -= usize::from(alone);
+                    CHANGED.notify_waiters();
+                    return Self(test);
+                }
             }
-            drop(visitors);
             changed.await;
         }
     }
