@@ -80,10 +80,17 @@ async fn an_application_is_synced_by_hand_and_shown() {
     skiff_app(&world, "list").await.expect(0, &["SYNCPOLICY", "Manual", "Synced"]);
     for command in ["get orders -o tree", "get orders --tree", "resources orders -o tree"] {
         let drawn = skiff_app(&world, command).await.expect(0, &["└─Deployment/orders"]);
-        let depth = |kind: &str| drawn.out.lines().filter(|line| line.contains(kind)).map(|line| line.find(kind)).next();
-        let (deployment, set, pod) = (depth("Deployment/orders"), depth("ReplicaSet/orders-"), depth("Pod/orders-"));
+        let depth = |kind: &str| {
+            drawn.out.lines().filter(|line| line.contains(kind)).map(|line| line.find(kind)).next()
+        };
+        let (deployment, set, pod) =
+            (depth("Deployment/orders"), depth("ReplicaSet/orders-"), depth("Pod/orders-"));
         assert!(deployment < set && set < pod && deployment.is_some(), "{}", drawn.out);
-        assert!(drawn.out.lines().any(|line| line.contains("Pod/") && line.contains("Healthy")), "{}", drawn.out);
+        assert!(
+            drawn.out.lines().any(|line| line.contains("Pod/") && line.contains("Healthy")),
+            "{}",
+            drawn.out
+        );
     }
     let listed = skiff_app(&world, "resources orders -o json").await.expect(0, &[]);
     let listed: Vec<Value> = serde_json::from_str(&listed.out).unwrap();
