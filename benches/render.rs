@@ -1,8 +1,12 @@
-//! From a Kustomize tree on disk to checked objects.
+//! From a Kustomize tree on disk to checked objects; beside it the `kustomize` binary, where one is on the `PATH`.
 
 #![allow(clippy::unwrap_used)]
 
-use std::sync::Arc;
+use std::{
+    path::Path,
+    process::{Command, Stdio},
+    sync::Arc,
+};
 
 use divan::{Bencher, counter::ItemsCount};
 use skiff::{
@@ -31,6 +35,65 @@ fn kustomize_overlay(bencher: Bencher, objects: usize) {
         assert!(rendered.objects.len() >= objects);
         rendered
     });
+}
+
+/// The same tree through the binary; at 5,000 objects it would take minutes.
+#[divan::bench(args = [100, 500, 1000], sample_count = 3, sample_size = 1, ignore = !has_kustomize())]
+fn kustomize_overlay_by_kustomize(bencher: Bencher, objects: usize) {
+    let directory = tempfile::tempdir().unwrap();
+    tree::write(directory.path(), objects);
+    let overlay = directory.path().join("overlays/o0");
+    bencher
+        .counter(ItemsCount::new(objects))
+        .bench_local(|| run(Command::new("kustomize").arg("build").arg(&overlay)));
+}
+
+/// A small overlay as a person or a pipeline renders it: a process from its start to its end.
+#[divan::bench(sample_count = 20, sample_size = 1)]
+fn small_overlay(bencher: Bencher) {
+    let directory = small_tree();
+    let overlay = directory.path().join("overlay");
+    bencher.bench_local(|| run(Command::new(env!("CARGO_BIN_EXE_skiff")).arg("render").arg(&overlay)));
+}
+
+/// The same through the binary.
+#[divan::bench(sample_count = 20, sample_size = 1, ignore = !has_kustomize())]
+fn small_overlay_by_kustomize(bencher: Bencher) {
+    let directory = small_tree();
+    let overlay = directory.path().join("overlay");
+    bencher.bench_local(|| run(Command::new("kustomize").arg("build").arg(&overlay)));
+}
+
+fn has_kustomize() -> bool {
+    let version =
+        Command::new("kustomize").arg("version").stdout(Stdio::null()).stderr(Stdio::null()).status();
+    version.is_ok_and(|status| status.success())
+}
+
+fn run(command: &mut Command) {
+    assert!(command.stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap().success());
+}
+
+/// A base of a Deployment and a Service, and an overlay with the usual changes.
+fn small_tree() -> tempfile::TempDir {
+    let directory = tempfile::tempdir().unwrap();
+    let write = |path: &str, text: &str| {
+        let path = directory.path().join(path);
+        std::fs::create_dir_all(path.parent().unwrap_or(Path::new("."))).unwrap();
+        std::fs::write(path, text).unwrap();
+    };
+    let deployment = "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: web}\nspec:\n  selector: {matchLabels: {app: web}}\n  \
+        template:\n    metadata: {labels: {app: web}}\n    spec: {containers: [{name: web, image: web:1}]}\n---\n\
+        apiVersion: v1\nkind: Service\nmetadata: {name: web}\nspec: {selector: {app: web}, ports: [{port: 80}]}\n";
+    write("base/all.yaml", deployment);
+    write(
+        "base/kustomization.yaml",
+        "resources: [all.yaml]\nconfigMapGenerator: [{name: web, literals: [a=b]}]\n",
+    );
+    let overlay = "resources: [../base]\nnamespace: shop\nnamePrefix: dev-\nimages: [{name: web, newTag: '2'}]\npatches:\n- patch: |\n    \
+        {apiVersion: apps/v1, kind: Deployment, metadata: {name: web}, spec: {replicas: 3}}\n";
+    write("overlay/kustomization.yaml", overlay);
+    directory
 }
 
 #[divan::bench(args = [100, 1000], sample_count = 10, sample_size = 1)]

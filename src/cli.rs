@@ -68,7 +68,12 @@ async fn run(command: Command) -> ExitCode {
     match command {
         Command::Agent(arguments) => report(agent::run(arguments).await),
         Command::App(options) => app_command(&options).await,
-        Command::Render(arguments) => report(render::run(&arguments, &mut io::stdout(), &mut io::stderr())),
+        Command::Render(arguments) => {
+            match render::run(&arguments, &mut io::stdout(), &mut io::stderr()).await {
+                Ok(code) => ExitCode::from(code),
+                Err(error) => fail(&error, None, error.kind()),
+            }
+        }
         Command::Diff(options) => with_code(|console| diff::run(&options, console)),
         Command::Health(options) => with_code(|console| health::run(&options, console)),
         Command::Image(options) => report(image::run(&options, &mut io::stdout(), &mut io::stderr()).await),

@@ -24,7 +24,7 @@ pub use local::{Local, local};
 pub use rules::{CompareOptions, IgnoreStatus, RuleProblem, Rules, SystemRules};
 pub use settle::{Settled, settle};
 pub use storage::strip_for_storage;
-pub use text::{TextDiffOptions, text_diff};
+pub use text::{TextDiffOptions, manifest_diff, text_diff};
 
 /// More differences of one object than this are not listed.
 const MAX_DIFFERENCES: usize = 100;

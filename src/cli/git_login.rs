@@ -139,7 +139,7 @@ impl GitLogin {
 }
 
 /// User and password of the first line that is for the same scheme, host and port, and for no other path.
-fn stored(text: &str, url: &RepoUrl) -> Option<(String, Masked)> {
+pub(super) fn stored(text: &str, url: &RepoUrl) -> Option<(String, Masked)> {
     text.lines().take(MAX_CREDENTIAL_LINES).find_map(|line| {
         let entry = Url::parse(line.trim()).ok()?;
         let wanted = Url::parse(&url.to_string()).ok()?;

@@ -1,4 +1,15 @@
 //! `skiff render`: prints what a directory renders to, by the engine that the agent uses.
+//!
+//! ```text
+//! DIR ──render──▶ objects ──▶ standard output │ one file (-o FILE) │ a file each (-o DIR) │ differences (--diff OTHER)
+//!        ▲  │
+//!        │  ▼ remotes that are needed
+//!      fetched (`remotes`)
+//! ```
+
+mod difference;
+mod remotes;
+mod split;
 
 use std::{
     fs,
@@ -7,26 +18,45 @@ use std::{
     sync::Arc,
 };
 
+use self::remotes::{FetchError, FetchOptions, Fetcher};
 use crate::{
     api::{Application, ApplicationSource, ReadError},
-    error::{Classified, ErrorKind},
-    files::{DiskTree, FileLimits, Files},
+    error::{Classified, ErrorKind, chain},
+    files::{DiskTree, FileLimits, Files, MemoryTree, MountedTree, RepoPath, Tree},
     object::yaml::{self, YamlError},
-    render::{RenderContext, RenderError, Rendered, render},
+    render::{
+        RenderContext, RenderError, Rendered,
+        kustomize::{LoadRestrictor, Remote},
+        render,
+    },
 };
+
+/// How often a render may ask for remotes that it did not know of before.
+const REMOTE_ROUNDS: usize = 16;
 
 /// The options of `skiff render`.
 #[derive(Debug, clap::Args)]
 pub struct RenderOptions {
-    /// The directory to render; with --application the root of the repository
+    /// The directory to render, or the Git URL of one; with --application the root of the repository
     #[arg(value_name = "DIR", default_value = ".")]
     directory: PathBuf,
     /// Render spec.source of this Application manifest
     #[arg(long, value_name = "FILE")]
     application: Option<PathBuf>,
-    /// The directory that no file is read outside of [default: the Git repository around DIR, else DIR]
+    /// The directory that no file is read outside of [default: the Git repository around DIR, else no limit]
     #[arg(long, value_name = "DIR")]
     root: Option<PathBuf>,
+    /// Write to this file; into an existing directory, or one that ends with '/', a file for each object
+    #[arg(short, long, value_name = "PATH", conflicts_with = "diff")]
+    output: Option<PathBuf>,
+    /// Print how OTHER differs from DIR, object by object, and end with 1 if it does
+    #[arg(long, value_name = "OTHER")]
+    diff: Option<PathBuf>,
+    /// Which files a kustomization may read
+    #[arg(long, value_name = "RULE", value_parser = ["LoadRestrictionsRootOnly", "LoadRestrictionsNone"], default_value = "LoadRestrictionsRootOnly")]
+    load_restrictor: String,
+    #[command(flatten)]
+    fetch: FetchOptions,
 }
 
 /// Why a directory could not be rendered.
@@ -41,6 +71,23 @@ pub enum RenderCommandError {
         #[source]
         source: io::Error,
     },
+    /// A file cannot be written.
+    #[error("cannot write {path}")]
+    Write {
+        /// The file.
+        path: String,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// Two objects would be written to one file, or one to no file of the directory.
+    #[error("{object} cannot be written to a file of its own: {problem}")]
+    FileName {
+        /// The object.
+        object: String,
+        /// What is wrong with the name.
+        problem: String,
+    },
     /// The directory is not below the root.
     #[error("{path} is not below the root {root}: choose another --root")]
     Outside {
@@ -48,6 +95,14 @@ pub enum RenderCommandError {
         path: String,
         /// The root.
         root: String,
+    },
+    /// The directory is a URL that leads nowhere.
+    #[error("'{url}' {problem}")]
+    Url {
+        /// The URL without user information.
+        url: String,
+        /// What is wrong with it, as a clause.
+        problem: String,
     },
     /// The Application manifest is no YAML.
     #[error("cannot read {path}")]
@@ -75,6 +130,12 @@ pub enum RenderCommandError {
         #[source]
         source: ReadError,
     },
+    /// A remote base could not be fetched.
+    #[error(transparent)]
+    Fetch(#[from] FetchError),
+    /// Remote bases lead to ever more of them.
+    #[error("more than {REMOTE_ROUNDS} remote bases name each other")]
+    TooManyRemotes,
     /// The source cannot be rendered.
     #[error(transparent)]
     Render(#[from] RenderError),
@@ -87,29 +148,50 @@ impl Classified for RenderCommandError {
     fn kind(&self) -> ErrorKind {
         match self {
             Self::Render(source) => source.kind(),
-            Self::Print(_) => ErrorKind::Configuration,
+            Self::Fetch(source) => source.kind(),
+            Self::Print(_) | Self::Write { .. } => ErrorKind::Configuration,
             _ => ErrorKind::User,
         }
     }
 }
 
-/// Prints the objects to `output` as YAML documents, and what is doubtful about them to `messages`.
+/// Prints the objects to `output` as YAML documents (or writes them to files, or prints how they differ from others), and
+/// what is doubtful about them to `messages`. Returns the exit code: 1 where there are differences.
 ///
 /// # Errors
 /// See [`RenderCommandError`]; nothing is printed then.
-pub fn run(
+pub async fn run(
     options: &RenderOptions,
     output: &mut dyn Write,
     messages: &mut dyn Write,
-) -> Result<(), RenderCommandError> {
-    let rendered = rendered(options)?;
-    print(&rendered, output, messages).map_err(RenderCommandError::Print)
+) -> Result<u8, RenderCommandError> {
+    let rendered = rendered(options, &options.directory).await?;
+    for warning in &rendered.warnings {
+        writeln!(messages, "warning: {warning}").map_err(RenderCommandError::Print)?;
+    }
+    if let Some(other) = &options.diff {
+        let other_rendered = self::rendered(options, other).await?;
+        let names = (options.directory.display().to_string(), other.display().to_string());
+        let text = difference::between(&rendered, &other_rendered, (&names.0, &names.1));
+        write!(output, "{text}").and_then(|()| output.flush()).map_err(RenderCommandError::Print)?;
+        return Ok(u8::from(!text.is_empty()));
+    }
+    match &options.output {
+        None => print(&rendered, output).map_err(RenderCommandError::Print)?,
+        Some(path) if path.is_dir() || path.as_os_str().as_encoded_bytes().ends_with(b"/") => {
+            split::write(&rendered, path)?;
+        }
+        Some(path) => {
+            let mut text = Vec::new();
+            print(&rendered, &mut text)
+                .and_then(|()| fs::write(path, text))
+                .map_err(|source| RenderCommandError::Write { path: path.display().to_string(), source })?;
+        }
+    }
+    Ok(0)
 }
 
-fn print(rendered: &Rendered, output: &mut dyn Write, messages: &mut dyn Write) -> io::Result<()> {
-    for warning in &rendered.warnings {
-        writeln!(messages, "warning: {warning}")?;
-    }
+fn print(rendered: &Rendered, output: &mut dyn Write) -> io::Result<()> {
     for (position, rendered) in rendered.objects.iter().enumerate() {
         if position > 0 {
             writeln!(output, "---")?;
@@ -119,28 +201,91 @@ fn print(rendered: &Rendered, output: &mut dyn Write, messages: &mut dyn Write) 
     output.flush()
 }
 
-fn rendered(options: &RenderOptions) -> Result<Rendered, RenderCommandError> {
-    let directory = canonical(&options.directory)?;
-    let root = match (&options.root, &options.application) {
-        (Some(root), _) => canonical(root)?,
-        (None, Some(_)) => directory.clone(),
-        (None, None) => repository_around(&directory).unwrap_or(&directory).to_owned(),
-    };
-    let outside = || RenderCommandError::Outside {
-        path: options.directory.display().to_string(),
-        root: root.display().to_string(),
-    };
-    let (source, context) = match &options.application {
-        Some(manifest) => application(manifest)?,
-        None => {
-            let path = directory.strip_prefix(&root).map_err(|_| outside())?;
-            let path = path.to_str().ok_or_else(outside)?;
-            let path = if path.is_empty() { "." } else { path };
-            (ApplicationSource { path: path.to_owned(), ..Default::default() }, RenderContext::default())
+/// What is rendered, and where its files are.
+struct Job {
+    tree: Arc<dyn Tree>,
+    source: ApplicationSource,
+    context: RenderContext,
+    fetched: Vec<(RepoPath, Arc<dyn Tree>)>,
+}
+
+impl Job {
+    async fn run(mut self, fetcher: &mut Fetcher<'_>) -> Result<Rendered, RenderCommandError> {
+        for _ in 0..REMOTE_ROUNDS {
+            let tree: Arc<dyn Tree> = match self.fetched.as_slice() {
+                [] => Arc::clone(&self.tree),
+                fetched => Arc::new(MountedTree::new(Arc::clone(&self.tree), fetched.to_vec())),
+            };
+            match render(&Files::new(tree, FileLimits::default()), &self.source, &self.context) {
+                Err(RenderError::Remotes(needed)) => {
+                    for remote in needed {
+                        self.fetched.push((remote.mount(), fetcher.fetch(&remote).await?));
+                    }
+                }
+                rendered => return Ok(rendered?),
+            }
         }
+        Err(RenderCommandError::TooManyRemotes)
+    }
+}
+
+async fn rendered(options: &RenderOptions, directory: &Path) -> Result<Rendered, RenderCommandError> {
+    let mut fetcher = Fetcher::new(&options.fetch);
+    if let Some(url) = directory.to_str().filter(|_| !directory.exists()) {
+        let located = Remote::locate(url).map_err(|problem| {
+            let shown = url.rsplit_once('@').map_or(url, |(_, rest)| rest).to_owned();
+            RenderCommandError::Url { url: shown, problem }
+        })?;
+        if let Some((remote, path)) = located {
+            let fetched = vec![(remote.mount(), fetcher.fetch(&remote).await?)];
+            let source = ApplicationSource { path: path.as_str().to_owned(), ..Default::default() };
+            let tree = Arc::new(MemoryTree::default());
+            return Job { tree, source, context: context(options), fetched }.run(&mut fetcher).await;
+        }
+    }
+    let directory = &canonical(directory)?;
+    if let Some(manifest) = &options.application {
+        let root = options.root.as_deref().map(canonical).transpose()?;
+        let (source, application) = application(manifest)?;
+        let context = RenderContext { kustomize: context(options).kustomize, ..application };
+        let tree = disk(root.as_deref().unwrap_or(directory))?;
+        return Job { tree, source, context, fetched: Vec::new() }.run(&mut fetcher).await;
+    }
+    let below = |root: &Path| -> Result<Job, RenderCommandError> {
+        let outside = || RenderCommandError::Outside {
+            path: directory.display().to_string(),
+            root: root.display().to_string(),
+        };
+        let path = directory.strip_prefix(root).map_err(|_| outside())?;
+        let path = path.to_str().ok_or_else(outside)?;
+        let path = if path.is_empty() { "." } else { path };
+        let source = ApplicationSource { path: path.to_owned(), ..Default::default() };
+        Ok(Job { tree: disk(root)?, source, context: context(options), fetched: Vec::new() })
     };
-    let tree = DiskTree::new(&root).map_err(|source| read_error(&root, source))?;
-    Ok(render(&Files::new(Arc::new(tree), FileLimits::default()), &source, &context)?)
+    let root = options.root.as_deref().map(canonical).transpose()?;
+    if let Some(root) = root.as_deref().or_else(|| repository_around(directory)) {
+        return below(root)?.run(&mut fetcher).await;
+    }
+    match below(directory)?.run(&mut fetcher).await {
+        // Bases may be anywhere then, as for kustomize.
+        Err(error) if chain(&error).contains("leads out of the repository") => {
+            let top = directory.ancestors().last().unwrap_or(directory);
+            below(top)?.run(&mut fetcher).await
+        }
+        result => result,
+    }
+}
+
+fn context(options: &RenderOptions) -> RenderContext {
+    let mut context = RenderContext::default();
+    if options.load_restrictor == "LoadRestrictionsNone" {
+        context.kustomize.load_restrictor = LoadRestrictor::None;
+    }
+    context
+}
+
+fn disk(root: &Path) -> Result<Arc<dyn Tree>, RenderCommandError> {
+    Ok(Arc::new(DiskTree::new(root).map_err(|source| read_error(root, source))?))
 }
 
 /// The source of an Application manifest, and what it says besides.
@@ -205,14 +350,37 @@ mod tests {
         }
 
         fn run(&self, directory: &str, application: Option<&str>) -> Result<(String, String), String> {
-            let options = RenderOptions {
-                directory: self.0.path().join(directory),
-                application: application.map(|name| self.0.path().join(name)),
-                root: None,
-            };
+            let application = application.map(|name| self.path(name));
+            let mut arguments = vec![self.path(directory)];
+            if let Some(application) = &application {
+                arguments.extend(["--application".to_owned(), application.clone()]);
+            }
+            let (_, output, messages) = self.run_with(&arguments)?;
+            Ok((output, messages))
+        }
+
+        fn path(&self, name: &str) -> String {
+            self.0.path().join(name).display().to_string()
+        }
+
+        /// Exit code, output and messages.
+        fn run_with<T: AsRef<str>>(&self, arguments: &[T]) -> Result<(u8, String, String), String> {
+            #[derive(clap::Parser)]
+            struct Line {
+                #[command(flatten)]
+                options: RenderOptions,
+            }
+            let arguments = arguments.iter().map(|argument| argument.as_ref().to_owned());
+            let line =
+                <Line as clap::Parser>::try_parse_from(std::iter::once("render".to_owned()).chain(arguments))
+                    .map_err(|error| error.to_string())?;
             let (mut output, mut messages) = (Vec::new(), Vec::new());
-            run(&options, &mut output, &mut messages).map_err(|error| chain(&error))?;
-            Ok((String::from_utf8(output).unwrap(), String::from_utf8(messages).unwrap()))
+            let runtime =
+                tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+            let code = runtime
+                .block_on(run(&line.options, &mut output, &mut messages))
+                .map_err(|error| chain(&error))?;
+            Ok((code, String::from_utf8(output).unwrap(), String::from_utf8(messages).unwrap()))
         }
     }
 
@@ -227,19 +395,143 @@ mod tests {
         assert!(messages.starts_with("warning: 'values.yaml', line 1"), "{messages}");
     }
 
+    const TREE: [(&str, &str); 3] = [
+        ("base/kustomization.yaml", "resources: [a.yaml]\n"),
+        ("base/a.yaml", A),
+        ("overlays/dev/kustomization.yaml", "resources: [../../base]\nnamePrefix: dev-\n"),
+    ];
+
     #[test]
-    fn a_kustomization_reads_its_bases_within_the_git_repository_around_it() {
-        let files = [
-            ("base/kustomization.yaml", "resources: [a.yaml]\n"),
-            ("base/a.yaml", A),
-            ("overlays/dev/kustomization.yaml", "resources: [../../base]\nnamePrefix: dev-\n"),
-        ];
-        let folder = Folder::new(&files);
+    fn a_kustomization_reads_its_bases_within_the_root() {
+        let folder = Folder::new(&TREE);
+        let (output, _) = folder.run("overlays/dev", None).unwrap();
+        assert!(output.contains("name: dev-a"), "no repository, no limit: {output}");
+        let overlay = folder.path("overlays/dev");
+        let error = folder.run_with(&["--root", &folder.path("overlays"), &overlay]).unwrap_err();
+        assert!(error.contains("leads out of the repository"), "{error}");
+        fs::create_dir(folder.0.path().join("overlays/.git")).unwrap();
         let error = folder.run("overlays/dev", None).unwrap_err();
         assert!(error.contains("leads out of the repository"), "{error}");
-        fs::create_dir(folder.0.path().join(".git")).unwrap();
+        fs::rename(folder.0.path().join("overlays/.git"), folder.0.path().join(".git")).unwrap();
         let (output, _) = folder.run("overlays/dev", None).unwrap();
         assert!(output.contains("name: dev-a"), "{output}");
+    }
+
+    #[test]
+    fn an_error_shows_the_way_to_the_line() {
+        let folder = Folder::new(&TREE);
+        fs::write(folder.0.path().join("base/a.yaml"), "kind: ConfigMap\n  data: [\n").unwrap();
+        fs::create_dir(folder.0.path().join(".git")).unwrap();
+        let error = folder.run("overlays/dev", None).unwrap_err();
+        let parts = [
+            "'overlays/dev/kustomization.yaml', resources entry '../../base'",
+            "'base/kustomization.yaml', resources entry 'a.yaml'",
+            "'base/a.yaml': line 2",
+        ];
+        let mut rest = error.as_str();
+        for part in parts {
+            let at = rest.find(part).unwrap_or_else(|| panic!("{part} is not in its place: {error}"));
+            rest = &rest[at..];
+        }
+    }
+
+    #[test]
+    fn objects_go_to_one_file_or_to_a_file_each() {
+        let more = "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: Web, namespace: shop}\n---\n\
+            apiVersion: v1\nkind: Namespace\nmetadata: {name: shop}\n";
+        let folder = Folder::new(&[("app/a.yaml", A), ("app/more.yaml", more), ("out/old", "")]);
+        let names = |directory: &str| {
+            let mut names: Vec<String> = fs::read_dir(folder.path(directory))
+                .unwrap()
+                .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+                .collect();
+            names.sort();
+            names
+        };
+        let (app, file) = (folder.path("app"), folder.path("all.yaml"));
+        let (printed, _) = folder.run("app", None).unwrap();
+        assert_eq!(folder.run_with(&[&app, "-o", &file]).unwrap().1, "");
+        assert_eq!(fs::read_to_string(&file).unwrap(), printed);
+        folder.run_with(&[&app, "-o", &folder.path("out")]).unwrap();
+        let of_each = ["apps_v1_deployment_web.yaml", "v1_configmap_a.yaml", "v1_namespace_shop.yaml"];
+        let several = [
+            "default_v1_configmap_a.yaml",
+            "old",
+            "shop_apps_v1_deployment_web.yaml",
+            "v1_namespace_shop.yaml",
+        ];
+        assert_eq!(names("out"), several);
+        assert_eq!(fs::read_to_string(folder.path("out/default_v1_configmap_a.yaml")).unwrap(), A);
+        fs::write(folder.path("app/a.yaml"), A.replace("name: a", "name: a\n  namespace: shop")).unwrap();
+        folder.run_with(&[&app, "--output", &folder.path("new/")]).unwrap();
+        assert_eq!(names("new"), of_each, "one namespace needs no mention");
+        fs::write(folder.path("app/b.yaml"), A.replace("name: a", "name: A\n  namespace: shop")).unwrap();
+        let error = folder.run_with(&[&app, "-o", &folder.path("out")]).unwrap_err();
+        assert!(error.contains("v1_configmap_a.yaml"), "{error}");
+        fs::write(folder.path("app/b.yaml"), A.replace("name: a", "name: ../../up")).unwrap();
+        let error = folder.run_with(&[&app, "-o", &folder.path("out")]).unwrap_err();
+        assert!(error.contains("'/'"), "{error}");
+    }
+
+    #[test]
+    fn two_trees_are_compared_object_by_object() {
+        let secret = "apiVersion: v1\nkind: Secret\nmetadata: {name: s}\nstringData: {password: PASSWORD}\n";
+        let changed = A.replace("name: a", "name: a\n  labels: {new: label}");
+        let folder = Folder::new(&[
+            ("one/a.yaml", A),
+            ("one/b.yaml", B),
+            ("one/s.yaml", &secret.replace("PASSWORD", "hunter2")),
+            ("two/a.yaml", &changed),
+            ("two/c.yaml", &A.replace("name: a", "name: c")),
+            ("two/s.yaml", &secret.replace("PASSWORD", "hunter3")),
+        ]);
+        let (one, two) = (folder.path("one"), folder.path("two"));
+        assert_eq!(folder.run_with(&[&one, "--diff", &one]).unwrap(), (0, String::new(), String::new()));
+        let (code, output, _) = folder.run_with(&[&one, "--diff", &two]).unwrap();
+        assert_eq!(code, 1);
+        for line in ["+  labels:", "+    new: label", "-  name: b", "+  name: c"] {
+            assert!(output.lines().any(|printed| printed == line), "{line}: {output}");
+        }
+        assert!(output.contains(&format!("({one})")) && output.contains(&format!("({two})")), "{output}");
+        assert!(!output.contains("hunter"), "{output}");
+        assert!(
+            output.lines().any(|line| line.starts_with("+  password: ")),
+            "a changed secret is seen: {output}"
+        );
+    }
+
+    #[test]
+    fn the_load_restrictor_is_lifted_where_that_is_asked() {
+        let folder = Folder::new(&[("app/kustomization.yaml", "resources: [../a.yaml]\n"), ("a.yaml", A)]);
+        let (app, root) = (folder.path("app"), folder.path(""));
+        let error = folder.run_with(&[&app, "--root", &root]).unwrap_err();
+        assert!(error.contains("LoadRestrictionsNone"), "{error}");
+        let lifted = ["--root", &root, &app, "--load-restrictor", "LoadRestrictionsNone"];
+        assert_eq!(folder.run_with(&lifted).unwrap().1, A);
+        assert!(folder.run_with(&[&app, "--load-restrictor", "none"]).is_err());
+    }
+
+    #[test]
+    fn remote_bases_are_fetched() {
+        use crate::git::writer::{self, Author, Change};
+        let folder = Folder::new(&[("app/kustomization.yaml", "")]);
+        let bases = folder.0.path().join("bases.git");
+        writer::init(&bases, true).unwrap();
+        let write = |path: &str, text: &str| {
+            Change::Write(crate::files::RepoPath::parse(path).unwrap(), text.as_bytes().to_vec())
+        };
+        let author = Author::new("Developer", "developer@example.com");
+        let changes = [write("web/kustomization.yaml", "resources: [a.yaml]\n"), write("web/a.yaml", A)];
+        writer::commit(&bases, "main", &changes, "a base", &author).unwrap();
+        let url = format!("file://{}//web?ref=main", bases.display());
+        let text = format!("namePrefix: dev-\nresources: ['{url}']\n");
+        fs::write(folder.path("app/kustomization.yaml"), text).unwrap();
+        let cache = folder.path("cache");
+        let run = |directory: &str| folder.run_with(&["--cache-dir", &cache, directory]);
+        assert!(run(&folder.path("app")).unwrap().1.contains("name: dev-a"));
+        assert_eq!(run(&url).unwrap().1, A, "the base itself");
+        let error = run(&url.replace("main", "nothing")).unwrap_err();
+        assert!(error.contains("?ref=nothing'") && error.contains("no branch, tag or commit"), "{error}");
     }
 
     #[test]

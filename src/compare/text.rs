@@ -61,6 +61,37 @@ pub fn text_diff(live: Option<&Object>, predicted: Option<&Object>, options: &Te
         .to_string()
 }
 
+/// The unified difference between two manifests of an object, as YAML; empty when there is none. The values of Secrets are
+/// masked as in [`text_diff`]. `names` go into the header.
+pub fn manifest_diff(
+    before: Option<&Object>,
+    after: Option<&Object>,
+    names: (&str, &str),
+    context: usize,
+) -> String {
+    let Some(object) = after.or(before) else {
+        return String::new();
+    };
+    let mut values =
+        (before.map(|object| object.value().clone()), after.map(|object| object.value().clone()));
+    if object.kind() == "Secret" {
+        mask(&mut values.0, &mut values.1);
+    }
+    let text = |value: &Option<Value>| {
+        value.as_ref().map(|value| yaml::to_string(&sorted(value))).unwrap_or_default()
+    };
+    let (before, after) = (text(&values.0), text(&values.1));
+    if before == after {
+        return String::new();
+    }
+    let key = object.key();
+    TextDiff::from_lines(&before, &after)
+        .unified_diff()
+        .context_radius(context)
+        .header(&format!("{key} ({})", names.0), &format!("{key} ({})", names.1))
+        .to_string()
+}
+
 /// One side alone, normalized against itself.
 fn own_side<'a>(options: &'a TextDiffOptions<'_>) -> impl Fn(&Object) -> Value + 'a {
     |object| sides(object, object, options.rules).wanted.into_owned()

@@ -32,7 +32,7 @@ pub enum Schema {
     /// a merge key overrides the keys that stand before it.
     Yaml11,
     /// What kustomize does with resource files: `yes` is a string, timestamps are written out in full, keys must be
-    /// strings, explicit keys always win over merged ones.
+    /// strings, explicit keys always win over merged ones, an object's annotations keep the text that is written.
     Yaml12ish,
 }
 
@@ -75,8 +75,13 @@ pub struct Options {
     pub duplicate_keys: DuplicateKeys,
     /// What the text may hold at most.
     pub limits: Limits,
-    /// With [`Schema::Yaml12ish`]: whether keys that are numbers or booleans become text instead of being refused.
-    pub keys_become_text: bool,
+    /// With [`Schema::Yaml12ish`]: whether the text is a patch. Then keys that are numbers or booleans become text instead
+    /// of being refused, and an annotation that is null stays null, which removes it.
+    pub is_patch: bool,
+    /// With [`Schema::Yaml12ish`]: whether an object's annotations are text without exception, nulls of patches included.
+    pub annotations_as_text: bool,
+    /// The same for its labels.
+    pub labels_as_text: bool,
 }
 
 impl Default for Options {
@@ -88,7 +93,14 @@ impl Default for Options {
 impl Options {
     /// A schema and a policy with the default limits.
     pub fn new(schema: Schema, duplicate_keys: DuplicateKeys) -> Self {
-        Self { schema, duplicate_keys, limits: Limits::default(), keys_become_text: false }
+        Self {
+            schema,
+            duplicate_keys,
+            limits: Limits::default(),
+            is_patch: false,
+            annotations_as_text: false,
+            labels_as_text: false,
+        }
     }
 }
 

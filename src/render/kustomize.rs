@@ -107,6 +107,13 @@ pub struct Output {
     pub warnings: Vec<String>,
 }
 
+/// The namespace that an object is in as far as kustomize knows kinds: `default` where it names none, and nothing for the
+/// kinds that are outside of namespaces.
+pub fn namespace_of(object: &crate::object::Object) -> Option<&str> {
+    let gvk = object.gvk();
+    (!schema::is_cluster_scoped(&gvk)).then(|| schema::effective_namespace(&gvk, object.namespace()))
+}
+
 /// Builds the kustomization in a directory.
 ///
 /// # Errors

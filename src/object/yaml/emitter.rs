@@ -6,6 +6,8 @@ use super::scalar;
 
 /// Keys longer than this stand behind a `?`; a YAML reader gives up on a key after 1,024 characters.
 const SIMPLE_KEY: usize = 128;
+/// A line is broken at the first space behind this column.
+const WIDTH: usize = 80;
 
 pub(super) fn to_string(value: &Value) -> String {
     let mut text = String::new();
@@ -120,22 +122,86 @@ struct Allowed {
 fn string(text: &mut String, value: &str, indent: usize, place: Place) {
     let allowed = analyze(value);
     let reads_back = scalar::reads_back_as_string(value) && !(place == Place::Key && value == "<<");
+    let folded = Folded::new(text, indent, place);
     if value.contains('\n') {
         if allowed.literal && place == Place::Value {
             literal(text, value, indent + 2);
         } else {
-            double_quoted(text, value);
+            folded.double_quoted(text, value);
         }
     } else if !reads_back {
-        double_quoted(text, value);
+        folded.double_quoted(text, value);
     } else if allowed.plain {
-        text.push_str(value);
+        folded.write(text, value, Style::Plain);
     } else if allowed.single_quoted {
         text.push('\'');
-        text.push_str(&value.replace('\'', "''"));
+        folded.write(text, value, Style::SingleQuoted);
         text.push('\'');
     } else {
-        double_quoted(text, value);
+        folded.double_quoted(text, value);
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Style {
+    Plain,
+    SingleQuoted,
+    DoubleQuoted,
+}
+
+/// A text that goes on in further lines where it is long.
+#[derive(Clone, Copy)]
+struct Folded {
+    column: usize,
+    indent: usize,
+    is_foldable: bool,
+}
+
+impl Folded {
+    fn new(text: &str, indent: usize, place: Place) -> Self {
+        let line = text.rsplit('\n').next().unwrap_or_default();
+        Self { column: line.chars().count(), indent: indent + 2, is_foldable: place == Place::Value }
+    }
+
+    fn double_quoted(self, text: &mut String, value: &str) {
+        text.push('"');
+        self.write(text, value, Style::DoubleQuoted);
+        text.push('"');
+    }
+
+    fn write(mut self, text: &mut String, value: &str, style: Style) {
+        self.column += usize::from(style != Style::Plain);
+        let mut after_space = false;
+        let mut characters = value.chars().enumerate().peekable();
+        while let Some((at, c)) = characters.next() {
+            if c != ' ' {
+                let before = text.len();
+                match (style, c) {
+                    (Style::SingleQuoted, '\'') => text.push_str("''"),
+                    (Style::DoubleQuoted, _) => escaped(text, c),
+                    _ => text.push(c),
+                }
+                self.column += text.get(before..).map_or(1, |written| written.chars().count());
+                after_space = false;
+                continue;
+            }
+            let next = characters.peek().map(|(_, next)| *next);
+            let is_inside = style == Style::Plain || (at > 0 && next.is_some());
+            let is_split = style == Style::DoubleQuoted || next != Some(' ');
+            if self.is_foldable && !after_space && self.column > WIDTH && is_inside && is_split {
+                text.push('\n');
+                spaces(text, self.indent);
+                self.column = self.indent;
+                if next == Some(' ') {
+                    text.push('\\');
+                    self.column += 1;
+                }
+            } else {
+                text.push(' ');
+                self.column += 1;
+            }
+            after_space = true;
+        }
     }
 }
 
@@ -198,36 +264,32 @@ fn literal(text: &mut String, value: &str, indent: usize) {
     }
 }
 
-fn double_quoted(text: &mut String, value: &str) {
-    text.push('"');
-    for c in value.chars() {
-        match c {
-            '"' => text.push_str("\\\""),
-            '\\' => text.push_str("\\\\"),
-            '\0' => text.push_str("\\0"),
-            '\x07' => text.push_str("\\a"),
-            '\x08' => text.push_str("\\b"),
-            '\t' => text.push_str("\\t"),
-            '\n' => text.push_str("\\n"),
-            '\x0b' => text.push_str("\\v"),
-            '\x0c' => text.push_str("\\f"),
-            '\r' => text.push_str("\\r"),
-            '\x1b' => text.push_str("\\e"),
-            '\u{85}' => text.push_str("\\N"),
-            '\u{2028}' => text.push_str("\\L"),
-            '\u{2029}' => text.push_str("\\P"),
-            c if is_printable(c) => text.push(c),
-            c => {
-                let code = u32::from(c);
-                text.push_str(&match code {
-                    0..=0xff => format!("\\x{code:02X}"),
-                    0x100..=0xffff => format!("\\u{code:04X}"),
-                    _ => format!("\\U{code:08X}"),
-                });
-            }
+fn escaped(text: &mut String, c: char) {
+    match c {
+        '"' => text.push_str("\\\""),
+        '\\' => text.push_str("\\\\"),
+        '\0' => text.push_str("\\0"),
+        '\x07' => text.push_str("\\a"),
+        '\x08' => text.push_str("\\b"),
+        '\t' => text.push_str("\\t"),
+        '\n' => text.push_str("\\n"),
+        '\x0b' => text.push_str("\\v"),
+        '\x0c' => text.push_str("\\f"),
+        '\r' => text.push_str("\\r"),
+        '\x1b' => text.push_str("\\e"),
+        '\u{85}' => text.push_str("\\N"),
+        '\u{2028}' => text.push_str("\\L"),
+        '\u{2029}' => text.push_str("\\P"),
+        c if is_printable(c) => text.push(c),
+        c => {
+            let code = u32::from(c);
+            text.push_str(&match code {
+                0..=0xff => format!("\\x{code:02X}"),
+                0x100..=0xffff => format!("\\u{code:04X}"),
+                _ => format!("\\U{code:08X}"),
+            });
         }
     }
-    text.push('"');
 }
 
 fn spaces(text: &mut String, count: usize) {

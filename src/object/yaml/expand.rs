@@ -69,6 +69,45 @@ struct Use {
     shared: bool,
     /// Some node above it was expanded before.
     again: bool,
+    at: At,
+}
+
+/// Where in a Kubernetes object a node is, as far as it matters here.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum At {
+    #[default]
+    Object,
+    /// `items` of a list.
+    Items,
+    /// `metadata`.
+    Metadata,
+    /// `metadata.annotations`.
+    Annotations,
+    /// The value of an annotation.
+    Annotation,
+    /// `metadata.labels`.
+    Labels,
+    /// The value of a label.
+    Label,
+    Elsewhere,
+}
+
+impl At {
+    fn field(self, name: &str) -> Self {
+        match (self, name) {
+            (Self::Object, "metadata") => Self::Metadata,
+            (Self::Object, "items") => Self::Items,
+            (Self::Metadata, "annotations") => Self::Annotations,
+            (Self::Annotations, _) => Self::Annotation,
+            (Self::Metadata, "labels") => Self::Labels,
+            (Self::Labels, _) => Self::Label,
+            _ => Self::Elsewhere,
+        }
+    }
+
+    fn element(self) -> Self {
+        if self == Self::Items { Self::Object } else { Self::Elsewhere }
+    }
 }
 
 impl Expander<'_> {
@@ -87,6 +126,7 @@ impl Expander<'_> {
             None => return Ok(Value::Null),
             Some(node) if reached.shared => match &node.kind {
                 NodeKind::Scalar(value) => NodeKind::Scalar(value.clone()),
+                NodeKind::Plain(value, text) => NodeKind::Plain(value.clone(), text.clone()),
                 NodeKind::Merge => NodeKind::Merge,
                 NodeKind::Blank => NodeKind::Blank,
                 NodeKind::Sequence(items) => NodeKind::Sequence(items.clone()),
@@ -99,7 +139,16 @@ impl Expander<'_> {
         }
         match kind {
             NodeKind::Scalar(value) => Ok(value),
+            // Annotations are text, whatever it looks like.
+            NodeKind::Plain(value, text) => {
+                let is_text = match reached.at {
+                    At::Annotation => !(value.is_null() && self.options.is_patch),
+                    _ => false,
+                };
+                Ok(if is_text || self.is_text(reached.at) { Value::String(text.into()) } else { value })
+            }
             NodeKind::Merge => Ok(Value::from("<<")),
+            NodeKind::Blank if self.is_text(reached.at) => Ok(Value::from("")),
             NodeKind::Blank => {
                 if self.blank_fields.len() < BLANKS_TOLD {
                     self.blank_fields.push(Vec::new());
@@ -107,6 +156,7 @@ impl Expander<'_> {
                 Ok(Value::Null)
             }
             NodeKind::Sequence(items) => {
+                let reached = Use { at: reached.at.element(), ..reached };
                 let mut list = Vec::with_capacity(items.len());
                 for (index, item) in items.into_iter().enumerate() {
                     let told = self.blank_fields.len();
@@ -152,7 +202,7 @@ impl Expander<'_> {
                 self.repeated(&map, &mut given, &key, place)?;
             }
             let told = self.blank_fields.len();
-            let value = self.value(value, depth + 1, reached)?;
+            let value = self.value(value, depth + 1, Use { at: reached.at.field(&key), ..reached })?;
             self.blanks_within(told, || key.clone());
             map.insert(key, value);
             if is_new {
@@ -175,6 +225,15 @@ impl Expander<'_> {
     fn blanks_within(&mut self, told: usize, step: impl Fn() -> String) {
         for path in self.blank_fields.iter_mut().skip(told) {
             path.push(step());
+        }
+    }
+
+    /// Whether whatever is written here is text.
+    fn is_text(&self, at: At) -> bool {
+        match at {
+            At::Annotation => self.options.annotations_as_text,
+            At::Label => self.options.labels_as_text,
+            _ => false,
         }
     }
 
@@ -207,7 +266,7 @@ impl Expander<'_> {
     fn key(&mut self, id: usize, depth: usize, reached: Use) -> Result<String, Refusal> {
         let place = self.place(id);
         let refuse = |message: String| Err(Refusal::new(YamlProblem::Value, place, message));
-        let any_kind = self.options.schema == Schema::Yaml11 || self.options.keys_become_text;
+        let any_kind = self.options.schema == Schema::Yaml11 || self.options.is_patch;
         match self.value(id, depth + 1, reached)? {
             Value::String(text) => Ok(text),
             Value::Bool(truth) if any_kind => Ok(truth.to_string()),

@@ -26,6 +26,8 @@ pub(super) struct Node {
 
 pub(super) enum NodeKind {
     Scalar(Value),
+    /// A scalar without quotes that is no text, and how it is written ([`Schema::Yaml12ish`] only).
+    Plain(Value, Box<str>),
     /// Nothing where a value may stand.
     Blank,
     /// A plain `<<`.
@@ -328,9 +330,15 @@ impl<'a> Reader<'a> {
             Some("merge") => return Ok(NodeKind::Merge),
             None if plain && text.is_empty() => return Ok(NodeKind::Blank),
             None if plain => match scalar::resolve(&text, self.options.schema) {
+                Resolved::Value(value @ Value::String(_)) => value,
+                Resolved::Value(value) if self.options.schema == Schema::Yaml12ish => {
+                    return Ok(NodeKind::Plain(value, text.into()));
+                }
                 Resolved::Value(value) => value,
                 Resolved::Merge => return Ok(NodeKind::Merge),
-                Resolved::Timestamp(full) if self.options.schema == Schema::Yaml12ish => Value::String(full),
+                Resolved::Timestamp(full) if self.options.schema == Schema::Yaml12ish => {
+                    return Ok(NodeKind::Plain(Value::String(full), text.into()));
+                }
                 Resolved::Timestamp(_) => Value::String(text),
                 Resolved::NotFinite => {
                     return refuse(format!(

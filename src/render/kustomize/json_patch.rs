@@ -207,8 +207,7 @@ fn apply_one(operation: &Operation, object: &mut Value, budget: &Budget) -> Resu
         Action::Remove => remove(object, path).map(drop),
         Action::Replace(value) => {
             spend(value)?;
-            *find_mut(object, path)? = value.clone();
-            Ok(())
+            replace(object, path, value.clone())
         }
         Action::Move { from } => {
             let value = remove(object, from)?;
@@ -217,9 +216,12 @@ fn apply_one(operation: &Operation, object: &mut Value, budget: &Budget) -> Resu
             add(object, path, value)
         }
         Action::Copy { from } => {
-            let value = find(object, from)?;
-            spend(value)?;
-            let value = value.clone();
+            // As kustomize has it: what is not there is copied as null.
+            let value = match parent(object, from)? {
+                Some((Value::Object(fields), key)) => fields.get(key).cloned().unwrap_or_default(),
+                _ => find(object, from)?.clone(),
+            };
+            spend(&value)?;
             add(object, path, value)
         }
         Action::Test(expected) => {
@@ -256,10 +258,6 @@ fn find<'a>(object: &'a Value, path: &Pointer) -> Result<&'a Value, String> {
     Ok(value)
 }
 
-fn find_mut<'a>(object: &'a mut Value, path: &Pointer) -> Result<&'a mut Value, String> {
-    path.steps.iter().try_fold(object, |value, step| step_mut(value, step))
-}
-
 fn step_mut<'a>(value: &'a mut Value, step: &str) -> Result<&'a mut Value, String> {
     match value {
         Value::Object(fields) => fields.get_mut(step).ok_or_else(|| no_field(step)),
@@ -287,6 +285,18 @@ fn add(object: &mut Value, path: &Pointer, value: Value) -> Result<(), String> {
             items.insert(at, value);
         }
         Some((other, last)) => return Err(no_children(last, other)),
+    }
+    Ok(())
+}
+
+/// As kustomize has it, a field that is not there is set.
+fn replace(object: &mut Value, path: &Pointer, value: Value) -> Result<(), String> {
+    match parent(object, path)? {
+        None => *object = value,
+        Some((Value::Object(fields), last)) => {
+            fields.insert(last.to_owned(), value);
+        }
+        Some((items, last)) => *step_mut(items, last)? = value,
     }
     Ok(())
 }

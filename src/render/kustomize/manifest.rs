@@ -48,8 +48,34 @@ impl Manifest {
     /// As [`Manifest::parse`].
     pub fn parse_patch(text: &[u8], file: Option<&RepoPath>) -> Result<Vec<Self>, KustomizeError> {
         let mut options = yaml::Options::new(Schema::Yaml12ish, DuplicateKeys::Error);
-        options.keys_become_text = true;
+        options.is_patch = true;
         Self::parse_with(text, file, &options)
+    }
+
+    /// Reads a patch that kustomize writes to before it is applied. One with options gets notes among its annotations; one
+    /// that is copied for its targets (`is_copied`: each that has a target, and those of `patchesStrategicMerge`) gets new
+    /// labels and annotations. What is written so is text: a null removes nothing then.
+    ///
+    /// # Errors
+    /// As [`Manifest::parse`].
+    pub fn parse_noted_patch(
+        text: &[u8],
+        file: Option<&RepoPath>,
+        is_copied: bool,
+    ) -> Result<Vec<Self>, KustomizeError> {
+        let mut options = yaml::Options::new(Schema::Yaml12ish, DuplicateKeys::Error);
+        (options.is_patch, options.annotations_as_text, options.labels_as_text) = (true, true, is_copied);
+        let mut patches = Self::parse_with(text, file, &options)?;
+        for patch in patches.iter_mut().filter(|_| is_copied) {
+            let Some(Value::Object(metadata)) = patch.value.get_mut("metadata") else { continue };
+            for field in ["labels", "annotations"] {
+                let is_empty = |value: &Value| value.as_object().is_none_or(serde_json::Map::is_empty);
+                if metadata.get(field).is_some_and(is_empty) {
+                    metadata.shift_remove(field);
+                }
+            }
+        }
+        Ok(patches)
     }
 
     fn parse_with(
@@ -73,6 +99,9 @@ impl Manifest {
         }
         for (value, blank_fields, place) in lists {
             place.unpack(value, &blank_fields, &mut manifests, 0)?;
+        }
+        if !options.is_patch {
+            manifests.iter_mut().for_each(|manifest| write_out_annotations(&mut manifest.value));
         }
         Ok(manifests)
     }
@@ -154,9 +183,7 @@ impl Place<'_> {
                 }
             }
         }
-        let mut manifest = Manifest { value, file: self.file.cloned(), line: self.line, blank_fields };
-        write_out_annotations(&mut manifest.value);
-        Ok(manifest)
+        Ok(Manifest { value, file: self.file.cloned(), line: self.line, blank_fields })
     }
 
     fn unpack(

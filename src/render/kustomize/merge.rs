@@ -92,6 +92,10 @@ impl Classified for MergeError {
 /// # Errors
 /// When the two have different kinds of nodes at the same place, or for an unknown directive.
 pub fn strategic_merge(target: &mut Value, patch: &Value, schema: &Schema) -> Result<Merged, MergeError> {
+    // kustomize makes a new object here and then forgets it, so the whole object cannot be replaced.
+    if patch.get(DIRECTIVE).is_some_and(|directive| directive == "replace") {
+        return Ok(Merged::Kept);
+    }
     let kept = Merge { schema }.both(target, patch.clone(), None, &Path::ROOT)?;
     let is_empty = target.is_null() || target.as_object().is_some_and(Map::is_empty);
     Ok(if kept && !is_empty { Merged::Kept } else { Merged::Deleted })

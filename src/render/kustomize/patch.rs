@@ -106,10 +106,14 @@ pub(super) fn text(
 }
 
 /// Finds out which sort of patch a text is. A text without content is a strategic merge patch without documents.
-pub(super) fn parse(patch: &Text) -> Result<Content, KustomizeError> {
+pub(super) fn parse(
+    patch: &Text,
+    has_target: bool,
+    permissions: Permissions,
+) -> Result<Content, KustomizeError> {
     let text = &patch.text;
     let mut options = yaml::Options::new(yaml::Schema::Yaml12ish, yaml::DuplicateKeys::LastWins);
-    options.keys_become_text = true;
+    options.is_patch = true;
     let documents = yaml::parse(text.as_bytes(), &options);
     let is_json_patch = match &documents {
         Ok(documents) => documents.first().is_some_and(|document| document.value.is_array()),
@@ -119,7 +123,13 @@ pub(super) fn parse(patch: &Text) -> Result<Content, KustomizeError> {
     if is_json_patch {
         return json_patch::parse(text).map(Content::Json).map_err(|error| patch.error("reading", error));
     }
-    Manifest::parse_patch(text.as_bytes(), patch.file.as_ref())
+    let (text, file) = (text.as_bytes(), patch.file.as_ref());
+    let patches = if has_target || permissions != Permissions::default() {
+        Manifest::parse_noted_patch(text, file, has_target)
+    } else {
+        Manifest::parse_patch(text, file)
+    };
+    patches
         .map(Content::StrategicMerge)
         .map_err(|error| patch.error("reading as strategic merge patch or JSON patch", error))
 }

@@ -189,7 +189,7 @@ impl Plugins<'_> {
         let option = |name: &str| patch.options.get(name).copied().unwrap_or_default();
         let permissions = Permissions { name: option("allowNameChange"), kind: option("allowKindChange") };
         let target = patch.target.as_ref().map(Target::new).transpose()?;
-        match (patch::parse(&text)?, target) {
+        match (patch::parse(&text, target.is_some(), permissions)?, target) {
             (Content::Json(patch), Some(target)) => Ok(Step::Json { patch, target, remembers: true }),
             (Content::Json(_), None) => Err(KustomizeError::invalid(format!(
                 "{field}: {place} is a JSON patch, which needs a target that says what it is for"
@@ -212,16 +212,15 @@ impl Plugins<'_> {
     pub fn strategic_merge(&self, entries: &[String], inline: &str) -> Result<Step, KustomizeError> {
         let mut patches = Vec::new();
         for entry in entries {
-            match inline_manifests(entry) {
-                Some(manifests) => patches.extend(manifests?),
-                None => {
-                    let (file, text) = self.loader.text(self.root, entry)?;
-                    patches.extend(Manifest::parse_patch(text.as_bytes(), Some(&file))?);
-                }
+            if looks_like_yaml(entry) {
+                patches.extend(Manifest::parse_noted_patch(entry.as_bytes(), None, true)?);
+            } else {
+                let (file, text) = self.loader.text(self.root, entry)?;
+                patches.extend(Manifest::parse_noted_patch(text.as_bytes(), Some(&file), true)?);
             }
         }
         if !inline.is_empty() {
-            patches.extend(Manifest::parse_patch(inline.as_bytes(), None)?);
+            patches.extend(Manifest::parse_noted_patch(inline.as_bytes(), None, true)?);
         }
         if patches.is_empty() {
             return Err(KustomizeError::invalid("the strategic merge patch is empty"));
@@ -316,8 +315,11 @@ impl Plugins<'_> {
 
 /// The resources in an entry that is YAML rather than a path; nothing for a path.
 pub(super) fn inline_manifests(entry: &str) -> Option<Result<Vec<Manifest>, KustomizeError>> {
-    let looks_like_yaml = entry.contains('\n') || entry.contains(": ") || entry.trim_start().starts_with('{');
-    looks_like_yaml.then(|| Manifest::parse_patch(entry.as_bytes(), None))
+    looks_like_yaml(entry).then(|| Manifest::parse_patch(entry.as_bytes(), None))
+}
+
+fn looks_like_yaml(entry: &str) -> bool {
+    entry.contains('\n') || entry.contains(": ") || entry.trim_start().starts_with('{')
 }
 
 fn fields<T: DeserializeOwned>(config: &Value) -> Result<T, KustomizeError> {

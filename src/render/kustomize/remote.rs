@@ -74,6 +74,18 @@ impl fmt::Display for Remote {
 }
 
 impl Remote {
+    /// The remote that a URL of a directory leads to, and where the directory is once it is mounted; `None` for a local path.
+    ///
+    /// # Errors
+    /// What is wrong with the URL, as a clause.
+    pub fn locate(url: &str) -> Result<Option<(Self, RepoPath)>, String> {
+        let Some(location) = parse(url)?.filter(|location| !location.is_file()) else {
+            return Ok(None);
+        };
+        let directory = location.remote.mount().join_lenient(&location.directory);
+        Ok(Some((location.remote, directory.map_err(|error| error.to_string())?)))
+    }
+
     /// The path under which a build looks for the tree of the repository (or the file).
     pub fn mount(&self) -> RepoPath {
         // A revision or a query may hold `..`, which is no step here.

@@ -175,6 +175,24 @@ impl Resource {
         metadata.as_object_mut()
     }
 
+    /// `metadata.annotations`, made if they are missing.
+    pub fn annotations_mut(&mut self) -> Option<&mut Map<String, Value>> {
+        let annotations = self.metadata_mut()?.entry("annotations").or_insert(Value::Null);
+        if annotations.is_null() {
+            *annotations = Value::Object(Map::new());
+        }
+        annotations.as_object_mut()
+    }
+
+    /// Removes `metadata.annotations` if they hold nothing.
+    pub fn drop_empty_annotations(&mut self) {
+        if let Some(metadata) = self.metadata_mut()
+            && metadata.get("annotations").and_then(Value::as_object).is_some_and(Map::is_empty)
+        {
+            metadata.shift_remove("annotations");
+        }
+    }
+
     /// Sets the name.
     pub fn set_name(&mut self, name: &str) {
         if let Some(metadata) = self.metadata_mut() {

@@ -127,7 +127,8 @@ fn labels_and_annotations(
             .map(|fieldspecs| Step::Labels { pairs: pairs(&label.pairs), fieldspecs });
         steps.add(format!("labels entry {}", at + 1), "LabelTransformer", step)?;
     }
-    if !kustomization.common_labels.is_empty() {
+    // With `labels` alone, too, kustomize keeps a record of commonLabels.
+    if !kustomization.common_labels.is_empty() || !kustomization.labels.is_empty() {
         let fieldspecs = configuration.common_labels.clone();
         let step = Step::Labels { pairs: pairs(&kustomization.common_labels), fieldspecs };
         steps.add("commonLabels", "LabelTransformer", Ok(step))?;

@@ -1,5 +1,7 @@
 //! Behaviour of whole builds that the conformance data does not show: hostile trees, limits, messages.
 
+mod properties;
+
 use std::sync::Arc;
 
 use serde_json::{Value, json};
@@ -349,4 +351,73 @@ fn a_subject_in_the_namespace_called_default_is_not_an_account_without_a_namespa
     let output = built(&[("kustomization.yaml", text), ("r.yaml", objects)], ".");
     assert_eq!(names(&output), ["p-a", "p-b"]);
     assert_eq!(output.objects[1]["subjects"][0]["name"], json!("a"));
+}
+
+/// What each of these gives was taken from kustomize 5.8.1.
+mod as_kustomize_prints_it {
+    use super::*;
+    use crate::object::yaml;
+
+    fn printed(kustomization: &str, resources: &str) -> String {
+        let files = [("kustomization.yaml", kustomization), ("a.yaml", resources)];
+        yaml::documents_to_string(&built(&files, ".").objects)
+    }
+
+    const OBJECT: &str =
+        "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: a\n  labels: {z: z}\n  annotations: {z: z}\n";
+
+    #[test]
+    fn annotations_keep_the_text_that_is_written() {
+        let written = "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: b\n  annotations: {n: null, f: 1.50, o: 0o17, t: 2024-01-02, T: True, nn: ~, x: }\n";
+        let expected = "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  annotations:\n    T: \"True\"\n    f: \"1.50\"\n    \"n\": \"null\"\n    nn: \"~\"\n    o: \"0o17\"\n    t: \"2024-01-02\"\n    x: \"\"\n  name: b\n";
+        assert_eq!(printed("resources: [a.yaml]", written), expected);
+    }
+
+    #[test]
+    fn a_null_removes_labels_and_annotations_only_in_patches_that_are_not_copied() {
+        let patch = "{apiVersion: v1, kind: ConfigMap, metadata: {name: a, labels: {z: null}, annotations: {z: null}}}";
+        let texts = (json!({"z": "null"}), json!({"z": "null"}));
+        for (kustomization, expected) in [
+            (format!("patches: [{{patch: '{patch}'}}]"), (json!({}), Value::Null)),
+            (
+                format!("patches: [{{patch: '{patch}', options: {{allowNameChange: true}}}}]"),
+                (json!({}), json!({"z": "null"})),
+            ),
+            (format!("patches: [{{patch: '{patch}', target: {{name: a}}}}]"), texts.clone()),
+            (format!("patchesStrategicMerge: ['{patch}']"), texts.clone()),
+        ] {
+            let text = format!("resources: [a.yaml]\n{kustomization}\n");
+            let output = built(&[("kustomization.yaml", &text), ("a.yaml", OBJECT)], ".");
+            let metadata = &output.objects[0]["metadata"];
+            assert_eq!((metadata["labels"].clone(), metadata["annotations"].clone()), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_patch_cannot_replace_the_whole_object() {
+        let kustomization = "resources: [a.yaml]\npatches:\n- patch: '{apiVersion: v1, kind: ConfigMap, metadata: {name: a}, $patch: replace, data: {x: y}}'\n";
+        assert_eq!(printed(kustomization, OBJECT), printed("resources: [a.yaml]", OBJECT));
+    }
+
+    #[test]
+    fn long_lines_are_folded_behind_column_80() {
+        let word = "word ".repeat(20);
+        let resource =
+            format!("{OBJECT}data:\n  plain: {word}end\n  single: '{word}'\n  double: \"{word}  \\x07\"\n");
+        let output = printed("resources: [a.yaml]", &resource);
+        let (first, rest) = (["word"; 15].join(" "), ["word"; 5].join(" "));
+        assert!(output.contains(&format!("  plain: {first}\n    {rest} end\n")), "{output}");
+        assert!(output.contains(&format!("  single: '{first}\n    {rest} '\n")), "{output}");
+        let read = yaml::parse(output.as_bytes(), &yaml::Options::default()).unwrap();
+        assert_eq!(read[0].value["data"]["double"], format!("{word}  \u{7}"), "{output}");
+        assert!(output.lines().all(|line| line.len() < 90), "{output}");
+    }
+
+    #[test]
+    fn a_label_field_among_annotations_exists_once_kustomize_has_notes_there() {
+        let kustomization = "resources: [a.yaml]\nnamespace: shop\nlabels:\n- pairs: {app: x}\n  fields: [{path: metadata/annotations}]\n";
+        let bare = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n";
+        let output = built(&[("kustomization.yaml", kustomization), ("a.yaml", bare)], ".");
+        assert_eq!(output.objects[0]["metadata"]["annotations"], json!({"app": "x"}));
+    }
 }

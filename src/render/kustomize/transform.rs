@@ -160,9 +160,17 @@ fn each(
             by_kind.insert(gvk.clone(), fitting);
         }
         let fitting = by_kind.get(gvk).map(Vec::as_slice).unwrap_or_default();
+        // kustomize's own notes are annotations, so the field is there for a field spec that does not make it.
+        let has_notes = resource.has_annotations_of_kustomize();
+        if has_notes {
+            resource.annotations_mut();
+        }
         budget.check()?;
         apply(&mut resource.value, fitting)
             .map_err(|error| error.of_object(action, describe(resource.id())))?;
+        if has_notes {
+            resource.drop_empty_annotations();
+        }
         resource.refresh();
     }
     Ok(())

@@ -53,7 +53,7 @@ fn yaml_is_read_as_yaml_1_1() {
 fn what_is_not_there_fails_and_the_message_says_what_and_where() {
     let fails = [
         "[{op: remove, path: /x}]",
-        "[{op: replace, path: /x, value: 1}]",
+        "[{op: replace, path: /x/y, value: 1}]",
         "[{op: add, path: /x/y, value: 1}]",
         "[{op: add, path: /l/7, value: 1}]",
         "[{op: add, path: /l/x, value: 1}]",
@@ -66,6 +66,13 @@ fn what_is_not_there_fails_and_the_message_says_what_and_where() {
         let error = patched(json!({"l": [1], "s": "text"}), patch).unwrap_err();
         assert!(error.to_string().contains("operation 1"), "{patch}: {error}");
     }
+}
+
+#[test]
+fn as_kustomize_has_it_a_missing_field_is_replaced_and_copied_as_null() {
+    let patch = "[{op: replace, path: /x, value: 1}, {op: copy, from: /none, path: /y}]";
+    assert_eq!(patched(json!({"l": [1]}), patch).unwrap(), json!({"l": [1], "x": 1, "y": null}));
+    assert!(patched(json!({}), "[{op: copy, from: /none/deep, path: /y}]").is_err());
 }
 
 #[test]
