@@ -144,7 +144,8 @@ fn verdict(lua: &Lua, returned: Option<LuaValue>) -> Result<Option<HealthStatus>
         return Ok(Some(invalid()));
     };
     if message.len() > MAX_MESSAGE_BYTES {
-        message.truncate(message.floor_char_boundary(MAX_MESSAGE_BYTES));
+        let fits = |(start, character): &(usize, char)| start + character.len_utf8() <= MAX_MESSAGE_BYTES;
+        message = message.char_indices().take_while(fits).map(|(_, character)| character).collect();
     }
     Ok(Some(status.parse().map_or_else(|_| invalid(), |code| HealthStatus::new(code, message))))
 }
