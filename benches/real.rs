@@ -154,11 +154,10 @@ impl Bench {
         let begun = Instant::now();
         let agent = self.agent(folder.path(), argocd, &[]);
         agent
-            .until("all are synced and healthy", |metrics| {
+            // Without a metrics server no HorizontalPodAutoscaler becomes healthy.
+            .until("all are synced", |metrics| {
                 let done = |line: &&str| {
-                    line.starts_with("argocd_app_info{")
-                        && line.contains("sync_status=\"Synced\"")
-                        && line.contains("health_status=\"Healthy\"")
+                    line.starts_with("argocd_app_info{") && line.contains("sync_status=\"Synced\"")
                 };
                 metrics.lines().filter(done).count() == APPLICATIONS
             })
@@ -180,7 +179,7 @@ impl Bench {
         let per_minute =
             (sum(&metrics, "skiff_api_requests_total") - requests) * 60.0 / AT_REST.as_secs_f64();
         println!("{APPLICATIONS} Applications x 20 objects");
-        println!("  synced and healthy after {:.1} s", synced.as_secs_f64());
+        println!("  synced after {:.1} s", synced.as_secs_f64());
         println!(
             "  resident at rest {:.1} MiB, peak {:.1} MiB",
             agent.mebibytes("VmRSS"),
