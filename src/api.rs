@@ -33,5 +33,6 @@ pub use project::*;
 pub use resource::{AppProject, Application, ReadError};
 pub use time::Time;
 pub use unsupported::{
-    UnsupportedField, unsupported_fields, unsupported_object_options, unsupported_project_fields,
+    UnsupportedField, unknown_object_options, unknown_options, unsupported_fields,
+    unsupported_object_options, unsupported_project_fields,
 };

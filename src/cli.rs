@@ -38,6 +38,8 @@ enum Command {
     Agent(agent::AgentArguments),
     /// List, show, sync, compare and delete Applications
     App(app::AppOptions),
+    /// Take an Application's source back to an earlier revision, by a commit that is pushed, and wait
+    Rollback(Box<app::source_rollback::Options>),
     /// Print what a directory of manifests renders to
     Render(render::RenderOptions),
     /// Compare declared objects with live ones, both from files
@@ -68,6 +70,7 @@ async fn run(command: Command) -> ExitCode {
     match command {
         Command::Agent(arguments) => report(agent::run(arguments).await),
         Command::App(options) => app_command(&options).await,
+        Command::Rollback(options) => rollback_command(&options).await,
         Command::Render(arguments) => {
             match render::run(&arguments, &mut io::stdout(), &mut io::stderr()).await {
                 Ok(code) => ExitCode::from(code),
@@ -81,6 +84,13 @@ async fn run(command: Command) -> ExitCode {
         Command::Demo(arguments) => demo_command(&arguments).await,
         Command::Sandbox(arguments) => report(sandbox::run(arguments, &mut io::stdout()).await),
     }
+}
+
+async fn rollback_command(options: &app::source_rollback::Options) -> ExitCode {
+    let (mut out, mut err) = (io::stdout(), io::stderr());
+    let colours = colours_wanted(out.is_terminal());
+    let mut console = Console { out: &mut out, err: &mut err, input: None, colours };
+    report(app::source_rollback::run(options, &mut console).await)
 }
 
 async fn demo_command(arguments: &demo::DemoArguments) -> ExitCode {

@@ -25,7 +25,7 @@ pub mod watches;
 
 use std::{sync::Arc, time::Duration};
 
-pub use api::{Cluster, kinds_of_definition};
+pub use api::{Cluster, FieldValidation, kinds_of_definition};
 pub use backoff::WatchBackoff;
 pub use error::ClusterError;
 pub use parallel::bounded;

@@ -10,9 +10,11 @@
 //! kind) is asked of the API server once per change, and [`settle`] compares its answer with the live object. [`Rules`]
 //! hold what may differ without being drift. A [`Difference`] names a field and never its value.
 
+pub mod adoption;
 mod jq;
 mod local;
 mod normalize;
+mod respect;
 mod rules;
 mod settle;
 mod storage;
@@ -21,6 +23,7 @@ mod text;
 use std::fmt;
 
 pub use local::{Local, local};
+pub use respect::respect;
 pub use rules::{CompareOptions, IgnoreStatus, RuleProblem, Rules, SystemRules};
 pub use settle::{Settled, settle};
 pub use storage::strip_for_storage;

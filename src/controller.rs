@@ -32,7 +32,9 @@ mod renderer;
 mod reporter;
 mod settings;
 mod sources;
+mod target;
 mod turns;
+mod windows;
 mod work;
 mod writer;
 

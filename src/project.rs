@@ -15,6 +15,7 @@
 mod orphans;
 mod permit;
 mod rules;
+pub mod windows;
 
 pub use orphans::OrphanRules;
 pub use permit::{Admission, Apply, Claim, Delete, Permitted, Propagation, RemoveFinalizer, Write};

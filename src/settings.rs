@@ -34,7 +34,7 @@ use crate::{
     health::Scripts,
     masked::Masked,
     render::kustomize::LoadRestrictor,
-    sync::auto::SelfHealBackoff,
+    sync::{auto::SelfHealBackoff, guard::PruneGuard},
 };
 
 /// The ConfigMap with most settings.
@@ -122,6 +122,10 @@ pub struct Settings {
     pub application_namespaces: NamespacePatterns,
     /// `controller.self.heal.backoff.*`: the delay between two attempts to put drift back.
     pub self_heal_backoff: SelfHealBackoff,
+    /// `controller.sync.timeout.seconds`: how long an operation may take; zero for any time.
+    pub sync_timeout: Duration,
+    /// `application.sync.pruneGuard.*`: when a sync that would delete much has to be approved.
+    pub prune_guard: PruneGuard,
     /// `controller.repo.server.timeout.seconds`: how long rendering one Application may take.
     pub render_timeout: Duration,
     /// Labels of the Secret of the cluster that the agent runs in, where it has one.
@@ -154,6 +158,8 @@ impl Default for Settings {
             load_restrictor: LoadRestrictor::default(),
             application_namespaces: NamespacePatterns::default(),
             self_heal_backoff: SelfHealBackoff::default(),
+            sync_timeout: Duration::ZERO,
+            prune_guard: PruneGuard::default(),
             render_timeout: Duration::from_secs(60),
             cluster_labels: BTreeMap::new(),
             known_hosts: String::new(),
@@ -205,6 +211,27 @@ impl Settings {
             default.load_restrictor,
             kustomize::load_restrictor,
         );
+        let (last, base) = (&last_good.prune_guard, &default.prune_guard);
+        let prune_guard = PruneGuard {
+            enabled: config.read(
+                "application.sync.pruneGuard.enabled",
+                last.enabled,
+                base.enabled,
+                values::flag,
+            ),
+            percent: config.read(
+                "application.sync.pruneGuard.percent",
+                last.percent,
+                base.percent,
+                values::percent,
+            ),
+            minimum: config.read(
+                "application.sync.pruneGuard.minimum",
+                last.minimum,
+                base.minimum,
+                values::count,
+            ),
+        };
 
         let mut parameters =
             Reader::new(COMMAND_PARAMETERS_CONFIG_MAP, &raw.command_parameters, &mut problems);
@@ -218,6 +245,8 @@ impl Settings {
         let mut seconds = |key, last, default| parameters.read(key, last, default, values::seconds);
         let first = seconds("controller.self.heal.backoff.timeout.seconds", last.first, base.first);
         let longest = seconds("controller.self.heal.backoff.cap.seconds", last.longest, base.longest);
+        let sync_timeout =
+            seconds("controller.sync.timeout.seconds", last_good.sync_timeout, default.sync_timeout);
         let render_timeout = parameters.read(
             "controller.repo.server.timeout.seconds",
             last_good.render_timeout,
@@ -239,6 +268,8 @@ impl Settings {
             load_restrictor,
             application_namespaces,
             self_heal_backoff: SelfHealBackoff { first, factor, longest },
+            sync_timeout,
+            prune_guard,
             render_timeout,
             cluster_labels: raw
                 .secrets

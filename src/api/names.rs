@@ -120,6 +120,8 @@ pub const CONDITION_EXCLUDED_RESOURCE_WARNING: &str = "ExcludedResourceWarning";
 pub const CONDITION_ORPHANED_RESOURCE_WARNING: &str = "OrphanedResourceWarning";
 /// The spec has a field that Skiff does not act on.
 pub const CONDITION_UNSUPPORTED_FIELD_WARNING: &str = "UnsupportedFieldWarning";
+/// A sync would delete much, or what holds data, and waits until somebody approves that.
+pub const CONDITION_PRUNE_GUARD_WARNING: &str = "PruneGuardWarning";
 /// Something about the manifests is doubtful, though no error: a file that was left out, a deprecated field.
 pub const CONDITION_MANIFEST_WARNING: &str = "ManifestWarning";
 

@@ -158,6 +158,11 @@ impl SyncOptions {
         self.has("FailOnSharedResource=true")
     }
 
+    /// `ClientSideApplyMigration=false` leaves the fields of client-side applies to them.
+    pub fn migrates_client_side_apply(&self) -> bool {
+        !self.has("ClientSideApplyMigration=false")
+    }
+
     /// How dependents go when an object is pruned; in the foreground by default.
     pub fn prune_propagation_policy(&self) -> PropagationPolicy {
         let written =
@@ -180,7 +185,8 @@ impl SyncOptions {
             "true" => Some(Deletion::Allowed),
             "false" => Some(Deletion::Forbidden),
             "confirm" => Some(Deletion::Confirm),
-            _ => None,
+            // Mistyped: whatever is meant, something is not to be deleted just so.
+            _ => Some(Deletion::Forbidden),
         })
     }
 

@@ -36,25 +36,11 @@ impl<T> Row<T> {
     }
 }
 
-const SPEC: &[Row<ApplicationSpec>] = &[
-    Row {
-        path: "sourceHydrator",
-        why: "the source hydrator is not supported yet: nothing is rendered into its branch",
-        is_set: |spec| spec.source_hydrator.is_some(),
-    },
-    Row {
-        path: "sources",
-        why: "several sources are not supported yet: use 'spec.source'",
-        is_set: |spec| !spec.sources.is_empty(),
-    },
-    Row {
-        path: "syncPolicy.managedNamespaceMetadata",
-        why: "labels and annotations of the created namespace are not supported yet: they are not set",
-        is_set: |spec| {
-            spec.sync_policy.as_ref().is_some_and(|policy| policy.managed_namespace_metadata.is_some())
-        },
-    },
-];
+const SPEC: &[Row<ApplicationSpec>] = &[Row {
+    path: "sourceHydrator",
+    why: "the source hydrator is not supported yet: nothing is rendered into its branch",
+    is_set: |spec| spec.source_hydrator.is_some(),
+}];
 
 const SOURCE: &[Row<ApplicationSource>] = &[
     Row {
@@ -97,11 +83,6 @@ const SOURCE: &[Row<ApplicationSource>] = &[
 /// What restricts syncs: none happens before it is obeyed.
 const PROJECT_RESTRICTIONS: &[Row<AppProjectSpec>] = &[
     Row {
-        path: "syncWindows",
-        why: "sync windows are not supported yet: nothing is synced while the project has any",
-        is_set: |spec| !spec.sync_windows.is_empty(),
-    },
-    Row {
         path: "signatureKeys",
         why: "signatures are not checked yet: nothing is synced while the project asks for them",
         is_set: |spec| !spec.signature_keys.is_empty(),
@@ -127,33 +108,36 @@ const PROJECT: &[Row<AppProjectSpec>] = &[
 ];
 
 const SYNC_OPTIONS: &[(&str, &str)] = &[
-    (
-        "ClientSideApplyMigration=false",
-        "is not supported yet: the fields of a client-side apply are taken over",
-    ),
-    (
-        "Delete=confirm",
-        "is not supported yet: what has to be confirmed stays when the Application is deleted",
-    ),
-    ("FailOnSharedResource=true", "is not supported yet: a shared object gives a warning"),
-    ("Force=true", "is not supported yet: objects are applied as they are"),
-    ("Prune=confirm", "is not supported yet: the object is not pruned"),
-    ("Replace=true", "is not supported yet: objects are applied on the server side"),
-    ("RespectIgnoreDifferences=true", "is not supported yet: ignored fields are applied as declared"),
+    ("Force=true", "has an effect on single objects only: set it in their annotation"),
     ("ServerSideApply=false", "is not supported: objects are always applied on the server side"),
-    ("SkipDryRunOnMissingResource=true", "is not supported yet"),
-    ("Validate=false", "is not supported yet: fields are checked"),
 ];
+
+const OBJECT_SYNC_OPTIONS: &[(&str, &str)] =
+    &[("ServerSideApply=false", "is not supported: objects are always applied on the server side")];
 
 /// The sync options of an object that are not acted on, each with the reason.
 pub fn unsupported_object_options(object: &Object) -> Vec<String> {
     let options = SyncOptions::of_object(object);
-    let known = SYNC_OPTIONS.iter().filter(|(token, _)| options.has(token)).copied();
-    let unknown = options.unknown().map(|token| (token, "is not a sync option: check its spelling"));
-    known
-        .chain(unknown)
-        .map(|(token, why)| format!("{}: {token} {why}", names::ANNOTATION_SYNC_OPTIONS))
-        .collect()
+    let known = OBJECT_SYNC_OPTIONS.iter().filter(|(token, _)| options.has(token)).copied();
+    known.map(|(token, why)| format!("{}: {token} {why}", names::ANNOTATION_SYNC_OPTIONS)).collect()
+}
+
+/// The sync options of an object that nobody knows, each with the remedy.
+pub fn unknown_object_options(object: &Object) -> Vec<String> {
+    let options = SyncOptions::of_object(object);
+    let unknown = options.unknown().map(|token| {
+        format!("{}: {token} is not a sync option: check its spelling", names::ANNOTATION_SYNC_OPTIONS)
+    });
+    unknown.collect()
+}
+
+/// The sync options of an Application that nobody knows, each with the remedy. Nothing is synced while there are any.
+pub fn unknown_options(spec: &ApplicationSpec) -> Vec<String> {
+    let options = SyncOptions::new(spec.sync_options());
+    let unknown = options.unknown().map(|token| {
+        format!("spec.syncPolicy.syncOptions: {token} is not a sync option: check its spelling")
+    });
+    unknown.collect()
 }
 
 /// The fields that are set but not acted on, in the order of the tables.
@@ -171,9 +155,7 @@ pub fn unsupported_fields(spec: &ApplicationSpec) -> Vec<UnsupportedField> {
         }
     }
     let options = SyncOptions::new(spec.sync_options());
-    let known = SYNC_OPTIONS.iter().filter(|(token, _)| options.has(token)).copied();
-    let unknown = options.unknown().map(|token| (token, "is not a sync option: check its spelling"));
-    for (token, why) in known.chain(unknown) {
+    for (token, why) in SYNC_OPTIONS.iter().filter(|(token, _)| options.has(token)).copied() {
         let path = format!("spec.syncPolicy.syncOptions[{token}]");
         found.push(UnsupportedField { path, why, stops_syncs: false });
     }
@@ -230,7 +212,6 @@ mod tests {
         assert_eq!(
             found,
             [
-                ("AppProject 'shop': spec.syncWindows", true),
                 ("AppProject 'shop': spec.signatureKeys", true),
                 ("AppProject 'shop': spec.sourceIntegrity", true),
                 ("AppProject 'shop': spec.destinationServiceAccounts", false),
@@ -244,18 +225,21 @@ mod tests {
         let spec = json!({
             "source": { "repoURL": "r", "helm": {}, "directory": { "jsonnet": { "libs": ["vendor"] } } },
             "sources": [{ "repoURL": "r", "chart": "c" }],
-            "syncPolicy": { "syncOptions": ["Replace=true", "CreateNamespaces=true"] },
+            "syncPolicy": { "syncOptions": ["Force=true", "CreateNamespaces=true"] },
         });
         assert_eq!(
             unsupported(&spec),
             [
-                "spec.sources",
                 "spec.source.helm",
                 "spec.source.directory.jsonnet",
                 "spec.sources[0].chart",
-                "spec.syncPolicy.syncOptions[Replace=true]",
-                "spec.syncPolicy.syncOptions[CreateNamespaces=true]",
+                "spec.syncPolicy.syncOptions[Force=true]",
             ]
+        );
+        let application = Application::from_value(json!({ "spec": spec })).unwrap();
+        assert_eq!(
+            unknown_options(&application.spec),
+            ["spec.syncPolicy.syncOptions: CreateNamespaces=true is not a sync option: check its spelling"]
         );
     }
 }

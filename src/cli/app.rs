@@ -18,10 +18,14 @@ mod list;
 mod name;
 mod refresh;
 mod resources;
+mod rollback;
 mod session;
+pub mod source_rollback;
 mod sync;
+mod terminate_op;
 mod tree;
 mod wait;
+mod windows;
 
 pub use error::AppError;
 pub use session::{Connection, Session};
@@ -56,6 +60,10 @@ pub enum AppCommand {
     Wait(wait::Options),
     /// Show what was synced when
     History(history::Options),
+    /// Sync what was synced before, by its id in the history; the source stays as it is
+    Rollback(rollback::Options),
+    /// End a sync before its end
+    TerminateOp(terminate_op::Options),
     /// Delete Applications, with or without their objects
     Delete(delete::Options),
     /// Compare an Application with its source now
@@ -88,6 +96,8 @@ pub async fn run_command(
         AppCommand::Sync(options) => sync::run(session, options, console).await,
         AppCommand::Wait(options) => wait::run(session, options, console).await,
         AppCommand::History(options) => history::run(session, options, console).await,
+        AppCommand::Rollback(options) => rollback::run(session, options, console).await,
+        AppCommand::TerminateOp(options) => terminate_op::run(session, options, console).await,
         AppCommand::Delete(options) => delete::run(session, options, console).await,
         AppCommand::Refresh(options) => refresh::run(session, options, console).await,
     };

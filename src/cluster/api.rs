@@ -1,4 +1,7 @@
-//! Requests to one cluster.
+//! Requests to one cluster: what is read. [`write`] has what is written.
+
+mod holds;
+mod write;
 
 use std::{
     collections::BTreeMap,
@@ -7,11 +10,7 @@ use std::{
     time::Duration,
 };
 
-use kube::{
-    Api, Client,
-    api::{DeleteParams, Patch, PatchParams, Preconditions, PropagationPolicy},
-    core::DynamicObject,
-};
+use kube::{Api, Client, core::DynamicObject};
 use serde_json::Value;
 use tokio::{
     sync::{Mutex, Semaphore},
@@ -27,8 +26,9 @@ use super::{
 use crate::{
     object::{Gvk, Object, ObjectKey, Scope},
     places::held,
-    project::{Apply, Delete, Permitted, Propagation},
 };
+
+pub use write::FieldValidation;
 
 /// Requests about objects under way at once.
 const REQUESTS: usize = 64;
@@ -106,68 +106,6 @@ impl Cluster {
         found.map(|object| self.object(object, gvk, "get", key)).transpose()
     }
 
-    /// Applies an object server-side, taking over fields from whoever has them. Returns what it has become.
-    ///
-    /// # Errors
-    /// When the API server refuses or does not answer, or when this replica does not lead.
-    pub async fn apply(&self, apply: &Permitted<Apply>) -> Result<Object, ClusterError> {
-        let object = self.send_apply(apply, "apply", PatchParams::apply(self.field_manager)).await?;
-        self.live.observe(&Arc::new(object.gvk()), &object);
-        Ok(object)
-    }
-
-    /// What an object would become if it were applied.
-    ///
-    /// # Errors
-    /// As [`Cluster::apply`].
-    pub async fn dry_run(&self, apply: &Permitted<Apply>) -> Result<Object, ClusterError> {
-        self.send_apply(apply, "validate", PatchParams::apply(self.field_manager).dry_run()).await
-    }
-
-    async fn send_apply(
-        &self,
-        apply: &Permitted<Apply>,
-        action: &'static str,
-        params: PatchParams,
-    ) -> Result<Object, ClusterError> {
-        let object = &apply.write().object;
-        let (gvk, key) = (object.gvk(), object.key());
-        let kinds = self.kinds();
-        let api = self.api(kinds.get(&gvk)?, &key.namespace);
-        let params = params.force().validation_strict();
-        let patch = Patch::Apply(object.value());
-        let applied = self.write(action, &key, api.patch(&key.name, &params, &patch)).await?;
-        self.object(applied, &gvk, action, &key)
-    }
-
-    /// Deletes an object, provided that it still is the one that was decided on.
-    ///
-    /// # Errors
-    /// When the API server refuses (409 when it is another object or another version by now) or does not answer.
-    /// An object that is gone already is no error.
-    pub async fn delete(&self, delete: &Permitted<Delete>) -> Result<(), ClusterError> {
-        let delete = delete.write();
-        let key = ObjectKey::new(&delete.gvk.group, &delete.gvk.kind, &delete.namespace, &delete.name);
-        let kinds = self.kinds();
-        let api = self.api(kinds.get(&delete.gvk)?, &key.namespace);
-        let params = DeleteParams {
-            propagation_policy: Some(match delete.propagation {
-                Propagation::Foreground => PropagationPolicy::Foreground,
-                Propagation::Background => PropagationPolicy::Background,
-                Propagation::Orphan => PropagationPolicy::Orphan,
-            }),
-            preconditions: Some(Preconditions {
-                uid: Some(delete.uid.clone()),
-                resource_version: delete.resource_version.clone(),
-            }),
-            ..DeleteParams::default()
-        };
-        match self.write("delete", &key, api.delete(&key.name, &params)).await {
-            Err(error) if error.is_not_found() => Ok(()),
-            result => result.map(|_| ()),
-        }
-    }
-
     /// The version of the API server, such as `v1.33.2`.
     ///
     /// # Errors
@@ -194,15 +132,6 @@ impl Cluster {
         request: impl Future<Output = Result<T, kube::Error>>,
     ) -> Result<T, ClusterError> {
         self.timed("get", key, self.timeouts.read, request).await
-    }
-
-    async fn write<T>(
-        &self,
-        action: &'static str,
-        key: &ObjectKey,
-        request: impl Future<Output = Result<T, kube::Error>>,
-    ) -> Result<T, ClusterError> {
-        self.timed(action, key, self.timeouts.write, request).await
     }
 
     async fn timed<T>(

@@ -9,8 +9,10 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value};
 
 use super::{
-    Change, Difference, Differences, MAX_DEPTH, Rules, is_empty,
-    normalize::{is_compared, is_compared_metadata, sides},
+    Change, Difference, Differences, MAX_DEPTH, Rules,
+    adoption::LAST_APPLIED_MANAGER,
+    is_empty,
+    normalize::{Sides, is_compared, is_compared_metadata, sides},
     rules::is_item,
 };
 use crate::object::{
@@ -27,6 +29,9 @@ pub enum Local {
     Same,
     /// It does not, as far as can be told here; a dry run settles it.
     Differs(Vec<Difference>),
+    /// It has fields that a client-side apply declared and the source does not any more. This is certain: they go with
+    /// the first apply, which takes them over before, so that no dry run shows it.
+    LeftBehind(Vec<Difference>),
 }
 
 /// Compares a declared object with the live one. `manager` is the field manager that syncs apply with.
@@ -45,15 +50,17 @@ pub fn local(desired: &Object, live: &Object, rules: &Rules, manager: &str) -> L
             }
         }
     }
-    removed(
-        &sides.wanted,
-        &sides.live,
-        live,
-        &schema,
-        manager,
-        |name| is_compared(desired, name, rules),
-        &mut differences,
-    );
+    let undeclared = |held_by: fn(&Value, &str) -> bool, differences: &mut Differences| {
+        let is_compared = |name: &str| is_compared(desired, name, rules);
+        removed(&sides, live, &schema, |entry| held_by(entry, manager), is_compared, differences);
+    };
+    let mut left = Differences::default();
+    undeclared(is_last_applied, &mut left);
+    if !left.found.is_empty() {
+        left.found.extend(differences.found);
+        return Local::LeftBehind(left.found);
+    }
+    undeclared(is_applied_by, &mut differences);
     if differences.found.is_empty() { Local::Same } else { Local::Differs(differences.found) }
 }
 
@@ -292,25 +299,27 @@ fn is_equal_quantity(wanted: &Value, live: &Value) -> bool {
     matches!((read(wanted), read(live)), (Some(wanted), Some(live)) if wanted == live)
 }
 
-/// Finds what `manager` holds in the live object by apply and the source no longer declares.
+fn is_applied_by(entry: &Value, manager: &str) -> bool {
+    let text = |name: &str| entry.get(name).and_then(Value::as_str).unwrap_or_default();
+    text("manager") == manager && text("operation") == "Apply" && text("subresource").is_empty()
+}
+
+fn is_last_applied(entry: &Value, _: &str) -> bool {
+    entry.get("manager").and_then(Value::as_str) == Some(LAST_APPLIED_MANAGER)
+}
+
+/// Finds what an entry of managed fields names, the live object has, and the source no longer declares.
 fn removed(
-    wanted: &Value,
-    live: &Value,
+    sides: &Sides<'_>,
     object: &Object,
     schema: &TypeRef,
-    manager: &str,
+    counts: impl Fn(&Value) -> bool,
     is_compared: impl Fn(&str) -> bool,
     differences: &mut Differences,
 ) {
+    let (wanted, live) = (&*sides.wanted, &*sides.live);
     let entries = object.value().pointer("/metadata/managedFields").and_then(Value::as_array);
-    let text =
-        |entry: &Value, name: &str| entry.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
-    let ours = entries.into_iter().flatten().filter(|entry| {
-        text(entry, "manager") == manager
-            && text(entry, "operation") == "Apply"
-            && text(entry, "subresource").is_empty()
-    });
-    for entry in ours {
+    for entry in entries.into_iter().flatten().filter(|entry| counts(entry)) {
         let Some(held) = entry.get("fieldsV1") else {
             continue;
         };

@@ -4,13 +4,11 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use crate::api::names;
-
 /// Takes out of a live object what neither comparison nor health needs.
 ///
 /// What goes: the managed fields of everybody but `manager` (its entries of operation `Apply`) and the `trusted`
-/// managers (the union of [`Rules::trusted_managers`](super::Rules::trusted_managers)), the annotation of kubectl's
-/// client-side apply (which repeats the whole object, Secret values included), and `metadata.selfLink`.
+/// managers (the union of [`Rules::trusted_managers`](super::Rules::trusted_managers)), the annotation of a client-side
+/// apply (which repeats the whole object, Secret values included) but for the set of its fields, and `metadata.selfLink`.
 ///
 /// What stays: everything else, status included, so that a stored object can be compared, judged, diffed and shown.
 pub fn strip_for_storage(mut live: Value, manager: &str, trusted: &BTreeSet<String>) -> Value {
@@ -27,12 +25,7 @@ pub fn strip_for_storage(mut live: Value, manager: &str, trusted: &BTreeSet<Stri
             metadata.shift_remove("managedFields");
         }
     }
-    if let Some(Value::Object(annotations)) = metadata.get_mut("annotations") {
-        annotations.shift_remove(names::ANNOTATION_LAST_APPLIED);
-        if annotations.is_empty() {
-            metadata.shift_remove("annotations");
-        }
-    }
     metadata.shift_remove("selfLink");
+    super::adoption::condense(&mut live);
     live
 }

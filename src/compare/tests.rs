@@ -39,7 +39,7 @@ fn paths(differences: Vec<Difference>) -> Vec<String> {
 fn compared(desired: &Value, live: &Value, rules: &Rules) -> Vec<String> {
     match local(&object(desired.clone()), &object(live.clone()), rules, MANAGER) {
         Local::Same => Vec::new(),
-        Local::Differs(differences) => {
+        Local::Differs(differences) | Local::LeftBehind(differences) => {
             assert!(!differences.is_empty());
             paths(differences)
         }

@@ -4,9 +4,9 @@ use std::collections::HashSet;
 
 use jiff::Timestamp;
 
-use super::{comparison::Comparison, reconcile::Look};
+use super::{comparison::Comparison, reconcile::Look, target::Target};
 use crate::{
-    api::{Application, ApplicationSource, ResourceStatus, SyncStatusCode},
+    api::{Application, ResourceStatus, SyncStatusCode, unknown_options},
     object::ObjectKey,
     sync::auto::{self, AutoSyncInput, Decision, Nothing},
 };
@@ -15,7 +15,7 @@ impl Look<'_> {
     /// Whether the Application has to be synced by itself now, later or not at all.
     pub(super) fn decide(
         &self,
-        source: &ApplicationSource,
+        target: &Target,
         comparison: &Comparison,
         remotes_moved: Option<Timestamp>,
     ) -> Decision {
@@ -40,22 +40,29 @@ impl Look<'_> {
             application: &application,
             sync: &sync,
             resources: &self.status.resources,
-            sources: std::slice::from_ref(source),
+            sources: &target.sources,
             remotes_moved,
             now: Timestamp::now(),
             backoff: self.settings.self_heal_backoff,
         });
         match (decision, self.refusal()) {
             (Decision::Start(_) | Decision::Later(_), Some(refusal)) => Decision::Refuse(refusal),
+            (Decision::Start(operation), None) => match self.automated_sync_waits() {
+                Some(wait) => Decision::Later(Timestamp::now().checked_add(wait).unwrap_or(Timestamp::MAX)),
+                None => Decision::Start(operation),
+            },
             (decision, _) => decision,
         }
     }
 
-    /// Why nothing of this Application may be synced: its project restricts syncs in a way that is not obeyed yet.
+    /// Why nothing of this Application may be synced: its project restricts syncs in a way that is not obeyed yet or
+    /// cannot be read, or it has an option that nobody knows.
     pub(super) fn refusal(&self) -> Option<String> {
         let fields = self.context.projects.unsupported(self.application.spec.project_name());
-        let reasons: Vec<String> =
+        let mut reasons: Vec<String> =
             fields.iter().filter(|field| field.stops_syncs).map(ToString::to_string).collect();
+        reasons.extend(self.window_problem());
+        reasons.extend(unknown_options(&self.application.spec));
         (!reasons.is_empty()).then(|| reasons.join("; "))
     }
 }

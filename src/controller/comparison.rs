@@ -17,7 +17,7 @@ use crate::{
         ResourceStatus, SyncStatusCode, names, sync_options::SyncOptions,
     },
     cluster::{
-        Cluster, ClusterError, bounded,
+        Cluster, ClusterError, FieldValidation, bounded,
         discovery::{KindInfo, Kinds},
         live::LiveObject,
     },
@@ -173,7 +173,10 @@ pub async fn compare(
 }
 
 /// Judges a live object. A script may run for long, so it does not run where other Applications wait.
-async fn assess(scripts: &health::Scripts, live: &Arc<Object>) -> Result<Option<HealthStatus>, HealthError> {
+pub(super) async fn assess(
+    scripts: &health::Scripts,
+    live: &Arc<Object>,
+) -> Result<Option<HealthStatus>, HealthError> {
     if scripts.find(live.group(), live.kind()).is_none() {
         return scripts.assess(live);
     }
@@ -338,8 +341,12 @@ async fn verdict_of(
     live: &Object,
     known: Option<&LiveObject>,
 ) -> (Verdict, Option<ErrorKind>) {
-    let Local::Differs(local) = compare::local(desired, live, input.rules, names::FIELD_MANAGER) else {
-        return (Verdict::Same, None);
+    let local = match compare::local(desired, live, input.rules, names::FIELD_MANAGER) {
+        Local::Same => return (Verdict::Same, None),
+        Local::LeftBehind(left) if input.options.migrates_client_side_apply() => {
+            return (Verdict::Differs(left), None);
+        }
+        Local::LeftBehind(local) | Local::Differs(local) => local,
     };
     let Ok(info) = input.kinds.get(&desired.gvk()) else { return (Verdict::Differs(local), None) };
     let write = Apply { object: desired.clone(), scope: info.scope };
@@ -347,7 +354,9 @@ async fn verdict_of(
     let Ok(permitted) = input.admission.permit(write) else {
         return (Verdict::Differs(local), Some(ErrorKind::Configuration));
     };
-    match input.cluster.dry_run(&permitted).await {
+    let own = SyncOptions::of_object(desired);
+    let validation = FieldValidation::strict_if(input.options.validate() && own.validate());
+    match input.cluster.dry_run(&permitted, validation).await {
         Ok(predicted) => {
             // A prediction for a newer version of the object says nothing about the one that was compared.
             let newer = known.is_some_and(|known| *known.resource_version != *predicted.resource_version());

@@ -1,23 +1,32 @@
 //! Deleting an Application with its objects.
 //!
-//! With a cascade finalizer the objects go first: the highest sync wave, then the next, each when the one before is
-//! gone. Without one only the Application goes. Every object is looked at once more before it is deleted.
+//! ```text
+//! an unfinished sync ends ─▶ PreDelete hooks ─▶ objects, wave by wave in reverse ─▶ PostDelete hooks ─▶ hooks are cleaned up
+//! ```
+//!
+//! Each step has its finalizer, which goes when the step is done. Without a cascade finalizer only the Application
+//! goes. Every object is looked at once more before it is deleted.
+
+mod hooks;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
+use jiff::Timestamp;
+
 use super::{
-    comparison,
-    reconcile::{Level, Look, Next},
+    comparison, operation,
+    reconcile::{Level, Look, Memory, Next},
     writer::OperationChange,
 };
 use crate::{
-    api::{ApplicationCondition, names, sync_options::SyncOptions},
+    api::{ApplicationCondition, HookType, names, sync_options::SyncOptions},
     cluster::ClusterError,
     error::chain,
     object::{GroupKind, ObjectKey},
     project::{Admission, Claim, Propagation},
     sync::{
         cascade::{self, Cascade},
+        plan::name_some,
         prune::{Pruned, Pruner},
     },
 };
@@ -32,36 +41,67 @@ const CASCADE: &[&str] = &[
     names::FINALIZER_RESOURCES_FOREGROUND,
     names::FINALIZER_RESOURCES_BACKGROUND,
 ];
-const HOOKS: &[&str] = &[
-    names::FINALIZER_PRE_DELETE,
-    names::FINALIZER_PRE_DELETE_CLEANUP,
-    names::FINALIZER_POST_DELETE,
-    names::FINALIZER_POST_DELETE_CLEANUP,
-];
+const CLEANUP: &[&str] = &[names::FINALIZER_PRE_DELETE_CLEANUP, names::FINALIZER_POST_DELETE_CLEANUP];
 
 /// Takes a deletion one step further.
-pub(super) async fn step(look: &mut Look<'_>) -> Result<Next, ClusterError> {
+pub(super) async fn step(look: &mut Look<'_>, memory: &mut Memory) -> Result<Next, ClusterError> {
     let finalizers = look.application.metadata.finalizers.clone().unwrap_or_default();
     let has = |names: &[&str]| finalizers.iter().any(|finalizer| names.contains(&finalizer.as_str()));
-    if !has(CASCADE) && !has(HOOKS) {
-        return Ok(Next::default());
+    if let Some(ended) = Box::pin(operation::end_for_deletion(look, memory)).await? {
+        return Ok(ended);
     }
-    if has(HOOKS) {
-        let text = "PreDelete and PostDelete hooks are not supported yet: run them by hand and remove their finalizers \
-                    (pre-delete-finalizer…, post-delete-finalizer…) from the Application";
-        return refuse(look, text.to_owned()).await;
+    if has(&[names::FINALIZER_PRE_DELETE]) {
+        let done = Box::pin(hooks::run(look, memory, HookType::PreDelete)).await;
+        return go_on(look, &finalizers, done, &[names::FINALIZER_PRE_DELETE]).await;
     }
-    match delete_next(look).await {
-        Ok(false) => Ok(Next(Some((Level::Live, LOOK_AGAIN)))),
-        Ok(true) => {
-            let left: Vec<String> = finalizers
-                .iter()
-                .filter(|finalizer| !CASCADE.contains(&finalizer.as_str()))
-                .cloned()
-                .collect();
+    if has(CASCADE) {
+        let done = Box::pin(delete_next(look)).await;
+        if matches!(done, Ok(Came::Done)) {
             look.context.reporter.deleted(&look.application);
-            look.context.writer.set_finalizers(look.key, &finalizers, &left).await?;
-            Ok(Next::default())
+        }
+        return go_on(look, &finalizers, done, CASCADE).await;
+    }
+    if has(&[names::FINALIZER_POST_DELETE]) {
+        let done = Box::pin(hooks::run(look, memory, HookType::PostDelete)).await;
+        return go_on(look, &finalizers, done, &[names::FINALIZER_POST_DELETE]).await;
+    }
+    if has(CLEANUP) {
+        let done = Box::pin(hooks::clean_up(look, memory)).await;
+        return go_on(look, &finalizers, done, CLEANUP).await;
+    }
+    Ok(Next::default())
+}
+
+/// How far a step came.
+enum Came {
+    /// It is done.
+    Done,
+    /// It waits for the cluster.
+    Waits,
+    /// It waits for somebody to approve it, with this message.
+    Asks(String),
+}
+
+/// Takes the finalizers of a step off when it is done; the next version of the Application begins the next one.
+async fn go_on(
+    look: &mut Look<'_>,
+    finalizers: &[String],
+    came: Result<Came, String>,
+    of_step: &[&str],
+) -> Result<Next, ClusterError> {
+    match came {
+        Ok(Came::Waits) => Ok(Next(Some((Level::Live, LOOK_AGAIN)))),
+        Ok(Came::Asks(message)) => {
+            let condition = ApplicationCondition::new(names::CONDITION_PRUNE_GUARD_WARNING, message);
+            look.set_conditions(&[names::CONDITION_PRUNE_GUARD_WARNING], vec![condition]);
+            look.write(OperationChange::Keep).await?;
+            Ok(Next(Some((Level::Live, LOOK_AGAIN))))
+        }
+        Ok(Came::Done) => {
+            let is_left = |finalizer: &&String| !of_step.contains(&finalizer.as_str());
+            let left: Vec<String> = finalizers.iter().filter(is_left).cloned().collect();
+            look.context.writer.set_finalizers(look.key, finalizers, &left).await?;
+            Ok(Next((!left.is_empty()).then_some((Level::Live, Duration::ZERO))))
         }
         Err(problem) => refuse(look, problem).await,
     }
@@ -80,8 +120,8 @@ async fn refuse(look: &mut Look<'_>, problem: String) -> Result<Next, ClusterErr
     Ok(Next(Some((Level::Live, LOOK_AGAIN * 6))))
 }
 
-/// Deletes what comes next. `true`: nothing is left that goes with the Application.
-async fn delete_next(look: &Look<'_>) -> Result<bool, String> {
+/// Deletes what comes next.
+async fn delete_next(look: &Look<'_>) -> Result<Came, String> {
     let cluster = &look.context.cluster;
     let admission = admit(look)?;
     let kinds = cluster.discover(Duration::from_secs(600)).await.map_err(|error| error.to_string())?;
@@ -118,9 +158,16 @@ async fn delete_next(look: &Look<'_>) -> Result<bool, String> {
     }
     let options = SyncOptions::new(look.application.spec.sync_options());
     let itself = ObjectKey::new(names::GROUP, "Application", &look.key.namespace, &look.key.name);
-    let objects = match cascade::next(&live, &look.tracking, &options, &itself) {
-        Cascade::Done => return Ok(true),
-        Cascade::Wait(_) => return Ok(false),
+    let objects = match cascade::next(&live, &look.tracking, &options, &itself, is_approved(look)) {
+        Cascade::Done => return Ok(Came::Done),
+        Cascade::Wait(_) => return Ok(Came::Waits),
+        Cascade::Confirm(keys) => {
+            return Ok(Came::Asks(format!(
+                "waiting for confirmation of the deletion of {}: set annotation {} to the present time (RFC 3339)",
+                name_some(keys.into_iter()),
+                names::ANNOTATION_DELETION_APPROVED
+            )));
+        }
         Cascade::Delete(objects) => objects,
     };
     let propagation = if look.application.has_finalizer(names::FINALIZER_RESOURCES_BACKGROUND) {
@@ -136,11 +183,19 @@ async fn delete_next(look: &Look<'_>) -> Result<bool, String> {
             Pruned::Left(reason) => tracing::info!(object = %object.key(), reason, "left in place"),
         }
     }
-    Ok(false)
+    Ok(Came::Waits)
+}
+
+/// Whether somebody has approved, since the deletion began, what has to be approved.
+fn is_approved(look: &Look<'_>) -> bool {
+    let approved = look.application.annotation(names::ANNOTATION_DELETION_APPROVED);
+    let at = approved.and_then(|text| text.trim().parse::<Timestamp>().ok());
+    let began = look.application.metadata.deletion_timestamp.as_ref().map(|time| time.0);
+    at.zip(began).is_some_and(|(at, began)| at >= began)
 }
 
 /// What the project permits in a deletion: sources do not matter any more.
-fn admit(look: &Look<'_>) -> Result<Admission, String> {
+pub(super) fn admit(look: &Look<'_>) -> Result<Admission, String> {
     let destination = look.destination()?;
     let project = look.project()?;
     let claim = Claim {

@@ -25,7 +25,8 @@ use super::{
 };
 use crate::{
     api::{
-        ApplicationCondition, ApplicationSource, ApplicationSourceType, names, unsupported_object_options,
+        ApplicationCondition, ApplicationSource, ApplicationSourceType, names, unknown_object_options,
+        unsupported_object_options,
     },
     cluster::{ClusterError, discovery::Kinds, kinds_of_definition},
     error::{Classified, ErrorKind},
@@ -34,7 +35,7 @@ use crate::{
     object::{Gvk, Object, ObjectKey, Scope},
     project::Refusal,
     render::{RenderContext, RenderError, Rendered},
-    sync::ownership::Tracking,
+    sync::{hook::Role, ownership::Tracking},
 };
 
 /// How often a render may ask for remote bases that it did not know of before: remotes that name others.
@@ -146,6 +147,10 @@ impl DesiredObject {
         Self { key: object.key(), gvk: object.gvk(), hash: hasher.finish(), body }
     }
 
+    fn generate_name(&self) -> String {
+        self.object().map(|object| object.generate_name().to_owned()).unwrap_or_default()
+    }
+
     /// The object itself; `None` never happens for what was an object when it was written out.
     pub fn object(&self) -> Option<Object> {
         let value: Value = serde_json::from_slice(&self.body).ok()?;
@@ -156,12 +161,16 @@ impl DesiredObject {
 /// What an Application declares at one commit.
 #[derive(Clone)]
 pub struct Desired {
-    /// The commit.
+    /// The commit; of several sources, the first one's.
     pub commit: CommitId,
+    /// The commit of each source.
+    pub commits: Arc<[CommitId]>,
     /// When the reference to the commit was first seen.
     pub seen: Instant,
     /// How the manifests were rendered.
     pub source_type: ApplicationSourceType,
+    /// The same for each source.
+    pub source_types: Arc<[ApplicationSourceType]>,
     /// The objects, one per identity, sorted by it.
     pub objects: Arc<[DesiredObject]>,
     /// What is doubtful about them.
@@ -174,7 +183,7 @@ pub struct Desired {
     pub(super) inputs: Inputs,
     pub(super) uses_revision: bool,
     pub(super) fingerprint: u64,
-    scopes: Arc<[(Gvk, Option<Scope>)]>,
+    pub(super) scopes: Arc<[(Gvk, Option<Scope>)]>,
 }
 
 /// What shapes the declared objects besides the commit.
@@ -220,13 +229,56 @@ impl Desired {
     /// The same objects at a later commit.
     pub(super) fn moved_to(&self, resolved: &Resolved, remotes: &[ResolvedRemote]) -> Self {
         let remotes = remotes.iter().map(ResolvedRemote::used).collect();
-        Self { commit: resolved.commit.clone(), seen: resolved.seen, remotes, ..self.clone() }
+        Self { seen: resolved.seen, remotes, ..self.clone() }.at(resolved.commit.clone())
     }
 
     /// When a remote base was last seen to be another one than in an earlier render.
     pub(super) fn remotes_moved_since(&self, before: &Self) -> Option<Timestamp> {
         let moved = |now: &UsedRemote| before.remotes.iter().any(|then| now.moved_since(then));
         if self.remotes.iter().any(moved) { Some(Timestamp::now()) } else { before.remotes_moved }
+    }
+
+    /// The same at another commit that declares the same.
+    fn at(self, commit: CommitId) -> Self {
+        Self { commits: [commit.clone()].into(), commit, ..self }
+    }
+
+    /// What several sources declare together: where two declare the same object, the later one does.
+    ///
+    /// `None` when there is no source.
+    pub fn merged(parts: &[Self]) -> Option<Self> {
+        let first = parts.first()?;
+        let mut warnings: Vec<ApplicationCondition> = Vec::new();
+        let mut by_key: HashMap<ObjectKey, (usize, DesiredObject)> = HashMap::new();
+        let mut expected: Vec<(Gvk, String, Scope)> = Vec::new();
+        for (index, part) in parts.iter().enumerate() {
+            warnings.extend(part.warnings.iter().cloned());
+            expected.extend(part.expected_kinds.iter().cloned());
+            for object in part.objects.iter() {
+                let earlier = by_key.insert(object.key.clone(), (index, object.clone()));
+                if let Some((earlier, _)) = earlier {
+                    let text = format!(
+                        "Resource {} appears more than once among the manifests (in sources {earlier} and {index}); \
+                         the last one is used",
+                        object.key
+                    );
+                    let repeated = names::CONDITION_REPEATED_RESOURCE_WARNING;
+                    warnings.push(ApplicationCondition::new(repeated, text));
+                }
+            }
+        }
+        let mut objects: Vec<DesiredObject> = by_key.into_values().map(|(_, object)| object).collect();
+        objects.sort_by(|a, b| a.key.cmp(&b.key));
+        Some(Self {
+            commits: parts.iter().map(|part| part.commit.clone()).collect(),
+            source_types: parts.iter().map(|part| part.source_type).collect(),
+            seen: parts.iter().map(|part| part.seen).max().unwrap_or(first.seen),
+            remotes_moved: parts.iter().filter_map(|part| part.remotes_moved).max(),
+            objects: objects.into(),
+            warnings: warnings.into(),
+            expected_kinds: expected.into(),
+            ..first.clone()
+        })
     }
 
     /// Whether the cluster still has the kinds as they were when namespaces were filled in.
@@ -283,7 +335,10 @@ pub(super) fn finish(
         warnings.extend(unsupported_object_options(&object).into_iter().map(|problem| {
             ApplicationCondition::new(names::CONDITION_MANIFEST_WARNING, format!("{}: {problem}", origin()))
         }));
-        if object.name().is_empty() {
+        warnings.extend(unknown_object_options(&object).into_iter().map(|problem| {
+            ApplicationCondition::new(names::CONDITION_INVALID_SPEC_ERROR, format!("{}: {problem}", origin()))
+        }));
+        if object.name().is_empty() && !matches!(Role::of(&object), Role::Hook(_)) {
             return Err(DesiredError::GeneratedName { origin: origin() });
         }
         match scope {
@@ -296,7 +351,11 @@ pub(super) fn finish(
             }
             Scope::Namespaced => {}
         }
-        let desired = DesiredObject::new(&input.tracking.mark(object));
+        let mut desired = DesiredObject::new(&input.tracking.mark(object));
+        if desired.key.name.is_empty() {
+            // A hook whose name each sync makes; here it only has to be told from others.
+            desired.key.name = format!("{}{}", desired.generate_name(), by_key.len());
+        }
         match by_key.entry(desired.key.clone()) {
             Entry::Vacant(entry) => {
                 entry.insert(desired);
@@ -315,8 +374,10 @@ pub(super) fn finish(
     objects.sort_by(|a, b| a.key.cmp(&b.key));
     Ok(Desired {
         commit: resolved.commit.clone(),
+        commits: [resolved.commit.clone()].into(),
         seen: resolved.seen,
         source_type: rendered.source_type,
+        source_types: [rendered.source_type].into(),
         objects: objects.into(),
         warnings: warnings.into(),
         expected_kinds: expected.into_iter().map(|(gvk, (plural, scope))| (gvk, plural, scope)).collect(),

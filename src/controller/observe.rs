@@ -3,13 +3,19 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{
+    applications::ApplicationKey,
     comparison::{self, Comparison, ComparisonInput},
     desired::{Desired, DesiredError, DesiredInput},
     reconcile::{Look, Memory},
+    renderer::Known,
     sources::Freshness,
+    target::Target,
 };
 use crate::{
-    api::{ApplicationCondition, ApplicationSource, names, sync_options::SyncOptions, unsupported_fields},
+    api::{
+        ApplicationCondition, ApplicationSource, names, sync_options::SyncOptions, tracking::TrackingId,
+        unsupported_fields,
+    },
     cluster::{ClusterError, discovery::Kinds},
     compare::Rules,
     error::{Classified, ErrorKind, chain},
@@ -18,6 +24,8 @@ use crate::{
     project::{Admission, Claim, Destination},
 };
 
+/// How far up an Application's ancestors are looked for.
+const MAX_ANCESTORS: usize = 100;
 const PASSWORD: &str = "spec.source.repoURL holds a password, which everybody who may read Applications can see: write the \
                         URL without it, and put user and password into a Secret of the agent's namespace with the label \
                         argocd.argoproj.io/secret-type: repository";
@@ -64,25 +72,25 @@ impl Classified for ObserveError {
 }
 
 impl Look<'_> {
-    /// Finds out what a source declares at a revision and how that compares with the cluster.
+    /// Finds out what sources declare and how that compares with the cluster.
     pub(super) async fn observe(
         &mut self,
         memory: &mut Memory,
-        source: &ApplicationSource,
-        revision: &str,
+        target: &Target,
         freshness: Freshness,
     ) -> Result<Observation, ObserveError> {
-        let admission = self.admit(source)?;
+        let admission = self.admit(&target.sources)?;
         let spec = &self.application.spec;
-        if let Some(problem) = spec.source_problem() {
+        if let Some(problem) = spec.source_problem().or_else(|| target.problem()) {
             return Err(ObserveError::InvalidSpec(problem));
         }
-        // Whatever the one source would render to, it is not what such an Application asks for.
-        if spec.source_hydrator.is_some() || spec.has_multiple_sources() {
+        // Whatever the source would render to, it is not what such an Application asks for.
+        if spec.source_hydrator.is_some() {
             let fields: Vec<String> = unsupported_fields(spec).iter().map(ToString::to_string).collect();
             return Err(ObserveError::InvalidSpec(fields.join("; ")));
         }
-        if RepoUrl::parse(&source.repo_url).is_ok() && RepoUrl::shows_password(&source.repo_url) {
+        let shows = |url: &str| RepoUrl::parse(url).is_ok() && RepoUrl::shows_password(url);
+        if target.sources.iter().any(|source| shows(&source.repo_url)) {
             return Err(ObserveError::InvalidSpec(PASSWORD.to_owned()));
         }
         let options = SyncOptions::new(spec.sync_options());
@@ -92,43 +100,18 @@ impl Look<'_> {
             self.conditions.push(condition);
         }
         self.context.trust_managers(rules.trusted_managers());
-        let project = spec.project_name();
-        if let Ok(url) = RepoUrl::parse(&source.repo_url) {
-            self.context.sources.follow(self.key, &url, project);
-        }
+        self.follow(target);
         let settings = Arc::clone(&self.settings);
         let is_excluded = move |gvk: &Gvk| settings.is_excluded(gvk);
-        let kinds = self.context.cluster.discover(Duration::from_secs(600)).await?;
-        let rules_of_project = self.project().map_err(ObserveError::InvalidSpec)?;
-        let permits_source = |url: &str| rules_of_project.permits_source(url);
-        let input = |kinds| DesiredInput {
-            source,
-            revision,
-            application: self.key,
-            project,
-            permits_source: &permits_source,
-            context: self.settings.render_context(
-                &self.application,
-                self.key,
-                &self.context.options.namespace,
-            ),
-            tracking: &self.tracking,
-            destination_namespace: &spec.destination.namespace,
-            tolerate_unknown_kinds: options.skip_dry_run_on_missing_resource(),
-            is_excluded: &is_excluded,
-            time_limit: self.settings.render_limit(),
-            settings_fingerprint: self.settings.fingerprint,
-            kinds,
+        let parts = self.parts(memory, target, &options, &is_excluded, freshness).await?;
+        let desired = match parts.as_slice() {
+            [one] => one.clone(),
+            parts => Desired::merged(parts)
+                .ok_or_else(|| ObserveError::InvalidSpec("spec.sources: there is none".to_owned()))?,
         };
-        let renderer = &self.context.renderer;
-        let desired = match renderer.desired(input(&kinds), &mut memory.desired, freshness).await {
-            // A kind that was not there a moment ago may have been added since.
-            Err(DesiredError::Kind { .. }) => {
-                let kinds = self.context.cluster.discover(Duration::from_secs(2)).await?;
-                renderer.desired(input(&kinds), &mut memory.desired, freshness).await?
-            }
-            result => result?,
-        };
+        if let Some(problem) = self.cycle(&desired) {
+            return Err(ObserveError::InvalidSpec(problem));
+        }
         let mut kinds = self.context.cluster.kinds();
         if !desired.expected_kinds.is_empty() {
             let mut extended = Kinds::clone(&kinds);
@@ -158,14 +141,122 @@ impl Look<'_> {
         Ok(Observation { desired, comparison, admission, kinds })
     }
 
+    /// An Application among those declared that declares this one, itself or through others. One that declares itself
+    /// is none.
+    fn cycle(&self, desired: &Desired) -> Option<String> {
+        let is_application = |gvk: &Gvk| gvk.group == names::GROUP && gvk.kind == "Application";
+        let children: Vec<ApplicationKey> = desired
+            .objects
+            .iter()
+            .filter(|object| is_application(&object.gvk))
+            .map(|object| ApplicationKey::new(&object.key.namespace, &object.key.name))
+            .filter(|child| child != self.key)
+            .collect();
+        if children.is_empty() {
+            return None;
+        }
+        let mut current = self.key.clone();
+        for _ in 0..MAX_ANCESTORS {
+            let application = self.context.applications.get(&current)?.application.ok()?;
+            let id = TrackingId::parse(application.annotation(names::ANNOTATION_TRACKING_ID)?)?;
+            let parent = ApplicationKey::of_instance(&id.instance, &self.context.options.namespace);
+            if children.contains(&parent) {
+                return Some(format!(
+                    "the source declares Application {parent}, which declares this one, itself or through others: \
+                     take one of the two out of its source"
+                ));
+            }
+            if parent == current {
+                return None;
+            }
+            current = parent;
+        }
+        None
+    }
+
+    /// Says which repositories are read from now on.
+    fn follow(&self, target: &Target) {
+        let project = self.application.spec.project_name();
+        let urls = target.sources.iter().filter_map(|it| crate::git::RepoUrl::parse(&it.repo_url).ok());
+        for (index, url) in urls.enumerate() {
+            if index == 0 {
+                self.context.sources.follow(self.key, &url, project);
+            } else {
+                self.context.sources.follow_also(self.key, &url, project);
+            }
+        }
+    }
+
+    /// What each source declares.
+    async fn parts(
+        &self,
+        memory: &mut Memory,
+        target: &Target,
+        options: &SyncOptions,
+        is_excluded: &(dyn Fn(&Gvk) -> bool + Sync),
+        freshness: Freshness,
+    ) -> Result<Vec<Desired>, ObserveError> {
+        let spec = &self.application.spec;
+        let kinds = self.context.cluster.discover(Duration::from_secs(600)).await?;
+        let rules_of_project = self.project().map_err(ObserveError::InvalidSpec)?;
+        let permits_source = |url: &str| rules_of_project.permits_source(url);
+        let renderer = &self.context.renderer;
+        let mut parts = Vec::with_capacity(target.sources.len());
+        if memory.desired.len() != target.sources.len() {
+            memory.desired = target.sources.iter().map(|_| Known::default()).collect();
+        }
+        let asked = target.sources.iter().zip(&target.revisions).zip(&mut memory.desired);
+        for ((source, revision), known) in asked {
+            // Those of an earlier source's definitions count for the later ones too.
+            let mut known_kinds = Kinds::clone(&kinds);
+            for (gvk, plural, scope) in parts.iter().flat_map(|part: &Desired| part.expected_kinds.iter()) {
+                known_kinds = known_kinds.with_expected(gvk.clone(), plural, *scope);
+            }
+            let input = |kinds| DesiredInput {
+                source,
+                revision,
+                application: self.key,
+                project: spec.project_name(),
+                permits_source: &permits_source,
+                context: self.settings.render_context(
+                    &self.application,
+                    self.key,
+                    &self.context.options.namespace,
+                ),
+                tracking: &self.tracking,
+                destination_namespace: &spec.destination.namespace,
+                tolerate_unknown_kinds: options.skip_dry_run_on_missing_resource(),
+                is_excluded,
+                time_limit: self.settings.render_limit(),
+                settings_fingerprint: self.settings.fingerprint,
+                kinds,
+            };
+            if source.path.is_empty() && source.chart.is_empty() && !source.reference.is_empty() {
+                parts.push(renderer.reference(&input(&known_kinds), freshness).await?);
+                continue;
+            }
+            let desired = match renderer.desired(input(&known_kinds), known, freshness).await {
+                // A kind that was not there a moment ago may have been added since.
+                Err(DesiredError::Kind { .. }) => {
+                    let kinds = self.context.cluster.discover(Duration::from_secs(2)).await?;
+                    renderer.desired(input(&kinds), known, freshness).await?
+                }
+                result => result?,
+            };
+            parts.push(desired);
+        }
+        Ok(parts)
+    }
+
     /// What the project permits this Application.
-    fn admit(&self, source: &ApplicationSource) -> Result<Admission, ObserveError> {
+    fn admit(&self, sources: &[ApplicationSource]) -> Result<Admission, ObserveError> {
         let spec = &self.application.spec;
         let destination = self.destination().map_err(ObserveError::InvalidSpec)?;
         let project = self.project().map_err(ObserveError::InvalidSpec)?;
+        let repo_urls: Vec<String> = sources.iter().map(|source| source.repo_url.clone()).collect();
         let claim = Claim {
             application_namespace: &self.key.namespace,
-            repo_urls: std::slice::from_ref(&source.repo_url),
+            repo_urls: &repo_urls,
             destination: &destination,
             namespace: &spec.destination.namespace,
         };

@@ -7,15 +7,17 @@ use tokio::time::Instant;
 use super::{
     observe::{Observation, ObserveError},
     reconcile::{Level, Look, Memory, Next, retry_after},
+    target::Target,
 };
 use crate::{
     api::{
-        ApplicationCondition, ApplicationSource, ComparedTo, HealthStatus, HealthStatusCode, SyncStatus,
-        SyncStatusCode, Time, conditions, names, unsupported_fields,
+        ApplicationCondition, ComparedTo, HealthStatus, HealthStatusCode, SyncStatus, SyncStatusCode, Time,
+        conditions, names, unknown_options, unsupported_fields,
     },
     error::{Classified, chain},
     git::RepoUrl,
     metrics,
+    sync::auto,
 };
 
 /// An error that will pass is not shown while the last good comparison is younger than this.
@@ -35,7 +37,7 @@ const EVALUATED: &[&str] = &[
 
 impl Look<'_> {
     /// Takes a comparison into the status.
-    pub(super) fn take_over(&mut self, observation: &Observation, source: &ApplicationSource) {
+    pub(super) fn take_over(&mut self, observation: &Observation, target: &Target) {
         let Observation { desired, comparison, .. } = observation;
         let application = Arc::clone(&self.application);
         let spec = &application.spec;
@@ -44,21 +46,26 @@ impl Look<'_> {
         conditions.extend(comparison.conditions.iter().cloned());
         conditions.extend(self.field_warnings());
         self.set_conditions(EVALUATED, conditions);
+        let mut code = comparison.sync;
+        let last = self.status.operation_state.as_ref();
+        if code == SyncStatusCode::Synced && auto::namespace_metadata_changed(spec, last) {
+            code = SyncStatusCode::OutOfSync;
+        }
         self.status.sync = Some(SyncStatus {
-            status: comparison.sync,
-            revision: desired.commit.to_string(),
-            revisions: Vec::new(),
+            status: code,
+            revision: target.revision(desired),
+            revisions: target.revisions(desired),
             compared_to: ComparedTo {
-                source: Some(source.clone()),
-                sources: Vec::new(),
+                source: target.source(),
+                sources: target.list(),
                 destination: spec.destination.clone(),
                 ignore_differences: spec.ignore_differences.clone(),
             },
         });
         self.status.resources.clone_from(&comparison.rows);
         self.status.summary.clone_from(&comparison.summary);
-        self.status.source_type = Some(desired.source_type);
-        self.status.source_types = Vec::new();
+        self.status.source_type = (!target.is_list).then_some(desired.source_type);
+        self.status.source_types = if target.is_list { desired.source_types.to_vec() } else { Vec::new() };
         self.status.controller_namespace.clone_from(&self.context.options.namespace);
         self.set_health(comparison.health.clone());
     }
@@ -88,7 +95,9 @@ impl Look<'_> {
         let sync = self.status.sync.get_or_insert_with(SyncStatus::default);
         sync.status = SyncStatusCode::Unknown;
         sync.compared_to.destination = self.application.spec.destination.clone();
-        sync.compared_to.source = self.application.spec.effective_sources().into_iter().next();
+        let target = Target::of_spec(&self.application.spec);
+        sync.compared_to.source = target.source();
+        sync.compared_to.sources = target.list();
         for row in &mut self.status.resources {
             row.status = row.status.map(|_| SyncStatusCode::Unknown);
         }
@@ -105,7 +114,7 @@ impl Look<'_> {
 
     /// A source whose URL holds a password is refused, and must not be copied into the status either.
     pub(super) fn drop_passwords(&mut self) {
-        let shows = |source: &mut ApplicationSource| RepoUrl::shows_password(&source.repo_url);
+        let shows = |source: &mut crate::api::ApplicationSource| RepoUrl::shows_password(&source.repo_url);
         if let Some(sync) = &mut self.status.sync {
             sync.compared_to.source.take_if(shows);
         }
@@ -132,9 +141,13 @@ impl Look<'_> {
     fn field_warnings(&self) -> impl Iterator<Item = ApplicationCondition> + use<> {
         let spec = &self.application.spec;
         let of_project = self.context.projects.unsupported(spec.project_name());
-        unsupported_fields(spec).into_iter().chain(of_project).map(|field| {
+        let fields = unsupported_fields(spec).into_iter().chain(of_project).map(|field| {
             ApplicationCondition::new(names::CONDITION_UNSUPPORTED_FIELD_WARNING, field.to_string())
-        })
+        });
+        let unknown = unknown_options(spec)
+            .into_iter()
+            .map(|problem| ApplicationCondition::new(names::CONDITION_INVALID_SPEC_ERROR, problem));
+        fields.chain(unknown)
     }
 
     pub(super) fn set_conditions(&mut self, evaluated: &[&str], new: Vec<ApplicationCondition>) {

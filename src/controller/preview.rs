@@ -24,11 +24,12 @@ use super::{
     reconcile::{Level, Look, Memory},
     settings::secrets_selector,
     sources::Freshness,
+    target::Target,
     writer::resource,
 };
 use crate::{
     api::{Application, names},
-    cluster::ClusterError,
+    cluster::{ClusterError, FieldValidation},
     compare::{Rules, TextDiffOptions, text_diff},
     error::{Classified, ErrorKind},
     object::{Object, ObjectKey},
@@ -136,10 +137,12 @@ async fn look_at(
     preview: &mut Preview,
 ) -> Result<(), PreviewError> {
     let revision = wishes.revision.as_deref();
-    let source = look.application.spec.effective_sources().into_iter().next().unwrap_or_default();
-    let revision = revision.unwrap_or(&source.target_revision).to_owned();
+    let mut target = Target::of_spec(&look.application.spec);
+    if let (Some(wanted), Some(first)) = (revision, target.revisions.first_mut()) {
+        wanted.clone_into(first);
+    }
     let mut memory = Memory::default();
-    let observed = Box::pin(look.observe(&mut memory, &source, &revision, Freshness::Now)).await;
+    let observed = Box::pin(look.observe(&mut memory, &target, Freshness::Now)).await;
     let observation = observed.map_err(|error| match error {
         ObserveError::Cluster(error) => PreviewError::Cluster(*error),
         error => PreviewError::Observe {
@@ -196,7 +199,12 @@ async fn predicted(
     let scope = observation.kinds.get(&desired.gvk()).ok()?.scope;
     let permitted = observation.admission.permit(Apply { object: Object::clone(desired), scope });
     let dry_run = match permitted {
-        Ok(permitted) => look.context.cluster.dry_run(&permitted).await.map_err(|error| error.to_string()),
+        Ok(permitted) => look
+            .context
+            .cluster
+            .dry_run(&permitted, FieldValidation::default())
+            .await
+            .map_err(|error| error.to_string()),
         Err(refusal) => Err(refusal.to_string()),
     };
     dry_run

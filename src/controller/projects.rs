@@ -16,7 +16,7 @@ use crate::{
         AppProject, ClusterResourceRestrictionItem, ProjectDestination, UnsupportedField, names,
         unsupported_project_fields,
     },
-    project::Project,
+    project::{Project, windows::SyncWindows},
 };
 
 /// All projects of the controller's namespace by name.
@@ -28,6 +28,8 @@ pub struct Projects {
 struct Stored {
     project: Project,
     unsupported: Vec<UnsupportedField>,
+    windows: Arc<SyncWindows>,
+    window_problems: Vec<String>,
 }
 
 impl Projects {
@@ -46,7 +48,13 @@ impl Projects {
                 for problem in problems {
                     tracing::error!(project = name, %problem, "a rule of the project is not used");
                 }
+                let (windows, window_problems) = SyncWindows::compile(&project.spec.sync_windows);
+                for problem in &window_problems {
+                    tracing::error!(project = name, %problem, "a sync window of the project cannot be used");
+                }
                 Ok(Stored {
+                    windows: windows.into(),
+                    window_problems,
                     project: compiled,
                     unsupported: unsupported_project_fields(&name, &project.spec),
                 })
@@ -68,6 +76,13 @@ impl Projects {
             let stored = stored.as_ref();
             stored.map(|stored| stored.project.clone()).map_err(Arc::clone)
         })
+    }
+
+    /// When one project's Applications may be synced, and what of that cannot be read.
+    pub fn windows(&self, name: &str) -> (Arc<SyncWindows>, Vec<String>) {
+        let stored = self.stored.read().unwrap_or_else(PoisonError::into_inner);
+        let stored = stored.get(name).and_then(|stored| stored.as_ref().ok());
+        stored.map(|it| (Arc::clone(&it.windows), it.window_problems.clone())).unwrap_or_default()
     }
 
     /// The fields of one project that are set but not acted on.

@@ -15,12 +15,13 @@ use tokio::time::Instant;
 
 use super::{
     applications::ApplicationKey, comparison::Verdicts, context::Context, deletion, desired::Desired,
-    operation, renderer::Known, settings::AgentSettings, sources::Freshness, turns::Turn,
+    operation, renderer::Known, settings::AgentSettings, sources::Freshness, target::Target, turns::Turn,
     writer::OperationChange,
 };
 use crate::{
     api::{
-        Application, ApplicationCondition, ApplicationStatus, Operation, OperationPhase, Time, names,
+        Application, ApplicationCondition, ApplicationStatus, Operation, OperationPhase, OperationState,
+        Time, names,
         refresh::{self, Refresh},
     },
     cluster::ClusterError,
@@ -55,13 +56,16 @@ const LAST_RETRY: Duration = Duration::from_secs(180);
 /// What is remembered of an Application between looks. Nothing is lost when it is gone.
 #[derive(Default)]
 pub struct Memory {
-    pub(super) desired: Known,
+    /// What is known of each source.
+    pub(super) desired: Vec<Known>,
     pub(super) verdicts: Verdicts,
     /// Whether the last look held its turn for longer than it is meant to.
     pub(super) is_slow: bool,
     pub(super) failures: u32,
     pub(super) compared: Option<Instant>,
     pub(super) drift_since: Option<Instant>,
+    /// The same of what a running operation syncs, where that is not what the spec declares.
+    pub(super) aside: Option<Box<Memory>>,
 }
 
 /// Looks at one Application and does what follows from it.
@@ -89,12 +93,12 @@ pub async fn reconcile(context: &Context, key: &ApplicationKey, level: Level) ->
     let begun = Instant::now();
     let mut look = Look::new(context, key, application, stored.resource_version, level);
     let result = if look.application.is_terminating() {
-        Box::pin(deletion::step(&mut look)).await
+        Box::pin(deletion::step(&mut look, &mut memory)).await
     } else {
         // Whoever asks for the end of an operation does not wait for requests that hang. All that matters is on record, so
         // that the next look ends the operation just as if the agent had been restarted.
         tokio::select! {
-            result = look.run(&mut memory) => result,
+            result = Box::pin(look.run(&mut memory)) => result,
             () = context.applications.terminated(key) => Ok(Next(Some((Level::Live, Duration::ZERO)))),
         }
     };
@@ -175,14 +179,14 @@ impl<'a> Look<'a> {
         if self.level == Level::Hard {
             *memory = Memory::default();
         }
-        let source = self.application.spec.effective_sources().into_iter().next().unwrap_or_default();
-        let revision = source.target_revision.clone();
-        let observed = self.observe(memory, &source, &revision, self.freshness()).await;
+        let target = Target::of_spec(&self.application.spec);
+        let observed = Box::pin(self.observe(memory, &target, self.freshness())).await;
         let mut next = match &observed {
             Ok(observation) => {
                 memory.failures = 0;
                 memory.compared = Some(Instant::now());
-                self.take_over(observation, &source);
+                self.take_over(observation, &target);
+                self.keep_hook_finalizers(observation).await?;
                 self.note_drift(memory);
                 let settled = observation.comparison.settled;
                 Next((!settled).then_some((Level::Live, UNSETTLED)))
@@ -190,10 +194,10 @@ impl<'a> Look<'a> {
             Err(error) => self.take_error(memory, error),
         };
         if self.operation_is_pending() {
-            let advanced = operation::advance(self, memory, observed.as_ref().ok(), &source);
+            let advanced = operation::advance(self, memory, observed.as_ref().ok(), &target);
             next = next.sooner(Box::pin(advanced).await?);
         } else if let Ok(observation) = &observed {
-            match self.decide(&source, &observation.comparison, observation.desired.remotes_moved) {
+            match self.decide(&target, &observation.comparison, observation.desired.remotes_moved) {
                 Decision::Nothing(_) => self.set_conditions(&[names::CONDITION_SYNC_ERROR], Vec::new()),
                 Decision::Later(at) => {
                     let wait = at.duration_since(Timestamp::now());
@@ -205,7 +209,7 @@ impl<'a> Look<'a> {
                 }
                 Decision::Start(wanted) => {
                     self.set_conditions(&[names::CONDITION_SYNC_ERROR], Vec::new());
-                    let begun = operation::begin_automated(self, memory, observation, &source, *wanted);
+                    let begun = operation::begin_automated(self, memory, observation, &target, *wanted);
                     next = next.sooner(Box::pin(begun).await?);
                 }
             }
@@ -253,6 +257,13 @@ impl<'a> Look<'a> {
         let Some(refresh) = self.application.annotation(names::ANNOTATION_REFRESH) else { return Ok(()) };
         let timestamp = self.application.annotation(names::ANNOTATION_REFRESH_TIMESTAMP);
         self.context.writer.refreshed(self.key, refresh, timestamp).await
+    }
+
+    /// Whether somebody has approved deletions since an operation began.
+    pub(super) fn has_approved_deletions(&self, state: &OperationState) -> bool {
+        let approved = self.application.annotation(names::ANNOTATION_DELETION_APPROVED);
+        let at = approved.and_then(|text| text.trim().parse::<Timestamp>().ok());
+        at.is_some_and(|at| at >= state.started_at.timestamp())
     }
 
     /// The operation that is on record or asked for.

@@ -17,8 +17,9 @@ use super::{
     sources::{Freshness, Resolved, Sources},
 };
 use crate::{
+    api::ApplicationSourceType,
     error::chain,
-    files::{Budget, FileLimits, Files, MountedTree, Tree},
+    files::{Budget, FileLimits, Files, Inputs, MountedTree, Tree},
     git::{CommitId, RepoUrl, RevisionSpec},
     metrics::Metrics,
     render::{RenderError, Rendered, kustomize::Remote, render},
@@ -146,6 +147,36 @@ impl Renderer {
             tree = self.mounted(&own, &remotes).await?;
         }
         Err(DesiredError::TooManyRemotes)
+    }
+
+    /// What a source declares that others only refer to: nothing, at a commit.
+    ///
+    /// # Errors
+    /// See [`DesiredError`].
+    pub async fn reference(
+        &self,
+        input: &DesiredInput<'_>,
+        freshness: Freshness,
+    ) -> Result<Desired, DesiredError> {
+        let url = RepoUrl::parse(&input.source.repo_url).map_err(DesiredError::Url)?;
+        let revision = RevisionSpec::parse(input.revision, None).map_err(DesiredError::Revision)?;
+        let resolved = self.sources.resolve(&url, input.project, &revision, freshness).await?;
+        Ok(Desired {
+            commit: resolved.commit.clone(),
+            commits: [resolved.commit.clone()].into(),
+            seen: resolved.seen,
+            source_type: ApplicationSourceType::Directory,
+            source_types: [ApplicationSourceType::Directory].into(),
+            objects: Arc::default(),
+            warnings: Arc::default(),
+            expected_kinds: Arc::default(),
+            remotes_moved: None,
+            remotes: Arc::default(),
+            inputs: Inputs::default(),
+            uses_revision: false,
+            fingerprint: fingerprint(input, &resolved.commit),
+            scopes: Arc::default(),
+        })
     }
 
     /// Renders nothing again that took too long, as long as all that it was rendered from is the same.

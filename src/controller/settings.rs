@@ -27,7 +27,7 @@ use crate::{
         COMMAND_PARAMETERS_CONFIG_MAP, CONFIG_MAP, KNOWN_HOSTS_CONFIG_MAP, NamespacePatterns, RawSecret,
         RawSettings, Settings, TLS_CERTIFICATES_CONFIG_MAP,
     },
-    sync::{auto::SelfHealBackoff, ownership::TrackingSettings},
+    sync::{auto::SelfHealBackoff, guard::PruneGuard, ownership::TrackingSettings},
 };
 
 /// Settings in the form that the controller's rooms want them.
@@ -78,6 +78,16 @@ impl AgentSettings {
     pub fn poll_interval(&self) -> PollInterval {
         let reconciliation = &self.settings.reconciliation;
         PollInterval { interval: reconciliation.timeout, jitter: reconciliation.jitter }
+    }
+
+    /// When a sync that would delete much has to be approved.
+    pub fn prune_guard(&self) -> PruneGuard {
+        self.settings.prune_guard
+    }
+
+    /// How long an operation may take; `None` where that is not limited.
+    pub fn sync_timeout(&self) -> Option<Duration> {
+        (!self.settings.sync_timeout.is_zero()).then_some(self.settings.sync_timeout)
     }
 
     /// How long rendering one Application may take.

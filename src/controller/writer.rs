@@ -138,7 +138,7 @@ impl Writer {
         }
     }
 
-    /// Removes finalizers, provided that the list still is what it was.
+    /// Changes finalizers, provided that the list still is what it was.
     ///
     /// # Errors
     /// As [`Writer::write`]; 422 when somebody changed the finalizers meanwhile.
@@ -148,10 +148,14 @@ impl Writer {
         before: &[String],
         after: &[String],
     ) -> Result<(), ClusterError> {
-        let patch = json!([
-            { "op": "test", "path": "/metadata/finalizers", "value": before },
-            { "op": "replace", "path": "/metadata/finalizers", "value": after },
-        ]);
+        let patch = if before.is_empty() {
+            json!([{ "op": "add", "path": "/metadata/finalizers", "value": after }])
+        } else {
+            json!([
+                { "op": "test", "path": "/metadata/finalizers", "value": before },
+                { "op": "replace", "path": "/metadata/finalizers", "value": after },
+            ])
+        };
         let patch: json_patch::Patch = serde_json::from_value(patch).unwrap_or_default();
         let params = PatchParams::default();
         let api = self.api(key);

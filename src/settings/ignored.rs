@@ -30,6 +30,9 @@ const CLUSTER: &str = "other clusters are not supported yet: Skiff manages the c
 pub(super) const CONFIG_ACTED_ON: &[&str] = &[
     "application.instanceLabelKey",
     "application.resourceTrackingMethod",
+    "application.sync.pruneGuard.enabled",
+    "application.sync.pruneGuard.minimum",
+    "application.sync.pruneGuard.percent",
     "installationID",
     "kustomize.buildOptions",
     "resource.compareoptions",
@@ -89,6 +92,7 @@ pub(super) const PARAMETERS_ACTED_ON: &[&str] = &[
     "controller.self.heal.backoff.cap.seconds",
     "controller.self.heal.backoff.factor",
     "controller.self.heal.backoff.timeout.seconds",
+    "controller.sync.timeout.seconds",
 ];
 
 /// Further keys of `argocd-cmd-params-cm`, as [`CONFIG_KNOWN`].

@@ -168,7 +168,6 @@ fn keys_without_effect_are_listed() {
             not_yet("argocd-cm", "resource.customizations.actions.apps_Deployment"),
             not_yet("argocd-cm", "timeout.hard.reconciliation"),
             "ConfigMap 'argocd-cm', key 'timeout.reconcilation': is not known: check its spelling".to_owned(),
-            not_yet("argocd-cmd-params-cm", "controller.sync.timeout.seconds"),
             not_yet("argocd-cmd-params-cm", "reposerver.log.level"),
         ]
     );
@@ -292,7 +291,11 @@ fn sample(key: &str) -> &'static str {
         "controller.self.heal.backoff.cap.seconds"
         | "controller.self.heal.backoff.factor"
         | "controller.self.heal.backoff.timeout.seconds"
-        | "controller.repo.server.timeout.seconds" => "7",
+        | "controller.sync.timeout.seconds"
+        | "controller.repo.server.timeout.seconds"
+        | "application.sync.pruneGuard.minimum"
+        | "application.sync.pruneGuard.percent" => "7",
+        "application.sync.pruneGuard.enabled" => "false",
         "installationID" => "blue",
         "kustomize.buildOptions" => "--load-restrictor LoadRestrictionsNone",
         "resource.compareoptions" => "ignoreAggregatedRoles: true",

@@ -30,6 +30,25 @@ pub(super) fn factor(text: &str) -> Result<f64, Fault> {
     }
 }
 
+pub(super) fn flag(text: &str) -> Result<bool, Fault> {
+    match text.trim() {
+        "true" => Ok(true),
+        "false" => Ok(false),
+        _ => Err(Fault::new(format!("'{text}' is neither 'true' nor 'false'"))),
+    }
+}
+
+pub(super) fn percent(text: &str) -> Result<u32, Fault> {
+    match text.trim().trim_end_matches('%').parse() {
+        Ok(percent) if percent <= 100 => Ok(percent),
+        _ => Err(Fault::new(format!("'{text}' is not a number from 0 to 100"))),
+    }
+}
+
+pub(super) fn count(text: &str) -> Result<u32, Fault> {
+    text.trim().parse().map_err(|_| Fault::new(format!("'{text}' is not a number")))
+}
+
 /// One of an enumeration's names.
 pub(super) fn name<T: FromStr>(text: &str) -> Result<T, Fault>
 where

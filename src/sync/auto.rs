@@ -9,8 +9,9 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::api::{
-    Application, ApplicationSource, Operation, OperationInitiator, OperationPhase, OperationState,
-    ResourceStatus, SyncOperation, SyncOperationResource, SyncStatus, SyncStatusCode,
+    Application, ApplicationSource, ApplicationSpec, Operation, OperationInitiator, OperationPhase,
+    OperationState, ResourceStatus, SyncOperation, SyncOperationResource, SyncStatus, SyncStatusCode,
+    sync_options::SyncOptions,
 };
 
 /// How long to wait before drift that came back is put right again.
@@ -180,6 +181,20 @@ fn list(revision: &str, revisions: &[String]) -> String {
     if revisions.is_empty() { format!("[{revision}]") } else { format!("[{}]", revisions.join(" ")) }
 }
 
+/// Whether the namespace that an Application creates was last given other labels and annotations than the spec has now.
+pub fn namespace_metadata_changed(spec: &ApplicationSpec, last: Option<&OperationState>) -> bool {
+    let is_sync = |last: &&OperationState| {
+        let sync = last.operation.sync.as_ref();
+        last.phase == OperationPhase::Succeeded && sync.is_some_and(|sync| !sync.dry_run)
+    };
+    let Some(result) = last.filter(is_sync).and_then(|last| last.sync_result.as_ref()) else {
+        return false;
+    };
+    let wanted = spec.sync_policy.as_ref().and_then(|policy| policy.managed_namespace_metadata.as_ref());
+    SyncOptions::new(spec.sync_options()).create_namespace()
+        && result.managed_namespace_metadata.as_ref() != wanted
+}
+
 /// Whether the last operation was for what was compared now. One without a result failed before it knew.
 fn already_attempted(last: &OperationState, input: &AutoSyncInput<'_>) -> bool {
     if input.remotes_moved.is_some_and(|moved| last.started_at.timestamp() < moved) {
@@ -188,6 +203,9 @@ fn already_attempted(last: &OperationState, input: &AutoSyncInput<'_>) -> bool {
     let Some(result) = &last.sync_result else {
         return true;
     };
+    if namespace_metadata_changed(&input.application.spec, Some(last)) {
+        return false;
+    }
     let sources: &[ApplicationSource] = match &result.source {
         Some(source) if result.sources.is_empty() => std::slice::from_ref(source),
         _ => &result.sources,

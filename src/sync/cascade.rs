@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use super::{
+    hook::{self, Role},
     order,
     ownership::{Tracking, is_custom_resource_definition},
 };
@@ -19,6 +20,8 @@ use crate::{
 pub enum Cascade {
     /// These are going; wait until they are gone.
     Wait(Vec<Arc<Object>>),
+    /// Somebody has to approve first that these go.
+    Confirm(Vec<ObjectKey>),
     /// Delete these now: the highest wave that is left.
     Delete(Vec<Arc<Object>>),
     /// Nothing that may go is left.
@@ -28,17 +31,28 @@ pub enum Cascade {
 /// The next step of deleting an Application's objects, from those that the cluster still has.
 ///
 /// What stays: objects that are not this Application's by every rule of [`Tracking::may_prune`], definitions of kinds,
-/// the Application itself, objects with `Delete=false` or Helm's `keep`, and those whose deletion would have to be
-/// confirmed first.
+/// the Application itself, objects with `Delete=false` or Helm's `keep`, and hooks of the deletion itself. Nothing goes
+/// before what has to be confirmed is `approved`.
 pub fn next(
     live: &[Arc<Object>],
     tracking: &Tracking,
     options: &SyncOptions,
     application: &ObjectKey,
+    approved: bool,
 ) -> Cascade {
     let mut waves: BTreeMap<i64, Vec<Arc<Object>>> = BTreeMap::new();
     let mut going = Vec::new();
-    for object in live.iter().filter(|object| goes(object, tracking, options, application)) {
+    let goes = |object: &&Arc<Object>| goes(object, tracking, options, application);
+    let must_be_confirmed = |object: &&Arc<Object>| {
+        !object.is_terminating()
+            && SyncOptions::delete(options, &SyncOptions::of_object(object)) == Deletion::Confirm
+    };
+    let asked: Vec<ObjectKey> =
+        live.iter().filter(goes).filter(must_be_confirmed).map(|object| object.key()).collect();
+    if !approved && !asked.is_empty() {
+        return Cascade::Confirm(asked);
+    }
+    for object in live.iter().filter(goes) {
         if object.is_terminating() {
             going.push(Arc::clone(object));
         } else {
@@ -60,7 +74,16 @@ fn goes(object: &Object, tracking: &Tracking, options: &SyncOptions, application
         && !is_custom_resource_definition(object)
         && object.key() != *application
         && !keep
-        && SyncOptions::delete(options, &own) == Deletion::Allowed
+        && !is_deletion_hook(object)
+        && SyncOptions::delete(options, &own) != Deletion::Forbidden
+}
+
+/// Whether an object is a hook that runs when its Application is deleted.
+fn is_deletion_hook(object: &Object) -> bool {
+    match Role::of(object) {
+        Role::Hook(types) => types.into_iter().any(|hook_type| hook::phase_of(hook_type).is_none()),
+        _ => false,
+    }
 }
 
 #[cfg(test)]
@@ -84,11 +107,16 @@ mod tests {
     }
 
     fn step(live: &[Arc<Object>]) -> (&'static str, Vec<String>) {
+        step_with(live, false)
+    }
+
+    fn step_with(live: &[Arc<Object>], approved: bool) -> (&'static str, Vec<String>) {
         let application = ObjectKey::new("argoproj.io", "Application", "argocd", "orders");
         let names =
             |objects: Vec<Arc<Object>>| objects.iter().map(|object| object.name().to_owned()).collect();
-        match next(live, &tracking(), &SyncOptions::default(), &application) {
+        match next(live, &tracking(), &SyncOptions::default(), &application, approved) {
             Cascade::Wait(objects) => ("wait", names(objects)),
+            Cascade::Confirm(keys) => ("confirm", keys.into_iter().map(|key| key.name).collect()),
             Cascade::Delete(objects) => ("delete", names(objects)),
             Cascade::Done => ("done", Vec::new()),
         }
@@ -110,10 +138,18 @@ mod tests {
     fn what_asks_to_stay_stays() {
         let kept = [
             marked("a", &json!({ "argocd.argoproj.io/sync-options": "Delete=false" }), false),
-            marked("b", &json!({ "argocd.argoproj.io/sync-options": "Delete=confirm" }), false),
+            marked("b", &json!({ "argocd.argoproj.io/hook": "PostDelete" }), false),
             marked("c", &json!({ "helm.sh/resource-policy": "keep" }), false),
         ];
         assert_eq!(step(&kept).0, "done");
+    }
+
+    #[test]
+    fn nothing_goes_before_what_has_to_be_confirmed_is_approved() {
+        let asks = marked("b", &json!({ "argocd.argoproj.io/sync-options": "Delete=confirm" }), false);
+        let live = [marked("a", &json!({}), false), asks];
+        assert_eq!(step(&live), ("confirm", vec!["b".to_owned()]));
+        assert_eq!(step_with(&live, true), ("delete", vec!["a".to_owned(), "b".to_owned()]));
     }
 
     #[test]

@@ -1,25 +1,27 @@
-//! Carrying out a plan: first everything is checked, then it is written, group after group.
+//! Carrying out tasks.
 //!
-//! ```text
-//! permit all ─▶ validate all (server-side dry run) ─▶ for each group: prune, apply kind after kind ─▶ results
-//! ```
-//!
-//! Nothing is written before every task is permitted and every change that can be validated is valid: a broken commit
-//! harms nothing. Every step may be repeated: an apply that was done is done again with the same outcome, a prune
-//! looks at the object once more and deletes exactly that version of it. So an operation that was cut off anywhere is
-//! resumed by running it again. A CustomResourceDefinition is awaited before objects of its kinds are applied.
+//! Nothing is written before everything is permitted and every change that can be validated is valid: a broken commit
+//! harms nothing. Every write may be repeated: an apply that was done is done again with the same outcome, a prune
+//! looks at the object once more and deletes exactly that version of it. What must not be repeated (the creation of a
+//! hook) is put on record by the caller between [`Executor::clear`] and [`Executor::run`]. A CustomResourceDefinition
+//! is awaited before objects of its kinds are applied.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+mod apply;
+mod hooks;
+
+use std::time::Duration;
 
 use super::{
     order::Provides,
     ownership::Tracking,
-    plan::{self, Action, Group, Plan, Task},
+    plan::{self, Action, Plan, Task},
     prune::{Pruned, Pruner},
+    record,
 };
 use crate::{
-    api::{OperationPhase, ResourceResult, ResultCode},
+    api::{OperationPhase, ResourceResult, ResultCode, sync_options::SyncOptions},
     cluster::{Cluster, ClusterError, bounded, discovery::Kinds, kinds_of_definition},
+    compare::Rules,
     error::chain,
     object::{Gvk, Object, ObjectKey, Scope},
     project::{Admission, Apply, Permitted, Propagation},
@@ -28,7 +30,12 @@ use crate::{
 /// How long a CustomResourceDefinition may take to be established.
 const ESTABLISHED_LIMIT: Duration = Duration::from_secs(30);
 
-/// What carries out a plan.
+/// Message of an operation some of whose tasks are not permitted or unknown to the cluster; the reasons follow.
+pub const TASKS_NOT_VALID: &str = "one or more synchronization tasks are not valid";
+/// Message of an operation that ended before the first write.
+pub const DRY_RUN_FAILED: &str = "one or more objects failed to apply (dry run)";
+
+/// What carries out tasks.
 pub struct Executor<'a> {
     /// The destination.
     pub cluster: &'a Cluster,
@@ -38,10 +45,14 @@ pub struct Executor<'a> {
     pub tracking: &'a Tracking,
     /// Kinds that the cluster serves, and those that definitions in the plan will add.
     pub kinds: &'a Kinds,
-    /// What happens to the dependents of pruned objects.
-    pub propagation: Propagation,
-    /// Validate only.
-    pub dry_run: bool,
+    /// The operation's sync options.
+    pub options: &'a SyncOptions,
+    /// Whether an object whose update is refused is deleted and created again.
+    pub force: bool,
+    /// What may differ; with `RespectIgnoreDifferences=true` it is left as it is in the cluster.
+    pub rules: &'a Rules,
+    /// A further manager of client-side applies whose fields are taken over.
+    pub client_side_manager: Option<&'a str>,
     /// Told of each request that writes, or would.
     pub observer: &'a (dyn WriteObserver + Sync),
 }
@@ -53,226 +64,157 @@ pub trait WriteObserver {
     fn write(&self, verb: &'static str, key: &ObjectKey, code: u16, dry_run: bool);
 }
 
-/// What came of a plan.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Outcome {
-    /// How the operation ended.
-    pub phase: OperationPhase,
-    /// In one sentence.
-    pub message: String,
-    /// What happened to each object.
-    pub resources: Vec<ResourceResult>,
-}
-
-/// A task whose write is permitted. A prune is permitted when it is carried out, for the object as it is then; that
-/// it may be permitted at all is checked beforehand all the same.
-enum Ready<'p> {
-    Apply { task: &'p Task, apply: Permitted<Apply>, changed: bool },
-    Prune { task: &'p Task, live: Arc<Object> },
-    SkipPrune { task: &'p Task, message: String },
-}
-
-impl Ready<'_> {
-    fn task(&self) -> &Task {
-        match self {
-            Self::Apply { task, .. } | Self::Prune { task, .. } | Self::SkipPrune { task, .. } => task,
-        }
-    }
-}
-
 impl Executor<'_> {
-    /// Carries out a plan.
-    pub async fn run(&self, plan: &Plan) -> Outcome {
-        let (groups, refused) = self.permit(plan);
-        if !refused.is_empty() {
-            return failed(plan::TASKS_NOT_VALID, refused);
-        }
-        let invalid = self.validate(&groups).await;
-        if !invalid.is_empty() {
-            return failed(plan::DRY_RUN_FAILED, invalid);
-        }
-        let mut resources = Vec::new();
-        for (group, ready) in plan.groups.iter().zip(&groups) {
-            let results = if self.dry_run { Self::rehearse(ready) } else { self.group(group, ready).await };
-            let any_failed = results.iter().any(is_failure);
-            resources.extend(results);
-            if any_failed {
-                return failed(plan::TASKS_FAILED, resources);
+    /// Asks the project for every task before any is carried out. Returns those that it refuses, or whose kind the
+    /// cluster does not have.
+    pub fn refused(&self, plan: &Plan) -> Vec<ResourceResult> {
+        let refusal = |task: &Task| match (&task.action, task.applied()) {
+            (Action::Prune { live } | Action::ConfirmPrune { live }, _) => {
+                self.pruner().permit(&task.gvk, live).map(drop)
             }
-        }
-        let message = if self.dry_run {
-            "successfully validated (dry run)"
-        } else if plan.groups.is_empty() {
-            plan::NO_MORE_TASKS
-        } else {
-            plan::ALL_TASKS_RUN
+            (Action::SkipPrune { .. }, _) | (_, None) => Ok(()),
+            // One that the cluster may have by then is asked when it is applied.
+            (_, Some(object)) if self.may_be_missing(object) => Ok(()),
+            (_, Some(_)) => self.permit(task).map(drop),
         };
-        Outcome { phase: OperationPhase::Succeeded, message: message.to_owned(), resources }
+        plan.tasks().filter_map(|task| Some(failed(task, refusal(task).err()?))).collect()
     }
 
-    /// Asks the project for every task before any is carried out.
-    fn permit<'p>(&self, plan: &'p Plan) -> (Vec<Vec<Ready<'p>>>, Vec<ResourceResult>) {
-        let mut refused = Vec::new();
-        let mut groups = Vec::new();
-        for group in &plan.groups {
-            let mut ready = Vec::new();
-            for task in &group.tasks {
-                match self.permit_task(task) {
-                    Ok(task) => ready.push(task),
-                    Err(message) => refused.push(result(
-                        task,
-                        Some(ResultCode::SyncFailed),
-                        OperationPhase::Failed,
-                        message,
-                    )),
-                }
-            }
-            groups.push(ready);
-        }
-        (groups, refused)
-    }
-
-    fn pruner(&self) -> Pruner<'_> {
-        let Self { cluster, admission, tracking, kinds, propagation, .. } = *self;
-        Pruner { cluster, admission, tracking, kinds, propagation }
-    }
-
-    fn permit_task<'p>(&self, task: &'p Task) -> Result<Ready<'p>, String> {
-        let scope = |gvk: &Gvk| self.kinds.get(gvk).map(|info| info.scope).map_err(|error| error.to_string());
-        match &task.action {
-            Action::CreateNamespace { object } => {
-                let write = Apply { object: Object::clone(object), scope: Scope::Cluster };
-                let apply = self.admission.permit(write).map_err(|refusal| chain(&refusal))?;
-                Ok(Ready::Apply { task, apply, changed: true })
-            }
-            Action::Apply { desired, changed, .. } => {
-                let write = Apply { object: Object::clone(desired), scope: scope(&task.gvk)? };
-                let apply = self.admission.permit(write).map_err(|refusal| chain(&refusal))?;
-                Ok(Ready::Apply { task, apply, changed: *changed })
-            }
-            Action::Prune { live } => {
-                self.pruner().permit(&task.gvk, live)?;
-                Ok(Ready::Prune { task, live: Arc::clone(live) })
-            }
-            Action::SkipPrune { message, .. } => {
-                Ok(Ready::SkipPrune { task, message: (*message).to_owned() })
-            }
-        }
+    /// Whether a kind that the cluster does not have is no error yet.
+    fn may_be_missing(&self, object: &Object) -> bool {
+        let tolerated = self.options.skip_dry_run_on_missing_resource()
+            || SyncOptions::of_object(object).skip_dry_run_on_missing_resource();
+        tolerated && matches!(self.kinds.get(&object.gvk()), Err(ClusterError::UnknownKind { .. }))
     }
 
     /// Lets the API server judge every change that it can judge by now. What depends on a kind or a namespace that
-    /// this plan will create is judged when it is applied.
-    async fn validate(&self, groups: &[Vec<Ready<'_>>]) -> Vec<ResourceResult> {
+    /// this plan will create is judged when it is applied. Returns what it would refuse.
+    pub async fn invalid(&self, plan: &Plan) -> Vec<ResourceResult> {
         let served = self.cluster.kinds();
-        let missing = groups.iter().flatten().filter_map(|ready| match ready {
-            Ready::Apply { task, apply, .. }
-                if !matches!(task.action, Action::Apply { live: Some(_), .. }) =>
-            {
-                Provides::of(&apply.write().object)
-            }
-            _ => None,
-        });
         // A kind may be known still though its definition is gone.
-        let missing: Vec<Provides> = missing.collect();
+        let missing: Vec<Provides> = plan
+            .tasks()
+            .filter(|task| !matches!(task.action, Action::Apply { live: Some(_), .. }))
+            .filter_map(|task| Provides::of(task.applied()?))
+            .collect();
         let mut judged = Vec::new();
-        for ready in groups.iter().flatten() {
-            if let Ready::Apply { task, apply, changed: true } = ready
+        for task in plan.tasks() {
+            let Some(object) = task.applied() else { continue };
+            let unchanged = matches!(task.action, Action::Apply { changed: false, .. });
+            if !unchanged
                 && served.get(&task.gvk).is_ok()
-                && !missing.iter().any(|provided| provided.is_needed_by(&apply.write().object))
+                && !missing.iter().any(|provided| provided.is_needed_by(object))
             {
-                judged.push(self.validate_one(task, apply));
+                judged.push(self.judge(task));
             }
         }
         bounded(judged).await.into_iter().flatten().collect()
     }
 
-    async fn validate_one(&self, task: &Task, apply: &Permitted<Apply>) -> Option<ResourceResult> {
-        let validated = self.cluster.dry_run(apply).await;
-        self.observer.write("patch", &task.key, code(&validated), true);
-        let error = validated.err()?;
-        Some(result(task, Some(ResultCode::SyncFailed), OperationPhase::Failed, error.to_string()))
+    async fn judge(&self, task: &Task) -> Option<ResourceResult> {
+        let validated = match self.permit(task) {
+            Ok(apply) => self.validate(task, &apply).await.map_err(|error| error.to_string()),
+            Err(refusal) => Err(refusal),
+        };
+        Some(failed(task, validated.err()?))
     }
 
     /// The results of an operation that only rehearses.
-    fn rehearse(ready: &[Ready<'_>]) -> Vec<ResourceResult> {
-        ready
-            .iter()
-            .map(|ready| match ready {
-                Ready::Apply { task, changed, .. } => {
-                    let message = format!("{} {} (dry run)", display(&task.key), done(*changed));
-                    result(task, Some(ResultCode::Synced), OperationPhase::Succeeded, message)
-                }
-                Ready::Prune { task, .. } => result(
-                    task,
-                    Some(ResultCode::Pruned),
-                    OperationPhase::Succeeded,
-                    plan::PRUNED_DRY_RUN.to_owned(),
-                ),
-                Ready::SkipPrune { task, message } => skipped(task, message),
-            })
-            .collect()
+    pub fn rehearse(&self, plan: &Plan) -> Vec<ResourceResult> {
+        let rehearse = |task: &Task| match &task.action {
+            Action::Apply { changed, .. } => {
+                let done = if *changed { "serverside-applied" } else { "unchanged" };
+                let message = format!("{} {done} (dry run)", display(&task.key));
+                result(task, ResultCode::Synced, OperationPhase::Succeeded, message)
+            }
+            Action::CreateNamespace { .. } => {
+                let message = format!("{} serverside-applied (dry run)", display(&task.key));
+                result(task, ResultCode::Synced, OperationPhase::Succeeded, message)
+            }
+            Action::Prune { .. } | Action::ConfirmPrune { .. } => {
+                let message = plan::PRUNED_DRY_RUN.to_owned();
+                result(task, ResultCode::Pruned, OperationPhase::Succeeded, message)
+            }
+            Action::SkipPrune { message, .. } => skipped(task, message),
+        };
+        plan.tasks().map(rehearse).collect()
     }
 
-    /// Prunes first, then applies kind after kind; objects of one kind go together. A kind that fails does not keep
-    /// the others of its group from being applied.
-    async fn group(&self, group: &Group, ready: &[Ready<'_>]) -> Vec<ResourceResult> {
-        let by_key: HashMap<(&ObjectKey, &Gvk), &Ready<'_>> =
-            ready.iter().map(|ready| ((&ready.task().key, &ready.task().gvk), ready)).collect();
-        let mut prunes = Vec::new();
-        for ready in ready.iter().filter(|ready| !matches!(ready, Ready::Apply { .. })) {
-            prunes.push(self.execute(ready));
+    /// Carries out tasks of one phase and wave: prunes first, then applies kind after kind; objects of one kind go
+    /// together. A kind that fails does not keep the others of its group from being applied.
+    pub async fn run(&self, tasks: &[&Task]) -> Vec<ResourceResult> {
+        let (prunes, applies): (Vec<&Task>, Vec<&Task>) = tasks.iter().partition(|task| task.is_prune());
+        // What others need goes after them, and the rest at once.
+        let (last, first): (Vec<&Task>, Vec<&Task>) = prunes
+            .into_iter()
+            .partition(|task| task.pruned().is_some_and(|live| Provides::of(live).is_some()));
+        let mut results = Vec::new();
+        for prunes in [first, last] {
+            let pruning: Vec<_> = prunes.into_iter().map(|task| self.prune(task)).collect();
+            results.extend(bounded(pruning).await);
         }
-        let mut results = bounded(prunes).await;
-        for batch in group.apply_batches() {
-            let mut applies = Vec::new();
-            for task in batch {
-                if let Some(ready) = by_key.get(&(&task.key, &task.gvk)) {
-                    applies.push(self.execute(ready));
-                }
-            }
-            results.extend(bounded(applies).await);
+        for batch in applies.chunk_by(|a, b| a.key.kind == b.key.kind) {
+            let applying: Vec<_> = batch.iter().map(|task| self.apply(task)).collect();
+            results.extend(bounded(applying).await);
         }
         results.sort_by(|a, b| (&a.kind, &a.namespace, &a.name).cmp(&(&b.kind, &b.namespace, &b.name)));
         results
     }
 
-    async fn execute(&self, ready: &Ready<'_>) -> ResourceResult {
-        match ready {
-            Ready::Apply { task, changed: false, .. } => {
-                let message = format!("{} unchanged", display(&task.key));
-                result(task, Some(ResultCode::Synced), OperationPhase::Running, message)
-            }
-            Ready::Apply { task, apply, changed: true } => match self.apply(task, apply).await {
-                Ok(images) => {
-                    let message = format!("{} serverside-applied", display(&task.key));
-                    let mut result = result(task, Some(ResultCode::Synced), OperationPhase::Running, message);
-                    result.images = images;
-                    result
-                }
-                Err(error) => {
-                    result(task, Some(ResultCode::SyncFailed), OperationPhase::Failed, error.to_string())
-                }
-            },
-            Ready::Prune { task, live } => match self.pruner().prune(&task.gvk, live).await {
+    fn pruner(&self) -> Pruner<'_> {
+        let Self { cluster, admission, tracking, kinds, .. } = *self;
+        let propagation = Propagation::from(self.options.prune_propagation_policy());
+        Pruner { cluster, admission, tracking, kinds, propagation }
+    }
+
+    async fn prune(&self, task: &Task) -> ResourceResult {
+        match &task.action {
+            Action::Prune { live } => match self.pruner().prune(&task.gvk, live).await {
                 Ok(Pruned::Deleted) => {
                     self.observer.write("delete", &task.key, 200, false);
-                    result(task, Some(ResultCode::Pruned), OperationPhase::Succeeded, plan::PRUNED.to_owned())
+                    let message = plan::PRUNED.to_owned();
+                    result(task, ResultCode::Pruned, OperationPhase::Succeeded, message)
                 }
                 Ok(Pruned::Left(reason)) => skipped(task, &format!("ignored ({reason})")),
-                Err(message) => result(task, Some(ResultCode::SyncFailed), OperationPhase::Failed, message),
+                Err(message) => failed(task, message),
             },
-            Ready::SkipPrune { task, message } => skipped(task, message),
+            Action::SkipPrune { message, .. } => skipped(task, message),
+            _ => failed(task, "its deletion was not approved".to_owned()),
         }
     }
 
-    async fn apply(&self, task: &Task, apply: &Permitted<Apply>) -> Result<Vec<String>, ClusterError> {
-        let applied = self.cluster.apply(apply).await;
-        self.observer.write("patch", &task.key, code(&applied), false);
-        let applied = applied?;
-        if task.key.kind == "CustomResourceDefinition" && task.key.group == "apiextensions.k8s.io" {
-            self.await_established(&task.gvk, &task.key, &applied).await?;
+    async fn apply(&self, task: &Task) -> ResourceResult {
+        match self.write(task).await {
+            Ok((done, images)) => {
+                let message = format!("{} {done}", display(&task.key));
+                ResourceResult {
+                    images,
+                    ..result(task, ResultCode::Synced, OperationPhase::Running, message)
+                }
+            }
+            Err(message) => failed(task, message),
         }
-        Ok(super::rollup::images_of(&applied).map(str::to_owned).collect())
+    }
+
+    /// What a task sends, permitted.
+    fn permit(&self, task: &Task) -> Result<Permitted<Apply>, String> {
+        let Some(object) = self.sent(task) else {
+            return Err("there is nothing to apply".to_owned());
+        };
+        let scope = match &task.action {
+            Action::CreateNamespace { .. } => Scope::Cluster,
+            _ => {
+                let served = self.cluster.kinds();
+                let info =
+                    self.kinds.get(&task.gvk).or_else(|error| served.get(&task.gvk).map_err(|_| error));
+                info.map(|info| info.scope).map_err(|error| error.to_string())?
+            }
+        };
+        let mut object = object;
+        if scope == Scope::Cluster {
+            object.set_namespace("");
+        }
+        self.admission.permit(Apply { object, scope }).map_err(|refusal| chain(&refusal))
     }
 
     /// Waits until the kinds of a definition are served.
@@ -303,14 +245,6 @@ impl Executor<'_> {
     }
 }
 
-fn code<T>(answer: &Result<T, ClusterError>) -> u16 {
-    match answer {
-        Ok(_) => 200,
-        Err(ClusterError::Refused { code, .. }) => *code,
-        Err(_) => 0,
-    }
-}
-
 fn is_established(definition: Option<&Object>) -> bool {
     let conditions = definition.and_then(|definition| definition.value().pointer("/status/conditions"));
     conditions.and_then(serde_json::Value::as_array).into_iter().flatten().any(|condition| {
@@ -319,36 +253,32 @@ fn is_established(definition: Option<&Object>) -> bool {
     })
 }
 
-fn is_failure(result: &ResourceResult) -> bool {
-    result.status == Some(ResultCode::SyncFailed)
+fn code<T>(answer: &Result<T, ClusterError>) -> u16 {
+    match answer {
+        Ok(_) => 200,
+        Err(ClusterError::Refused { code, .. }) => *code,
+        Err(_) => 0,
+    }
 }
 
-fn failed(message: &str, resources: Vec<ResourceResult>) -> Outcome {
-    let mut reasons: Vec<&str> =
-        resources.iter().filter(|result| is_failure(result)).map(|result| result.message.as_str()).collect();
+/// The message of an operation that ended before its first write, for these reasons.
+pub fn reason(message: &str, failed: &[ResourceResult]) -> String {
+    let mut reasons: Vec<&str> = failed.iter().map(|result| result.message.as_str()).collect();
     reasons.sort_unstable();
     reasons.dedup();
-    let message = format!("{message}: {}", reasons.join(", "));
-    Outcome { phase: OperationPhase::Failed, message, resources }
+    format!("{message}: {}", reasons.join(", "))
 }
 
 fn skipped(task: &Task, message: &str) -> ResourceResult {
-    result(task, Some(ResultCode::PruneSkipped), OperationPhase::Succeeded, message.to_owned())
+    result(task, ResultCode::PruneSkipped, OperationPhase::Succeeded, message.to_owned())
 }
 
-fn result(task: &Task, status: Option<ResultCode>, phase: OperationPhase, message: String) -> ResourceResult {
-    ResourceResult {
-        group: task.key.group.clone(),
-        version: task.gvk.version.clone(),
-        kind: task.key.kind.clone(),
-        namespace: task.key.namespace.clone(),
-        name: task.key.name.clone(),
-        status,
-        message,
-        hook_phase: Some(phase),
-        sync_phase: Some(task.phase),
-        ..ResourceResult::default()
-    }
+fn failed(task: &Task, message: String) -> ResourceResult {
+    result(task, ResultCode::SyncFailed, OperationPhase::Failed, message)
+}
+
+fn result(task: &Task, status: ResultCode, phase: OperationPhase, message: String) -> ResourceResult {
+    ResourceResult { status: Some(status), message, hook_phase: Some(phase), ..record::row(task) }
 }
 
 /// `deployment.apps/orders`, as kubectl writes it.
@@ -359,8 +289,4 @@ fn display(key: &ObjectKey) -> String {
     } else {
         format!("{kind}.{}/{}", key.group, key.name)
     }
-}
-
-fn done(changed: bool) -> &'static str {
-    if changed { "serverside-applied" } else { "unchanged" }
 }

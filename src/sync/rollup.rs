@@ -63,6 +63,10 @@ fn row(item: &Judged<'_>, input: RollupInput<'_>) -> Option<(ResourceStatus, Syn
     let object = item.candidate.object()?;
     let declared = item.candidate.declared()?;
     let role = Role::of(declared);
+    // A hook that does not run is nothing that the cluster lacks.
+    if matches!(role, Role::Hook(_)) && live.is_none() {
+        return None;
+    }
     let refers_to_itself =
         live.as_ref().is_none_or(|live| input.tracking.refers_to_itself(live, desired.as_deref()));
     let counted = role.is_resource() && refers_to_itself;

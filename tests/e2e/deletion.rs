@@ -239,12 +239,107 @@ async fn an_operation_that_waits_does_not_hold_the_deletion_up() {
     assert_eq!(world.names("v1", "ConfigMap", &world.namespace).await, [""; 0]);
 }
 
+fn hook(name: &str, image: &str, hook_type: &str) -> String {
+    format!(
+        "apiVersion: batch/v1
+kind: Job
+metadata:
+  name: {name}
+  annotations:
+    argocd.argoproj.io/hook: {hook_type}
+    argocd.argoproj.io/hook-delete-policy: HookSucceeded
+spec:
+  backoffLimit: 0
+  template:
+    spec:
+      restartPolicy: Never
+      containers: [{{name: main, image: \"{image}\"}}]
+"
+    )
+}
+
 #[tokio::test]
-async fn hooks_of_a_deletion_are_refused_by_name() {
+async fn hooks_run_before_and_after_the_objects_go() {
     let world = World::new().await;
-    world.repository.commit(&[("app/a.yaml", Some(&config_map("a", "1")))]);
-    world.apply(with_finalizer(world.automated("orders", "app"), names::FINALIZER_PRE_DELETE)).await;
+    let commit = world.repository.commit(&[
+        ("app/a.yaml", Some(&config_map("a", "1"))),
+        ("app/pre.yaml", Some(&hook("pre", "hook:1", "PreDelete"))),
+        ("app/post.yaml", Some(&hook("post", "hook:1", "PostDelete"))),
+    ]);
+    world.apply(with_finalizer(world.automated("orders", "app"), names::FINALIZER_RESOURCES)).await;
+    let application = world.until_synced("orders", &commit).await;
+    assert!(application.has_finalizer(names::FINALIZER_PRE_DELETE));
+    assert!(application.has_finalizer(names::FINALIZER_POST_DELETE));
+    assert_eq!(
+        world.names("batch/v1", "Job", &world.namespace).await,
+        [""; 0],
+        "they do not run with a sync"
+    );
+    world.requests.clear();
     delete_application(&world, "orders").await;
-    let text = "PreDelete and PostDelete hooks are not supported yet";
-    world.until_condition("orders", names::CONDITION_DELETION_ERROR, text).await;
+    until_gone(&world, "orders").await;
+    let written = world.written();
+    let place = |text: &str| written.iter().position(|write| write == text).unwrap_or(usize::MAX);
+    let (pre, object, post) =
+        (place("PATCH jobs/pre"), place("DELETE configmaps/a"), place("PATCH jobs/post"));
+    assert!(pre < object && object < post && post < usize::MAX, "{written:?}");
+    world
+        .until("the hooks are cleaned up", async |w: &World| {
+            w.names("batch/v1", "Job", &w.namespace).await.is_empty().then_some(())
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn a_hook_that_fails_holds_the_deletion_up_and_is_tried_again() {
+    let world = World::new().await;
+    let commit = world.repository.commit(&[
+        ("app/a.yaml", Some(&config_map("a", "1"))),
+        ("app/pre.yaml", Some(&hook("pre", "hook:fail", "PreDelete"))),
+    ]);
+    world.apply(with_finalizer(world.automated("orders", "app"), names::FINALIZER_RESOURCES)).await;
+    world.until_synced("orders", &commit).await;
+    delete_application(&world, "orders").await;
+    world.until_condition("orders", names::CONDITION_DELETION_ERROR, "PreDelete hook").await;
+    assert!(world.get("v1", "ConfigMap", &world.namespace, "a").await.is_some());
+}
+
+#[tokio::test]
+async fn hooks_that_leave_the_source_take_their_finalizers_with_them() {
+    let world = World::new().await;
+    let commit = world.repository.commit(&[
+        ("app/a.yaml", Some(&config_map("a", "1"))),
+        ("app/pre.yaml", Some(&hook("pre", "hook:1", "PreDelete"))),
+    ]);
+    world.apply(world.automated("orders", "app")).await;
+    world.until_synced("orders", &commit).await;
+    world.repository.commit(&[("app/pre.yaml", None)]);
+    world
+        .until_application("orders", "has no finalizer of hooks", |application| {
+            !application.has_finalizer(names::FINALIZER_PRE_DELETE)
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn what_has_to_be_confirmed_holds_the_deletion_up_until_somebody_does() {
+    let world = World::new().await;
+    let asks = config_map("a", "1").replacen(
+        "metadata:\n",
+        "metadata:\n  annotations: {argocd.argoproj.io/sync-options: Delete=confirm}\n",
+        1,
+    );
+    let commit =
+        world.repository.commit(&[("app/a.yaml", Some(&asks)), ("app/b.yaml", Some(&config_map("b", "1")))]);
+    world.apply(with_finalizer(world.automated("orders", "app"), names::FINALIZER_RESOURCES)).await;
+    world.until_synced("orders", &commit).await;
+    delete_application(&world, "orders").await;
+    let text = "waiting for confirmation of the deletion of ConfigMap";
+    world.until_condition("orders", names::CONDITION_PRUNE_GUARD_WARNING, text).await;
+    assert_eq!(world.names("v1", "ConfigMap", &world.namespace).await, ["a", "b"]);
+    let now = skiff::api::Time::now().to_string();
+    let approved = json!({ "metadata": { "annotations": { "argocd.argoproj.io/deletion-approved": now } } });
+    world.patch("argoproj.io/v1alpha1", "Application", &world.argocd, "orders", approved).await;
+    until_gone(&world, "orders").await;
+    assert_eq!(world.names("v1", "ConfigMap", &world.namespace).await, [""; 0]);
 }

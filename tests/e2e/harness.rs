@@ -629,6 +629,15 @@ impl Repository {
         repository.reference("refs/heads/main", target, true, "forced").unwrap();
     }
 
+    /// A commit's message, and what a file holds at it.
+    pub fn read_at(&self, commit: &str, path: &str) -> (String, String) {
+        let repository = git2::Repository::open(&self.directory).unwrap();
+        let commit = repository.revparse_single(commit).unwrap().peel_to_commit().unwrap();
+        let entry = commit.tree().unwrap().get_path(Path::new(path)).unwrap();
+        let blob = repository.find_blob(entry.id()).unwrap();
+        (commit.message().unwrap().to_owned(), String::from_utf8_lossy(blob.content()).into_owned())
+    }
+
     /// Takes a commit back.
     pub fn revert(&self, commit: &CommitId) -> CommitId {
         let author = Author::new("Developer", "developer@example.com");

@@ -178,11 +178,13 @@ async fn until_refused(world: &World, sync: Value, text: &str) {
 #[tokio::test]
 async fn what_is_not_supported_is_refused_by_name() {
     let world = world_with(&[("app/a.yaml", Some(&config_map("a", "1")))]).await;
-    let sources = json!([{ "repoURL": world.repository.url(), "path": "app" }]);
     until_refused(&world, json!({ "manifests": ["{}"] }), "operation.sync.manifests").await;
-    until_refused(&world, json!({ "sources": sources }), "operation.sync.sources").await;
-    until_refused(&world, json!({ "syncStrategy": { "apply": { "force": true } } }), "'force'").await;
-    until_refused(&world, json!({ "syncStrategy": { "hook": { "force": true } } }), "'force'").await;
+    until_refused(
+        &world,
+        json!({ "syncOptions": ["Prunelast=true"] }),
+        "Prunelast=true is not a sync option",
+    )
+    .await;
     let nothing = json!({ "operation": { "info": [{ "name": "why", "value": "no reason" }] } });
     world.patch(APPLICATION.0, APPLICATION.1, &world.argocd, "orders", nothing).await;
     world
@@ -294,21 +296,6 @@ async fn the_history_keeps_the_last_ten_syncs_or_as_many_as_the_spec_says() {
     let application = world.until_synced("orders", &commit).await;
     let ids: Vec<i64> = application.status.history.iter().map(|entry| entry.id).collect();
     assert_eq!(ids, [10, 11, 12]);
-}
-
-#[tokio::test]
-async fn a_source_with_hooks_is_not_synced_half() {
-    let hook = config_map("hook", "1").replacen(
-        "metadata:\n",
-        "metadata:\n  annotations: {argocd.argoproj.io/hook: PreSync}\n",
-        1,
-    );
-    let world =
-        world_with(&[("app/a.yaml", Some(&config_map("a", "1"))), ("app/hook.yaml", Some(&hook))]).await;
-    until_refused(&world, json!({}), "hooks are not supported yet").await;
-    world.sync("orders", json!({ "syncStrategy": { "apply": {} } })).await;
-    world.until_operation("orders", OperationPhase::Succeeded).await;
-    assert_eq!(world.names("v1", "ConfigMap", &world.namespace).await, ["a"]);
 }
 
 #[tokio::test]

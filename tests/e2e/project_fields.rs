@@ -16,32 +16,9 @@ fn with(field: &str, value: Value) -> Value {
     spec
 }
 
-fn deny_always() -> Value {
-    json!([{ "kind": "deny", "schedule": "* * * * *", "duration": "1h", "applications": ["*"] }])
-}
-
 fn of_project(mut application: Value, project: &str) -> Value {
     application["spec"]["project"] = json!(project);
     application
-}
-
-#[tokio::test]
-async fn nothing_is_synced_by_itself_while_the_project_has_a_sync_window() {
-    let world = World::new().await;
-    let commit = world.repository.commit(&[("app/a.yaml", Some(&config_map("a", "1")))]);
-    world.project("team-a", with("syncWindows", deny_always())).await;
-    world.apply(of_project(world.automated("orders", "app"), "team-a")).await;
-    let text = "AppProject 'team-a': spec.syncWindows";
-    world.until_condition("orders", names::CONDITION_SYNC_ERROR, text).await;
-    let application = world.refresh("orders").await;
-    assert!(find_condition(&application, names::CONDITION_UNSUPPORTED_FIELD_WARNING, text).is_some());
-    assert_eq!(application.status.sync_code(), SyncStatusCode::OutOfSync, "it is still compared");
-    assert!(application.status.operation_state.is_none());
-    assert_eq!(world.written(), [""; 0]);
-
-    world.project("team-a", with("description", json!("no windows any more"))).await;
-    let application = world.until_synced("orders", &commit).await;
-    assert_eq!(application.status.conditions, []);
 }
 
 #[tokio::test]
@@ -66,30 +43,6 @@ async fn a_sync_that_somebody_asks_for_ends_in_an_error_that_names_the_field() {
     world.project("team-a", with("description", json!("no keys any more"))).await;
     world.sync("orders", json!({ "syncOptions": ["CreateNamespace=true"] })).await;
     world.until_synced("orders", &commit).await;
-}
-
-#[tokio::test]
-async fn drift_is_not_put_back_either() {
-    let world = World::new().await;
-    let commit = world.repository.commit(&[("app/a.yaml", Some(&config_map("a", "1")))]);
-    world.project("team-a", with("description", json!("free"))).await;
-    world.apply(of_project(world.automated("orders", "app"), "team-a")).await;
-    world.until_synced("orders", &commit).await;
-    world.project("team-a", with("syncWindows", deny_always())).await;
-    let text = "AppProject 'team-a': spec.syncWindows";
-    world.until_condition("orders", names::CONDITION_UNSUPPORTED_FIELD_WARNING, text).await;
-    world.requests.clear();
-    world.patch("v1", "ConfigMap", &world.namespace, "a", json!({ "data": { "key": "drift" } })).await;
-    world.until_condition("orders", names::CONDITION_SYNC_ERROR, text).await;
-    assert_eq!(world.written(), [""; 0]);
-
-    world.project("team-a", with("description", json!("free again"))).await;
-    world
-        .until("the drift is put back", async |w: &World| {
-            let live = w.get("v1", "ConfigMap", &w.namespace, "a").await?;
-            (live["data"]["key"] == "1").then_some(())
-        })
-        .await;
 }
 
 #[tokio::test]

@@ -147,28 +147,34 @@ async fn every_field_that_is_not_acted_on_is_named() {
     let world = World::new().await;
     let commit = world.repository.commit(&[("app/a.yaml", Some(&config_map("a", "1")))]);
     let mut application = world.automated("orders", "app");
-    application["spec"]["syncPolicy"]["managedNamespaceMetadata"] = json!({ "labels": { "team": "shop" } });
     application["spec"]["syncPolicy"]["syncOptions"] =
-        json!(["CreateNamespace=true", "Replace=true", "Repalce=true"]);
+        json!(["CreateNamespace=true", "ServerSideApply=false"]);
     world.apply(application).await;
     let application = world.until_synced("orders", &commit).await;
-    let warnings: Vec<&str> =
-        application.status.conditions.iter().map(|condition| condition.message.as_str()).collect();
-    for field in [
-        "spec.syncPolicy.managedNamespaceMetadata: ",
-        "spec.syncPolicy.syncOptions[Replace=true] ",
-        "spec.syncPolicy.syncOptions[Repalce=true]",
-    ] {
-        assert!(
-            warnings.iter().any(|warning| warning.starts_with(field.trim_end())),
-            "{field}: {warnings:?}"
-        );
-    }
-    assert_eq!(warnings.len(), 3);
-    let unsupported = |condition: &skiff::api::ApplicationCondition| {
-        condition.condition_type == names::CONDITION_UNSUPPORTED_FIELD_WARNING
+    let [warning] = application.status.conditions.as_slice() else {
+        panic!("one condition is expected: {:?}", application.status.conditions)
     };
-    assert!(application.status.conditions.iter().all(unsupported));
+    assert_eq!(warning.condition_type, names::CONDITION_UNSUPPORTED_FIELD_WARNING);
+    assert!(
+        warning.message.starts_with("spec.syncPolicy.syncOptions[ServerSideApply=false] "),
+        "{warning:?}"
+    );
+}
+
+#[tokio::test]
+async fn nothing_is_synced_while_an_option_is_mistyped() {
+    let world = World::new().await;
+    let commit = world.repository.commit(&[("app/a.yaml", Some(&config_map("a", "1")))]);
+    let mut application = world.automated("orders", "app");
+    application["spec"]["syncPolicy"]["syncOptions"] = json!(["CreateNamespace=true", "Repalce=true"]);
+    world.apply(application).await;
+    let text = "spec.syncPolicy.syncOptions: Repalce=true is not a sync option";
+    world.until_condition("orders", names::CONDITION_INVALID_SPEC_ERROR, text).await;
+    world.until_condition("orders", names::CONDITION_SYNC_ERROR, text).await;
+    assert_eq!(world.written(), [""; 0]);
+    world.change_spec("orders", json!({ "syncPolicy": { "syncOptions": ["CreateNamespace=true"] } })).await;
+    let application = world.until_synced("orders", &commit).await;
+    assert_eq!(application.status.conditions, []);
 }
 
 async fn until_refused(source: impl FnOnce(&World) -> Value, condition_type: &str, text: &str) {

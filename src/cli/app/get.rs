@@ -8,7 +8,7 @@ use super::{
     name::{AppName, One},
     refresh,
     session::Found,
-    tree as children,
+    tree as children, windows,
 };
 use crate::{
     api::{Application, ApplicationSource, OperationState, ResourceStatus, Time, refresh::Refresh},
@@ -79,6 +79,13 @@ pub(super) async fn run(
     };
     let format = if options.tree { Format::Tree } else { options.output };
     show_now(session, &found, format, options.show_operation, console).await?;
+    if let (Format::Wide | Format::Tree, Some(windows)) =
+        (options.output, windows::of(session, &found).await?)
+    {
+        console.line("")?;
+        console.field("SyncWindow", windows.state)?;
+        console.field("Assigned Windows", windows.windows.join(", "))?;
+    }
     Ok(0)
 }
 

@@ -15,7 +15,7 @@ use tokio::time::Instant;
 
 use super::{AppError, name::AppName};
 use crate::{
-    api::{Application, names},
+    api::{AppProject, Application, names},
     cluster::ClusterError,
 };
 
@@ -112,6 +112,15 @@ impl Session {
         match request("get", &format!("application '{name}'"), api.get_opt(&name.name)).await? {
             Some(object) => Found::read(object),
             None => Err(AppError::NotFound { name: name.to_string() }),
+        }
+    }
+
+    /// A project; `None` when there is none of that name, or when whoever asks may not read it.
+    pub(super) async fn project(&self, namespace: &str, name: &str) -> Result<Option<AppProject>, AppError> {
+        let api: Api<AppProject> = Api::namespaced(self.client.clone(), namespace);
+        match request("get", &format!("project '{name}'"), api.get_opt(name)).await {
+            Err(error) if error.is_forbidden() => Ok(None),
+            found => Ok(found?),
         }
     }
 

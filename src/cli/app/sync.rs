@@ -11,11 +11,12 @@ use super::{
     name::{AppName, Several},
     resources::{ResourcePattern, select},
     session::Found,
+    windows,
 };
 use crate::{
     api::{
         Application, Info, Operation, OperationInitiator, OperationPhase, OperationState, ResourceResult,
-        SyncOperation, SyncStrategy, SyncStrategyApply, SyncStrategyHook, retry::RetryStrategy,
+        SyncOperation, SyncStrategy, SyncStrategyApply, SyncStrategyHook, Time, names, retry::RetryStrategy,
     },
     cli::output::{Cell, Console},
     object::ObjectKey,
@@ -46,6 +47,10 @@ pub struct Options {
     /// Delete what the source no longer has
     #[arg(long)]
     prune: bool,
+
+    /// Approve the deletions that this sync, or the one that waits for it, asks to have approved
+    #[arg(long)]
+    confirm_prune: bool,
 
     /// Sync this revision in place of the source's
     #[arg(long, default_value = "")]
@@ -100,7 +105,11 @@ pub(super) async fn run(
     let names = options.several.resolve(session).await?;
     let mut asked = Vec::new();
     for name in names {
-        let before = request(session, &name, options, &patterns, &notes).await?;
+        let waits = options.confirm_prune && waits_for_approval(&session.get(&name).await?);
+        let before = if waits { None } else { request(session, &name, options, &patterns, &notes).await? };
+        if options.confirm_prune {
+            approve(session, &name, before.as_ref(), limit(options.timeout)).await?;
+        }
         asked.push((name, before));
     }
     let mut exit_code = 0;
@@ -132,6 +141,14 @@ async fn request(
         let found = session.get(name).await?;
         let application = &found.application;
         check(name, application, options)?;
+        if windows::of(session, &found).await?.is_some_and(|windows| !windows.by_hand) {
+            return Err(AppError::Refused {
+                action: "sync",
+                name: name.to_string(),
+                why: "blocked by sync window".to_owned(),
+                hint: "'skiff app get' shows the windows; try again when they permit it",
+            });
+        }
         let operation = operation(name, application, options, patterns, notes)?;
         let patch = json!({
             "metadata": { "resourceVersion": application.metadata.resource_version },
@@ -202,7 +219,7 @@ fn operation(
     };
     let sync = SyncOperation {
         dry_run: options.dry_run,
-        prune: options.prune,
+        prune: options.prune || options.confirm_prune,
         revision: options.revision.clone(),
         resources,
         sync_options,
@@ -235,8 +252,44 @@ fn note(text: &str) -> Result<Info, AppError> {
     }
 }
 
+/// Whether a sync is held up until somebody approves what it would delete.
+fn waits_for_approval(found: &Found) -> bool {
+    let status = &found.application.status;
+    let runs = status.operation_state.as_ref().is_some_and(|state| !state.phase.is_completed());
+    runs && status.conditions.iter().any(|it| it.condition_type == names::CONDITION_PRUNE_GUARD_WARNING)
+}
+
+/// Approves the deletions of the operation that runs, as soon as it is on record: an approval counts for operations that
+/// began before it.
+async fn approve(
+    session: &Session,
+    name: &AppName,
+    before: Option<&OperationState>,
+    limit: Option<Duration>,
+) -> Result<(), AppError> {
+    let begun = session.follow(name, limit, |state| {
+        let Some(found) = state else {
+            return Err(AppError::NotFound { name: name.to_string() });
+        };
+        let state = found.application.status.operation_state.as_ref().filter(|state| Some(*state) != before);
+        Ok(state.map_or(ControlFlow::Continue(()), |state| ControlFlow::Break(state.started_at)))
+    });
+    let begun = begun.await?.ok_or_else(|| AppError::TimedOut {
+        name: name.to_string(),
+        wanted: "being synced",
+        limit: limit.unwrap_or_default(),
+        state: "the agent has not begun; is it running, and does it look after this namespace?".to_owned(),
+    })?;
+    // Whatever this machine's clock says.
+    let now = Time::now();
+    let at = if now.timestamp() < begun.timestamp() { begun } else { now };
+    let patch =
+        json!({ "metadata": { "annotations": { names::ANNOTATION_DELETION_APPROVED: at.to_string() } } });
+    session.patch(name, &patch).await.map(drop)
+}
+
 /// Waits until the operation is over, and tells of each object's progress.
-async fn wait(
+pub(super) async fn wait(
     session: &Session,
     name: &AppName,
     before: Option<&OperationState>,
@@ -304,7 +357,7 @@ fn result_in_words(result: &ResourceResult) -> String {
     words.into_iter().filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ")
 }
 
-fn show(
+pub(super) fn show(
     found: &Found,
     state: &OperationState,
     format: get::Format,

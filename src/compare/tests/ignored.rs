@@ -166,6 +166,8 @@ fn stored_objects_keep_what_the_rules_need() {
         json!({ "metadata": { "name": "a", "managedFields": [
             { "manager": MANAGER, "operation": "Apply", "fieldsV1": {} },
             { "manager": "hpa", "operation": "Update", "fieldsV1": {} },
+            { "manager": "kubectl.kubernetes.io/last-applied-configuration", "operation": "Update",
+              "fieldsV1": {} },
         ] }, "status": { "x": 1 } })
     );
     let plain = json!({ "metadata": { "name": "a", "managedFields": [{ "manager": "x" }] } });

@@ -65,6 +65,9 @@ struct Sync {
     resources: Vec<SyncOperationResource>,
     skip_hooks: bool,
     namespace_exists: bool,
+    namespace_metadata: Option<ManagedNamespaceMetadata>,
+    approved: bool,
+    rows: Vec<ResourceResult>,
 }
 
 impl Default for Sync {
@@ -75,6 +78,9 @@ impl Default for Sync {
             resources: Vec::new(),
             skip_hooks: false,
             namespace_exists: true,
+            namespace_metadata: None,
+            approved: false,
+            rows: Vec::new(),
         }
     }
 }
@@ -94,6 +100,11 @@ impl Sync {
             tracking: &tracking(),
             destination_namespace: "shop",
             destination_namespace_exists: self.namespace_exists,
+            namespace_metadata: self.namespace_metadata.as_ref(),
+            approved: self.approved,
+            revision: "0123456789abcdef",
+            started_at: Time::new(jiff::Timestamp::from_second(1_700_000_000).unwrap()),
+            rows: &self.rows,
         })
     }
 
@@ -105,7 +116,9 @@ impl Sync {
             .map(|group| {
                 let tasks = group.tasks.iter().map(|task| {
                     let sign = match &task.action {
+                        _ if task.is_hook() => "!",
                         Action::CreateNamespace { .. } => "*",
+                        Action::ConfirmPrune { .. } => "?",
                         Action::Apply { changed: true, .. } => "+",
                         Action::Apply { changed: false, .. } => "=",
                         Action::Prune { .. } => "-",
@@ -163,22 +176,6 @@ fn a_namespace_and_a_definition_go_before_what_needs_them() {
 }
 
 #[test]
-fn batches_hold_one_kind_each_and_follow_the_prunes() {
-    let candidates = [
-        new("ConfigMap", "a", json!({})),
-        new("ConfigMap", "b", json!({})),
-        new("Deployment", "a", json!({})),
-        extra("ConfigMap", "old", json!({})),
-    ];
-    let plan = Sync::default().plan(&candidates).unwrap();
-    let group = &plan.groups[0];
-    let names = |tasks: &[Task]| tasks.iter().map(|task| task.key.name.clone()).collect::<Vec<_>>();
-    let batches: Vec<_> = group.apply_batches().map(names).collect();
-    assert_eq!(batches, [vec!["a", "b"], vec!["a"]]);
-    assert_eq!(group.prunes().map(|task| task.key.name.as_str()).collect::<Vec<_>>(), ["old"]);
-}
-
-#[test]
 fn prunes_go_in_reverse_order_of_waves_and_kinds() {
     let candidates = [
         extra("Service", "s", wave(0)),
@@ -216,6 +213,7 @@ fn the_table_of_prunes() {
         match &plan.groups[0].tasks[0].action {
             Action::Prune { .. } => "pruned",
             Action::SkipPrune { message, .. } => message,
+            Action::ConfirmPrune { .. } => "waits",
             other => panic!("{other:?}"),
         }
     };
@@ -226,7 +224,11 @@ fn the_table_of_prunes() {
     assert_eq!(message(&Sync::default(), options("Prune=false")), "ignored (no prune)");
     assert_eq!(message(&Sync::with(&["Prune=false"]), json!({})), "ignored (no prune)");
     assert_eq!(message(&Sync::with(&["Prune=false"]), options("Prune=true")), "pruned");
-    assert_eq!(message(&Sync::default(), options("Prune=confirm")), CONFIRM_PRUNE);
+    assert_eq!(message(&Sync::default(), options("Prune=confirm")), "waits");
+    assert_eq!(message(&Sync::with(&["Prune=confirm"]), json!({})), "waits");
+    assert_eq!(message(&Sync { approved: true, ..Sync::default() }, options("Prune=confirm")), "pruned");
+    assert_eq!(message(&off, options("Prune=confirm")), "ignored (requires pruning)");
+    assert_eq!(message(&Sync::default(), options("Prune=flase")), "ignored (no prune)");
     assert_eq!(message(&Sync::default(), json!({ "helm.sh/resource-policy": "keep" })), "pruned");
 }
 
@@ -267,6 +269,17 @@ fn the_destination_namespace_is_created_first_if_asked_for_and_missing() {
     assert_eq!(Sync::with(&["CreateNamespace=true"]).lines(&candidates), ["Sync -5: +ConfigMap/a"]);
     let declared = [new("Namespace", "shop", json!({})), new("ConfigMap", "a", json!({}))];
     assert_eq!(missing.lines(&declared), ["Sync 0: +Namespace/shop +ConfigMap/a"], "a manifest wins");
+    let entries = |key: &str| [(key.to_owned(), "on".to_owned())].into();
+    let metadata = ManagedNamespaceMetadata { labels: entries("label"), annotations: entries("note") };
+    let managed = Sync { namespace_metadata: Some(metadata), ..Sync::with(&["CreateNamespace=true"]) };
+    let plan = managed.plan(&candidates).unwrap();
+    let namespace = plan.tasks().next().and_then(Task::applied).unwrap();
+    assert_eq!(
+        namespace.value()["metadata"],
+        json!({ "name": "shop", "labels": { "label": "on" },
+            "annotations": { "note": "on", "argocd.argoproj.io/sync-options": "ServerSideApply=true" } })
+    );
+    assert!(!plan.has_steps(), "the namespace is no step of its own");
 }
 
 #[test]
@@ -296,6 +309,18 @@ fn unchanged_objects_are_left_out_if_asked_for() {
     let candidates = [same("ConfigMap", "a"), new("ConfigMap", "b", json!({}))];
     assert_eq!(Sync::with(&["ApplyOutOfSyncOnly=true"]).lines(&candidates), ["Sync 0: +ConfigMap/b"]);
     assert_eq!(Sync::default().lines(&candidates), ["Sync 0: =ConfigMap/a +ConfigMap/b"]);
+    let row = ResourceResult {
+        kind: "ConfigMap".to_owned(),
+        namespace: "shop".to_owned(),
+        name: "a".to_owned(),
+        ..ResourceResult::default()
+    };
+    let resumed = Sync { rows: vec![row], ..Sync::with(&["ApplyOutOfSyncOnly=true"]) };
+    assert_eq!(
+        resumed.lines(&candidates),
+        ["Sync 0: =ConfigMap/a +ConfigMap/b"],
+        "it was applied by this sync"
+    );
 }
 
 #[test]
@@ -308,15 +333,82 @@ fn a_plan_is_refused_when_the_picture_is_incomplete() {
 }
 
 #[test]
-fn a_hook_is_refused_by_name_unless_hooks_do_not_run() {
-    let hook = || new("Job", "migrate", json!({ "argocd.argoproj.io/hook": "PreSync" }));
-    let candidates = [hook(), new("ConfigMap", "a", json!({}))];
-    let error = Sync::default().plan(&candidates).unwrap_err().to_string();
-    assert!(error.contains("argocd.argoproj.io/hook") && error.contains("Job:shop/migrate"), "{error}");
+fn a_hook_is_a_task_in_each_of_its_phases() {
+    let hook = |name: &str, types: &str| new("Job", name, json!({ "argocd.argoproj.io/hook": types }));
+    let candidates = [
+        hook("migrate", "PreSync"),
+        hook("smoke", "PostSync,PreSync"),
+        hook("page", "SyncFail"),
+        hook("warm", "Sync"),
+        hook("bye", "PreDelete,PostDelete"),
+        new("ConfigMap", "a", json!({})),
+        new(
+            "Job",
+            "weighed",
+            json!({ "helm.sh/hook": "pre-install,pre-upgrade", "helm.sh/hook-weight": "-5" }),
+        ),
+    ];
+    let expected = [
+        "PreSync -5: !Job/weighed",
+        "PreSync 0: !Job/migrate !Job/smoke",
+        "Sync 0: +ConfigMap/a !Job/warm",
+        "PostSync 0: !Job/smoke",
+        "SyncFail 0: !Job/page",
+    ];
+    assert_eq!(Sync::default().lines(&candidates), expected);
     let apply_only = Sync { skip_hooks: true, ..Sync::default() };
     assert_eq!(apply_only.lines(&candidates), ["Sync 0: +ConfigMap/a"]);
-    let helm = new("Job", "migrate", json!({ "helm.sh/hook": "pre-install" }));
-    assert!(Sync::default().plan(&[helm]).unwrap_err().to_string().contains("helm.sh/hook"));
+    let selected =
+        SyncOperationResource { kind: "Job".to_owned(), name: "migrate".to_owned(), ..Default::default() };
+    let selective = Sync { resources: vec![selected], ..Sync::default() };
+    assert!(selective.plan(&candidates).unwrap().is_empty(), "a selective sync runs no hooks");
+}
+
+#[test]
+fn a_hook_with_a_generated_name_has_one_name_for_the_whole_operation() {
+    let hook = json!({
+        "apiVersion": "batch/v1", "kind": "Job",
+        "metadata": { "generateName": "migrate-", "namespace": "shop",
+            "annotations": { "argocd.argoproj.io/hook": "PreSync" } },
+    });
+    let desired = Some(Arc::new(Object::from_value(hook).unwrap()));
+    let candidates = [Candidate { desired, live: None, verdict: Verdict::Missing }];
+    let plan = Sync::default().plan(&candidates).unwrap();
+    let object = plan.tasks().next().and_then(Task::applied).unwrap();
+    assert_eq!(object.name(), "migrate-0123456-presync-1700000000");
+    assert_eq!(tracking().may_prune(object), Ok(()), "its mark names it");
+    assert!(crate::sync::hook::has_finalizer(object));
+}
+
+#[test]
+fn what_is_needed_by_declared_objects_is_not_pruned() {
+    let candidates = [
+        extra("Namespace", "shop", json!({})),
+        extra("CustomResourceDefinition", "widgets.example.com", json!({})),
+        new("Widget", "w", json!({})),
+    ];
+    let mut candidates = candidates.to_vec();
+    for candidate in &mut candidates[..2] {
+        let mut live = Object::clone(candidate.live.as_ref().unwrap());
+        let id = crate::api::tracking::TrackingId::new("orders", &live.key(), "shop");
+        live.set_annotation("argocd.argoproj.io/tracking-id", &id.to_string());
+        candidate.live = Some(Arc::new(live));
+    }
+    assert_eq!(
+        Sync::default().lines(&candidates),
+        ["Sync 0: ~CustomResourceDefinition/widgets.example.com ~Namespace/shop +Widget/w"]
+    );
+}
+
+#[test]
+fn what_was_planned_stays_planned_when_other_objects_are_gone() {
+    let (first, last) = (extra("Deployment", "d", wave(5)), extra("ConfigMap", "c", wave(0)));
+    let applied = new("ConfigMap", "n", wave(3));
+    let before = Sync::default().plan(&[first, last.clone(), applied.clone()]).unwrap();
+    let mut record = crate::sync::record::Record::default();
+    record.plan_prunes(&before);
+    let resumed = Sync { rows: record.rows().to_vec(), ..Sync::default() };
+    assert_eq!(resumed.lines(&[last, applied]), ["Sync 3: +ConfigMap/n", "Sync 5: -ConfigMap/c"]);
 }
 
 #[test]

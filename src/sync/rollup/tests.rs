@@ -72,9 +72,12 @@ fn hooks_and_skipped_objects_have_no_status_and_do_not_count() {
         (json!({ "argocd.argoproj.io/hook": "Skip" }), false),
         (json!({ "helm.sh/hook": "test" }), false),
     ] {
-        let (rows, whole) = rolled(&[candidate("a", annotations, Verdict::Missing)]);
+        let (rows, whole) = rolled(&[candidate("a", annotations, Verdict::Same)]);
         assert_eq!((whole, rows[0].status, rows[0].hook), (Synced, None, hook));
     }
+    let hook = json!({ "argocd.argoproj.io/hook": "PreSync" });
+    let (rows, whole) = rolled(&[candidate("a", hook, Verdict::Missing)]);
+    assert_eq!((rows.len(), whole), (0, Synced), "a hook that does not run is not missing");
 }
 
 #[test]
