@@ -117,7 +117,7 @@ async fn refuse(look: &mut Look<'_>, problem: String) -> Result<Next, ClusterErr
     let condition = ApplicationCondition::new(names::CONDITION_DELETION_ERROR, problem);
     look.set_conditions(&[names::CONDITION_DELETION_ERROR], vec![condition]);
     look.write(OperationChange::Keep).await?;
-    Ok(Next(Some((Level::Live, LOOK_AGAIN * 6))))
+    Ok(Next(Some((Level::Live, LOOK_AGAIN * 2))))
 }
 
 /// Deletes what comes next.

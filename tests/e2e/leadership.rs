@@ -71,9 +71,9 @@ async fn world() -> World {
 #[tokio::test]
 async fn only_the_leader_writes() {
     let world = world().await;
-    let first = Replica::start(&world, quick(&world, "first"));
+    let first = Replica::start(&world, patient(&world, "first"));
     first.until_leading(&world).await;
-    let second = Replica::start(&world, quick(&world, "second"));
+    let second = Replica::start(&world, patient(&world, "second"));
     world.apply(world.automated("orders", "app")).await;
     for value in ["1", "2", "3"] {
         let commit = world.repository.commit(&[("app/a.yaml", Some(&config_map("a", value)))]);
