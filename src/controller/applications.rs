@@ -171,7 +171,7 @@ impl Applications {
             }
         }
         // Nobody can ask any more.
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 
     /// Takes an Application out.

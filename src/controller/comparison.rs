@@ -236,10 +236,11 @@ async fn pair(input: &ComparisonInput<'_>) -> Result<Vec<Pair>, ClusterError> {
         pairs.push(Pair { desired: Some(object.clone()), live });
     }
     for live in cluster.live.owned_by(tracking.instance_name()) {
-        if !declared.contains(live.key.as_ref()) && !(input.is_excluded)(&live.gvk) {
-            if let Some(live) = with_body(cluster, live).await? {
-                pairs.push(Pair { desired: None, live: Some(live) });
-            }
+        if !declared.contains(live.key.as_ref())
+            && !(input.is_excluded)(&live.gvk)
+            && let Some(live) = with_body(cluster, live).await?
+        {
+            pairs.push(Pair { desired: None, live: Some(live) });
         }
     }
     Ok(pairs)

@@ -57,7 +57,7 @@ pub enum DesiredError {
     Git(#[from] Arc<GitError>),
     /// A remote base could not be read.
     #[error(transparent)]
-    Remote(#[from] RemoteError),
+    Remote(Box<RemoteError>),
     /// Remote bases lead to ever more of them.
     #[error(
         "the source reads more than {REMOTES} remote bases, or more than {REMOTE_ROUNDS} behind each other"
@@ -106,6 +106,12 @@ pub enum DesiredError {
         /// The object and the file that it comes from.
         origin: String,
     },
+}
+
+impl From<RemoteError> for DesiredError {
+    fn from(error: RemoteError) -> Self {
+        Self::Remote(error.into())
+    }
 }
 
 impl Classified for DesiredError {

@@ -313,7 +313,7 @@ impl Remotes {
                 }
                 // What was downloaded before is used until it can be again.
                 Err(error) => {
-                    tracing::warn!(error = %chain(&error), "a file of a kustomization cannot be polled")
+                    tracing::warn!(error = %chain(&error), "a file of a kustomization cannot be polled");
                 }
             }
         }

@@ -79,7 +79,7 @@ fn object(number: usize, spec: &Spec) -> Object {
     let (name, namespace) = match kind {
         "Namespace" => (format!("ns{}", number % 2), ""),
         "CustomResourceDefinition" => ("widgets.example.com".to_owned(), ""),
-        _ => (format!("o{number}"), if number % 2 == 0 { "ns0" } else { "ns1" }),
+        _ => (format!("o{number}"), if number.is_multiple_of(2) { "ns0" } else { "ns1" }),
     };
     let mut metadata = json!({ "name": name, "annotations": annotations });
     if !namespace.is_empty() {

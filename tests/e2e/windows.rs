@@ -6,15 +6,16 @@ use skiff::api::{OperationPhase, SyncStatusCode, names};
 use super::harness::{World, config_map};
 
 fn project(windows: Value) -> Value {
-    json!({
+    let mut spec = json!({
         "sourceRepos": ["*"],
         "destinations": [{ "server": "*", "namespace": "*" }],
         "clusterResourceWhitelist": [{ "group": "*", "kind": "*" }],
-        "syncWindows": windows,
-    })
+    });
+    spec["syncWindows"] = windows;
+    spec
 }
 
-fn deny_always(extra: Value) -> Value {
+fn deny_always(extra: &Value) -> Value {
     let mut window =
         json!({ "kind": "deny", "schedule": "* * * * *", "duration": "1h", "applications": ["ord*"] });
     for (key, value) in extra.as_object().unwrap() {
@@ -32,7 +33,7 @@ fn of_project(mut application: Value) -> Value {
 async fn nothing_is_synced_by_itself_while_a_window_denies_it() {
     let world = World::new().await;
     let commit = world.repository.commit(&[("app/a.yaml", Some(&config_map("a", "1")))]);
-    world.project("team-a", project(deny_always(json!({})))).await;
+    world.project("team-a", project(deny_always(&json!({})))).await;
     world.apply(of_project(world.automated("orders", "app"))).await;
     world.apply(of_project(world.automated("payments", "app"))).await;
     world.until_status("orders", SyncStatusCode::OutOfSync).await;
@@ -49,7 +50,7 @@ async fn nothing_is_synced_by_itself_while_a_window_denies_it() {
 async fn a_sync_that_somebody_asks_for_waits_until_the_window_lets_it() {
     let world = World::new().await;
     let commit = world.repository.commit(&[("app/a.yaml", Some(&config_map("a", "1")))]);
-    world.project("team-a", project(deny_always(json!({})))).await;
+    world.project("team-a", project(deny_always(&json!({})))).await;
     world.apply(of_project(world.application("orders", "app"))).await;
     world.until_status("orders", SyncStatusCode::OutOfSync).await;
     world.sync("orders", json!({ "syncOptions": ["CreateNamespace=true"] })).await;
@@ -60,7 +61,7 @@ async fn a_sync_that_somebody_asks_for_waits_until_the_window_lets_it() {
     };
     world.until_application("orders", "waits", waits).await;
     assert_eq!(world.written(), [""; 0]);
-    world.project("team-a", project(deny_always(json!({ "manualSync": true })))).await;
+    world.project("team-a", project(deny_always(&json!({ "manualSync": true })))).await;
     world.until_synced("orders", &commit).await;
 }
 
@@ -68,7 +69,7 @@ async fn a_sync_that_somebody_asks_for_waits_until_the_window_lets_it() {
 async fn a_window_that_cannot_be_read_denies_and_is_told() {
     let world = World::new().await;
     world.repository.commit(&[("app/a.yaml", Some(&config_map("a", "1")))]);
-    world.project("team-a", project(deny_always(json!({ "schedule": "every day" })))).await;
+    world.project("team-a", project(deny_always(&json!({ "schedule": "every day" })))).await;
     world.apply(of_project(world.automated("orders", "app"))).await;
     let text = "AppProject 'team-a': spec.syncWindows[0].schedule: 'every day' has 2 fields instead of five";
     world.until_condition("orders", names::CONDITION_SYNC_ERROR, text).await;

@@ -42,7 +42,7 @@ fn task(name: &str, phase: SyncPhase, wave: i64, hook: Option<HookType>) -> Task
     Task { key, gvk, phase, wave, hook, action: Action::Apply { desired, live: None, changed: true } }
 }
 
-fn plan(tasks: Vec<Task>) -> Plan {
+fn plan(tasks: &[Task]) -> Plan {
     let groups = tasks.chunk_by(|a, b| (a.phase, a.wave) == (b.phase, b.wave));
     Plan {
         groups: groups
@@ -82,12 +82,12 @@ fn one_wave_ends_without_waiting_for_health_and_two_do_not() {
     let (first, second) = (task("a", SyncPhase::Sync, 0, None), task("b", SyncPhase::Sync, 1, None));
     let progressing =
         Cluster::with(&[("a", HealthStatusCode::Progressing, ""), ("b", HealthStatusCode::Progressing, "")]);
-    let one = plan(vec![first.clone()]);
+    let one = plan(std::slice::from_ref(&first));
     let mut record = Record::default();
     assert_eq!(text(&one, &mut record, &progressing), "run a");
     running(&mut record, &first);
     assert_eq!(text(&one, &mut record, &progressing), "Succeeded: successfully synced (all tasks run)");
-    let two = plan(vec![first, second.clone()]);
+    let two = plan(&[first, second.clone()]);
     assert_eq!(text(&two, &mut record, &progressing), "waiting for healthy state of /Pod/a");
     let healthy =
         Cluster::with(&[("a", HealthStatusCode::Healthy, ""), ("b", HealthStatusCode::Progressing, "")]);
@@ -103,7 +103,7 @@ fn one_wave_ends_without_waiting_for_health_and_two_do_not() {
 #[test]
 fn a_wave_that_becomes_degraded_fails_the_sync_with_its_message() {
     let (first, second) = (task("a", SyncPhase::Sync, 0, None), task("b", SyncPhase::Sync, 1, None));
-    let plan = plan(vec![first.clone(), second]);
+    let plan = plan(&[first.clone(), second]);
     let mut record = Record::default();
     running(&mut record, &first);
     let degraded = Cluster::with(&[("a", HealthStatusCode::Degraded, "it crashes")]);
@@ -118,7 +118,7 @@ fn hooks_are_awaited_in_every_phase_and_gate_the_next() {
     let pre = task("pre", SyncPhase::PreSync, 0, Some(HookType::PreSync));
     let object = task("a", SyncPhase::Sync, 0, None);
     let post = task("post", SyncPhase::PostSync, 0, Some(HookType::PostSync));
-    let plan = plan(vec![pre.clone(), object.clone(), post.clone()]);
+    let plan = plan(&[pre.clone(), object.clone(), post.clone()]);
     let mut record = Record::default();
     let at = |pre, a, post| Cluster::with(&[("pre", pre, ""), ("a", a, ""), ("post", post, "")]);
     use HealthStatusCode::{Healthy, Progressing};
@@ -150,7 +150,7 @@ fn a_hook_that_fails_or_vanishes_fails_the_sync_and_runs_what_is_for_that() {
     let pre = task("pre", SyncPhase::PreSync, 0, Some(HookType::PreSync));
     let object = task("a", SyncPhase::Sync, 0, None);
     let fail = task("fail", SyncPhase::SyncFail, 0, Some(HookType::SyncFail));
-    let plan = plan(vec![pre.clone(), object, fail.clone()]);
+    let plan = plan(&[pre.clone(), object, fail.clone()]);
     let mut record = Record::default();
     running(&mut record, &pre);
     assert_eq!(text(&plan, &mut record.clone(), &Cluster::default()), "run fail");
@@ -172,7 +172,7 @@ fn what_is_pruned_has_to_be_gone_before_the_next_wave() {
     let mut gone = task("old", SyncPhase::Sync, 0, None);
     let live = Arc::clone(gone.applied().unwrap());
     gone.action = Action::Prune { live };
-    let plan = plan(vec![gone.clone(), task("a", SyncPhase::Sync, 1, None)]);
+    let plan = plan(&[gone.clone(), task("a", SyncPhase::Sync, 1, None)]);
     let mut record = Record::default();
     record.set(ResourceResult {
         status: Some(ResultCode::Pruned),
@@ -189,6 +189,6 @@ fn a_group_waits_as_a_whole_for_what_has_to_be_confirmed() {
     let mut asks = task("old", SyncPhase::Sync, 0, None);
     let live = Arc::clone(asks.applied().unwrap());
     asks.action = Action::ConfirmPrune { live };
-    let plan = plan(vec![asks, task("a", SyncPhase::Sync, 0, None)]);
+    let plan = plan(&[asks, task("a", SyncPhase::Sync, 0, None)]);
     assert_eq!(text(&plan, &mut Record::default(), &Cluster::default()), "confirm 1");
 }
