@@ -130,7 +130,9 @@ pub enum GitError {
         problem: String,
     },
     /// Others wrote to the branch each time before the push arrived.
-    #[error("branch '{branch}' of {repository} moved on before each of {attempts} pushes: try again, or wait longer")]
+    #[error(
+        "branch '{branch}' of {repository} moved on before each of {attempts} pushes: try again, or wait longer"
+    )]
     Raced {
         /// Which repository.
         repository: String,

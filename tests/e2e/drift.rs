@@ -202,7 +202,10 @@ async fn a_difference_that_a_dry_run_settled_is_not_asked_about_again_when_only_
     world.until_quiet("orders").await;
     let applies = || world.metric("skiff_api_requests_total", &["verb=\"apply\""]);
     let (asked, looks) = (applies(), world.metric("argocd_app_reconcile_count", &[]));
-    assert!(asked >= 3.0, "the sync has one dry run and one write, the comparison after it a dry run: {asked}");
+    assert!(
+        asked >= 3.0,
+        "the sync has one dry run and one write, the comparison after it a dry run: {asked}"
+    );
     for pod in world.names("v1", "Pod", &world.namespace).await {
         world.delete("v1", "Pod", &world.namespace, &pod).await;
     }
