@@ -430,8 +430,9 @@ mod tests {
         ];
         let mut rest = error.as_str();
         for part in parts {
-            let at = rest.find(part).unwrap_or_else(|| panic!("{part} is not in its place: {error}"));
-            rest = &rest[at..];
+            let (_, after) =
+                rest.split_once(part).unwrap_or_else(|| panic!("{part} is not in its place: {error}"));
+            rest = after;
         }
     }
 

@@ -8,6 +8,7 @@ fn member(api_version: &str, kind: &str, name: &str, owners: &[&str]) -> Member 
     with_body(api_version, kind, name, owners, json!({}))
 }
 
+#[allow(clippy::needless_pass_by_value, reason = "tests give it values that they have just made")]
 fn with_body(api_version: &str, kind: &str, name: &str, owners: &[&str], spec: Value) -> Member {
     let owners: Vec<Value> =
         owners.iter().map(|uid| json!({ "uid": uid, "kind": "x", "name": uid })).collect();

@@ -11,6 +11,7 @@ fn script(source: &str, open_libraries: bool) -> Script {
     Script { source: source.into(), open_libraries }
 }
 
+#[allow(clippy::needless_pass_by_value, reason = "tests give it values that they have just made")]
 fn object(status: Value) -> Object {
     let value = json!({
         "apiVersion": "example.com/v1", "kind": "Widget", "metadata": { "name": "w", "labels": { "a": "b" } },
