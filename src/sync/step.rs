@@ -72,6 +72,10 @@ pub fn update(plan: &Plan, record: &mut Record, live: &dyn Live) {
             }
             continue;
         };
+        // Nobody waits for these, so their health decides nothing either: it is the Application's, not the sync's.
+        if !task.is_hook() && !has_steps {
+            continue;
+        }
         let health = live.health(object);
         let phase = match health.as_ref().map(|health| health.status) {
             None | Some(HealthStatusCode::Healthy) => OperationPhase::Succeeded,

@@ -140,6 +140,11 @@ async fn applications_that_declare_each_other_are_an_error() {
     let mut first = world.automated("first", "first");
     first["spec"]["destination"]["namespace"] = json!(world.argocd);
     world.apply(first).await;
+    world
+        .until("the first has made the second", async |world: &World| {
+            world.get("argoproj.io/v1alpha1", "Application", &world.argocd, "second").await
+        })
+        .await;
     let text = format!("the source declares Application {}/first, which declares this one", world.argocd);
     world.until_condition("second", names::CONDITION_INVALID_SPEC_ERROR, &text).await;
 }
