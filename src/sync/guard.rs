@@ -105,7 +105,7 @@ mod tests {
             let (key, gvk) = (live.key(), live.gvk());
             Task { key, gvk, phase: SyncPhase::Sync, wave: 0, hook: None, action: Action::Prune { live } }
         });
-        Plan { groups: vec![Group { phase: SyncPhase::Sync, wave: 0, tasks: tasks.collect() }] }
+        Plan::new(vec![Group { phase: SyncPhase::Sync, wave: 0, tasks: tasks.collect() }], &[])
     }
 
     fn is_concern(count: usize, managed: usize) -> bool {

@@ -16,9 +16,9 @@
 mod arrange;
 mod tasks;
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
-use super::ownership::Tracking;
+use super::{ownership::Tracking, record};
 use crate::{
     api::{
         HookType, ManagedNamespaceMetadata, ResourceResult, SyncOperationResource, SyncPhase, Time,
@@ -228,9 +228,21 @@ pub struct Group {
 pub struct Plan {
     /// The groups; one begins when the one before it is done and healthy.
     pub groups: Vec<Group>,
+    has_steps: bool,
 }
 
 impl Plan {
+    /// A plan of these groups, in an operation that has these rows on record.
+    pub fn new(groups: Vec<Group>, rows: &[ResourceResult]) -> Self {
+        let counted = groups.iter().filter(|group| {
+            group.tasks.iter().any(|task| !matches!(task.action, Action::CreateNamespace { .. }))
+        });
+        let pruned = rows.iter().filter_map(record::prune_wave).map(|wave| (SyncPhase::Sync, wave));
+        let steps: BTreeSet<(SyncPhase, i64)> =
+            counted.map(|group| (group.phase, group.wave)).chain(pruned).collect();
+        Self { has_steps: steps.len() > 1, groups }
+    }
+
     /// Whether there is nothing to do.
     pub fn is_empty(&self) -> bool {
         self.groups.is_empty()
@@ -242,12 +254,9 @@ impl Plan {
     }
 
     /// Whether there is more than one phase or wave, so that one waits for the health of the one before it. The
-    /// creation of the destination namespace does not count.
+    /// creation of the destination namespace does not count; what the operation has pruned does.
     pub fn has_steps(&self) -> bool {
-        let counted = |group: &&Group| {
-            group.tasks.iter().any(|task| !matches!(task.action, Action::CreateNamespace { .. }))
-        };
-        self.groups.iter().filter(counted).nth(1).is_some()
+        self.has_steps
     }
 }
 
@@ -261,7 +270,7 @@ pub fn plan(input: &PlanInput<'_>) -> Result<Plan, PlanError> {
     if !objects.is_empty() {
         return Err(PlanError::Incomplete { objects });
     }
-    Ok(Plan { groups: arrange::groups(tasks::tasks(input), input) })
+    Ok(Plan::new(arrange::groups(tasks::tasks(input), input), input.rows))
 }
 
 /// The first few identities, for a message.

@@ -5,6 +5,9 @@
 //! Planned (prunes only: in which wave) ─────────────────────────────┘
 //! ```
 //!
+//! What is pruned is gone from the next plan, so a prune's row keeps its wave when it is done: a sync of several waves
+//! stays one.
+//!
 //! The rows and the live objects are all that is known of a sync. A replica that takes over reads them and goes on
 //! from there, so whatever must not happen twice is on record before it happens: a hook is put on record as
 //! `Creating` when its predecessor is known to be gone. If it is there later, this operation has created it; its
@@ -19,6 +22,8 @@ use crate::{
 };
 
 const PLANNED: &str = "to be pruned in wave ";
+/// What becomes of that when the object was pruned.
+const PRUNED: &str = "pruned in wave ";
 /// Message of a hook that is about to be created.
 const CREATING: &str = "creating";
 /// Message of a task that was cut off by whoever ended the operation.
@@ -69,9 +74,16 @@ impl Record {
     }
 
     /// Adds a row, or replaces the one of the same object and phase.
-    pub fn set(&mut self, row: ResourceResult) {
+    pub fn set(&mut self, mut row: ResourceResult) {
         match self.places.get(&identity(&row)).and_then(|place| self.rows.get_mut(*place)) {
-            Some(known) => *known = row,
+            Some(known) => {
+                if row.status == Some(ResultCode::Pruned)
+                    && let Some(wave) = prune_wave(known)
+                {
+                    row.message = format!("{PRUNED}{wave}");
+                }
+                *known = row;
+            }
             None => {
                 self.places.insert(identity(&row), self.rows.len());
                 self.rows.push(row);
@@ -142,8 +154,13 @@ pub fn row(task: &Task) -> ResourceResult {
     }
 }
 
-/// The wave in which an object is to be pruned, as it was put on record.
+/// The wave in which an object is or was pruned, as it was put on record; none in a sync of one wave.
+pub fn prune_wave(row: &ResourceResult) -> Option<i64> {
+    let wave = row.message.strip_prefix(PLANNED).or_else(|| row.message.strip_prefix(PRUNED))?;
+    wave.parse().ok()
+}
+
+/// [`prune_wave`] of one object.
 pub fn planned_wave(rows: &[ResourceResult], object: &ObjectKey) -> Option<i64> {
-    let row = rows.iter().find(|row| key(row) == *object && row.message.starts_with(PLANNED))?;
-    row.message.strip_prefix(PLANNED)?.parse().ok()
+    rows.iter().find(|row| prune_wave(row).is_some() && key(row) == *object).and_then(prune_wave)
 }

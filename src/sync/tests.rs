@@ -350,8 +350,13 @@ proptest! {
         let (phase, whole) = play(before.clone(), &[]);
         let (resumed_phase, resumed) = play(before, &cuts);
         prop_assert_eq!(resumed_phase, phase);
-        let keys = |world: &World| world.live.keys().cloned().collect::<Vec<_>>();
-        prop_assert_eq!(keys(&resumed), keys(&whole));
+        let keys = |world: &World| world.live.keys().cloned().collect::<BTreeSet<_>>();
+        let (resumed_keys, whole_keys) = (keys(&resumed), keys(&whole));
+        // A failure that shows between two replicas ends the sync in the middle of its wave.
+        match phase {
+            OperationPhase::Succeeded => prop_assert_eq!(resumed_keys, whole_keys),
+            _ => prop_assert!(resumed_keys.is_subset(&whole_keys), "{resumed_keys:?}"),
+        }
         let mut hooks = HashMap::new();
         for (what, key, phase) in &resumed.log {
             if what == "hook" {

@@ -44,11 +44,23 @@ fn task(name: &str, phase: SyncPhase, wave: i64, hook: Option<HookType>) -> Task
 
 fn plan(tasks: &[Task]) -> Plan {
     let groups = tasks.chunk_by(|a, b| (a.phase, a.wave) == (b.phase, b.wave));
-    Plan {
-        groups: groups
-            .map(|tasks| Group { phase: tasks[0].phase, wave: tasks[0].wave, tasks: tasks.to_vec() })
-            .collect(),
-    }
+    let group = |tasks: &[Task]| Group { phase: tasks[0].phase, wave: tasks[0].wave, tasks: tasks.to_vec() };
+    Plan::new(groups.map(group).collect(), &[])
+}
+
+fn prune(name: &str) -> Task {
+    let mut task = task(name, SyncPhase::Sync, 0, None);
+    let live = Arc::clone(task.applied().unwrap());
+    task.action = Action::Prune { live };
+    task
+}
+
+fn pruned(record: &mut Record, task: &Task) {
+    record.set(ResourceResult {
+        status: Some(ResultCode::Pruned),
+        hook_phase: Some(OperationPhase::Succeeded),
+        ..record::row(task)
+    });
 }
 
 fn running(record: &mut Record, task: &Task) {
@@ -169,26 +181,30 @@ fn a_hook_that_fails_or_vanishes_fails_the_sync_and_runs_what_is_for_that() {
 
 #[test]
 fn what_is_pruned_has_to_be_gone_before_the_next_wave() {
-    let mut gone = task("old", SyncPhase::Sync, 0, None);
-    let live = Arc::clone(gone.applied().unwrap());
-    gone.action = Action::Prune { live };
+    let (gone, mut record) = (prune("old"), Record::default());
     let plan = plan(&[gone.clone(), task("a", SyncPhase::Sync, 1, None)]);
-    let mut record = Record::default();
-    record.set(ResourceResult {
-        status: Some(ResultCode::Pruned),
-        hook_phase: Some(OperationPhase::Succeeded),
-        ..record::row(&gone)
-    });
+    pruned(&mut record, &gone);
     let going = Cluster(Cluster::with(&[("old", HealthStatusCode::Progressing, "")]).0, true);
     assert_eq!(text(&plan, &mut record, &going), "waiting for deletion of /Pod/old");
     assert_eq!(text(&plan, &mut record, &Cluster::default()), "run a");
 }
 
 #[test]
+fn a_sync_of_several_waves_awaits_health_also_when_its_prunes_are_gone_from_the_plan() {
+    let (gone, last) = (prune("old"), task("a", SyncPhase::Sync, 1, None));
+    let mut record = Record::default();
+    record.plan_prunes(&plan(&[gone.clone(), last.clone()]));
+    pruned(&mut record, &gone);
+    running(&mut record, &last);
+    let later = Plan::new(plan(&[last]).groups, record.rows());
+    let degraded = Cluster::with(&[("a", HealthStatusCode::Degraded, "crash")]);
+    assert_eq!(text(&later, &mut record, &degraded), format!("Failed: {TASKS_FAILED}, reason: crash"));
+}
+
+#[test]
 fn a_group_waits_as_a_whole_for_what_has_to_be_confirmed() {
-    let mut asks = task("old", SyncPhase::Sync, 0, None);
-    let live = Arc::clone(asks.applied().unwrap());
-    asks.action = Action::ConfirmPrune { live };
+    let Action::Prune { live } = prune("old").action else { unreachable!() };
+    let asks = Task { action: Action::ConfirmPrune { live }, ..prune("old") };
     let plan = plan(&[asks, task("a", SyncPhase::Sync, 0, None)]);
     assert_eq!(text(&plan, &mut Record::default(), &Cluster::default()), "confirm 1");
 }
