@@ -1,4 +1,4 @@
-//! How commands that write to Git log in, and in whose name they commit.
+//! How commands log in to Git, and in whose name those that write commit.
 //!
 //! Nothing is taken from the machine's own Git configuration or agents: what a pipeline mounts is named on the command line
 //! or in the environment, and secrets are read from files or variables, never from arguments, which every process can see.
@@ -23,10 +23,10 @@ pub const PASSWORD_VARIABLE: &str = "SKIFF_GIT_PASSWORD";
 /// A credentials file has a line for each repository.
 const MAX_CREDENTIAL_LINES: usize = 10_000;
 
-/// How to log in, and as whom to commit.
+/// How to log in.
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Git options")]
-pub struct GitLogin {
+pub struct GitAccess {
     /// The user for HTTP; the password comes from --password-file or $SKIFF_GIT_PASSWORD
     #[arg(long, value_name = "NAME", env = "SKIFF_GIT_USERNAME")]
     username: Option<String>,
@@ -45,6 +45,14 @@ pub struct GitLogin {
     /// The only certificate authorities to trust for HTTPS, as PEM
     #[arg(long, value_name = "FILE")]
     certificate_authority: Option<PathBuf>,
+}
+
+/// How to log in, and as whom to commit.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Git options")]
+pub struct GitLogin {
+    #[command(flatten)]
+    access: GitAccess,
     /// Sign commits with this SSH private key (ed25519 or ecdsa)
     #[arg(long, value_name = "FILE")]
     signing_key: Option<PathBuf>,
@@ -88,7 +96,7 @@ impl Classified for GitLoginError {
     }
 }
 
-impl GitLogin {
+impl GitAccess {
     /// The credentials for a repository.
     ///
     /// # Errors
@@ -116,6 +124,16 @@ impl GitLogin {
             credentials.certificate_authorities = Some(read(file)?.into());
         }
         Ok(credentials)
+    }
+}
+
+impl GitLogin {
+    /// The credentials for a repository.
+    ///
+    /// # Errors
+    /// [`GitLoginError::Read`].
+    pub fn credentials(&self, url: &RepoUrl) -> Result<Credentials, GitLoginError> {
+        self.access.credentials(url)
     }
 
     /// With what commits are signed.

@@ -51,6 +51,8 @@ pub struct GitOptions {
     pub fetches: usize,
     /// Bytes that one fetch may receive.
     pub fetch_bytes: u64,
+    /// Repositories, by normalized URL, that are read from elsewhere: a copy that stands for them in a test.
+    pub redirects: HashMap<String, RepoUrl>,
 }
 
 impl GitOptions {
@@ -64,6 +66,7 @@ impl GitOptions {
             connections_per_host: 8,
             fetches: 8,
             fetch_bytes: 2 << 30,
+            redirects: HashMap::new(),
         }
     }
 }
@@ -155,7 +158,7 @@ impl Repositories {
         let options = &self.shared.options;
         let entry = self.entry(url);
         let step = Arc::new(Step::new(
-            url,
+            self.place(url),
             credentials,
             "listing the references",
             options.list_timeout,
@@ -261,6 +264,35 @@ impl Repositories {
         })
     }
 
+    /// Whether a commit, named by its id or the beginning of it, is another one or led to it; `None` when the
+    /// repository does not have it.
+    ///
+    /// # Errors
+    /// [`GitError::Revision`] when the beginning fits several commits; else see [`GitError`].
+    pub async fn leads_to(
+        &self,
+        url: &RepoUrl,
+        credentials: &Credentials,
+        (digits, later): (&str, &CommitId),
+        cancel: &CancellationToken,
+    ) -> Result<Option<bool>, GitError> {
+        self.bring_history(url, credentials, cancel).await?;
+        let (wanted, tip) = (digits.to_owned(), later.clone());
+        let found = self.read(url, move |generation| {
+            generation.with(|repository| match expand(repository, &wanted)? {
+                Expanded::None => Ok(Ok(None)),
+                Expanded::Many => Ok(Err(RevisionError::Ambiguous { revision: wanted })),
+                Expanded::One(commit) if commit == tip => Ok(Ok(Some(true))),
+                Expanded::One(commit) => match repository.graph_descendant_of(tip.oid()?, commit.oid()?) {
+                    // The later one is on no branch any more.
+                    Err(error) if error.code() == git2::ErrorCode::NotFound => Ok(Ok(Some(false))),
+                    answer => answer.map(|is_later| Ok(Some(is_later))),
+                },
+            })
+        });
+        found.await?.map_err(|source| GitError::Revision { repository: url.to_string(), source })
+    }
+
     /// Author, date and message of a commit.
     ///
     /// # Errors
@@ -349,7 +381,7 @@ impl Repositories {
         let options = &self.shared.options;
         let entry = self.entry(url);
         let (limit, bytes) = (options.fetch_timeout, options.fetch_bytes);
-        let step = Arc::new(Step::new(url, credentials, "fetching", limit, bytes, cancel));
+        let step = Arc::new(Step::new(self.place(url), credentials, "fetching", limit, bytes, cancel));
         let turn = self.turn(&step, url, &entry.fetching).await?;
         let references = Arc::clone(known);
         let done = match &wanted {
@@ -365,7 +397,7 @@ impl Repositories {
         // Held by the caller, not the thread: a server that hangs keeps its host's places, not everybody's.
         let fetch = step.within(Arc::clone(&self.shared.fetches).acquire_owned()).await?;
         let began = Instant::now();
-        let shallow = options.shallow && url.scheme() != Scheme::File;
+        let shallow = options.shallow && self.place(url).scheme() != Scheme::File;
         let (references, into) = (Arc::clone(known), Arc::clone(&entry));
         let fetching = Arc::clone(&step).run((turn, place), move |step| {
             Fetch::new(step, &references, shallow).run(&into.mirror, &wanted)
@@ -413,6 +445,12 @@ impl Repositories {
             }));
         // The semaphore is never closed.
         Ok(step.within(places.acquire_owned()).await?.ok())
+    }
+
+    /// Where a repository is read from.
+    fn place<'a>(&'a self, url: &'a RepoUrl) -> &'a RepoUrl {
+        let redirects = &self.shared.options.redirects;
+        if redirects.is_empty() { url } else { redirects.get(&url.normalized()).unwrap_or(url) }
     }
 
     fn entry(&self, url: &RepoUrl) -> Arc<Entry> {

@@ -144,9 +144,10 @@ async fn waiting_ends_when_the_time_is_over() {
     let world = World::new().await;
     world.repository.commit(&[("app/a.yaml", Some(&config_map("a", "1")))]);
     world.apply(manual(&world, "orders", "app")).await;
+    skiff_app(&world, "refresh orders").await.expect(0, &[]);
     skiff_app(&world, "wait orders --sync --timeout 1")
         .await
-        .expect(20, &["not synced after 1 s", "OutOfSync"]);
+        .expect(14, &["not synced after 1 s", "OutOfSync"]);
 }
 
 #[tokio::test]
@@ -155,7 +156,69 @@ async fn a_second_operation_is_refused_while_one_is_asked_for() {
     world.apply(manual(&world, "orders", "app")).await;
     skiff_app(&world, "sync orders --async").await.expect(0, &["is being synced"]);
     skiff_app(&world, "sync orders --async").await.expect(20, &["already in progress", "hint:"]);
-    skiff_app(&world, "refresh orders --timeout 1").await.expect(20, &["the agent has not answered"]);
+    skiff_app(&world, "refresh orders --timeout 1").await.expect(14, &["the agent has not answered"]);
     let written = world.get("argoproj.io/v1alpha1", "Application", &world.argocd, "orders").await.unwrap();
     assert_eq!(written["operation"]["sync"]["syncOptions"], json!(["CreateNamespace=true"]));
+}
+
+#[tokio::test]
+async fn a_revision_or_a_later_one_is_waited_for() {
+    let mut world = World::new().await;
+    let first = world.repository.commit(&[("app/a.yaml", Some(&config_map("a", "1")))]);
+    world.apply(manual(&world, "orders", "app")).await;
+    skiff_app(&world, "refresh orders").await.expect(0, &[]);
+    skiff_app(&world, &format!("wait orders --revision {first} --health --timeout 3"))
+        .await
+        .expect(14, &["OutOfSync", "automated syncs are off"]);
+    skiff_app(&world, "sync orders --timeout 30").await.expect(0, &[]);
+    skiff_app(&world, &format!("wait orders --revision {} --health --timeout 30", first.short()))
+        .await
+        .expect(0, &["Healthy"]);
+    // Two commits at once: the agent never sees the one in between, and only the repository knows of it.
+    world.stop_agent().await;
+    let passed_over = world.repository.commit(&[("app/a.yaml", Some(&config_map("a", "2")))]);
+    let newest = world.repository.commit(&[("app/a.yaml", Some(&config_map("a", "3")))]);
+    let early = format!("wait orders --revision {passed_over} --timeout 3");
+    skiff_app(&world, &early).await.expect(14, &[&format!("at {}", first.short())]);
+    world.start_agent().await;
+    let waiting = format!("wait orders --revision {passed_over} --health --timeout 60");
+    let (waited, _) = tokio::join!(skiff_app(&world, &waiting), async {
+        world
+            .until_application("orders", "newest seen", |it| {
+                it.status.sync.as_ref().is_some_and(|sync| sync.revision == newest.as_str())
+            })
+            .await;
+        skiff_app(&world, "sync orders --timeout 30").await.expect(0, &[])
+    });
+    waited.expect(0, &[newest.short()]);
+    for (revision, code, says) in [
+        ("main", 20, "hexadecimal digits"),
+        ("1234567890123456789012345678901234567890", 14, "has no commit"),
+    ] {
+        skiff_app(&world, &format!("wait orders --revision {revision} --timeout 5"))
+            .await
+            .expect(code, &[says]);
+    }
+    skiff_app(&world, &format!("wait nobody --revision {first}")).await.expect(13, &["does not exist"]);
+}
+
+#[tokio::test]
+async fn a_sync_of_the_wanted_revision_that_fails_ends_the_wait() {
+    let world = World::new().await;
+    let good = world.repository.commit(&[("app/a.yaml", Some(&config_map("a", "1")))]);
+    let mut application = world.automated("orders", "app");
+    application["spec"]["syncPolicy"]["retry"] = json!({ "limit": 0 });
+    world.apply(application).await;
+    skiff_app(&world, &format!("wait orders --revision {good} --health --timeout 30")).await.expect(0, &[]);
+    let hook = json!({
+        "apiVersion": "batch/v1", "kind": "Job",
+        "metadata": { "name": "smoke", "annotations": { "argocd.argoproj.io/hook": "PostSync" } },
+        "spec": { "backoffLimit": 0, "template": { "spec": { "restartPolicy": "Never", "containers": [{ "name": "smoke", "image": "smoke:fail" }] } } },
+    });
+    let bad = world
+        .repository
+        .commit(&[("app/a.yaml", Some(&config_map("a", "2"))), ("app/smoke.yaml", Some(&hook.to_string()))]);
+    skiff_app(&world, &format!("wait orders --revision {bad} --health --timeout 60"))
+        .await
+        .expect(16, &["ended Failed", bad.short()]);
 }

@@ -52,7 +52,7 @@ async fn a_sync_that_fails_and_a_wait_in_vain_have_their_exit_codes() {
     world
         .skiff(&["app", "wait", "orders", "--sync", "--timeout", "1"])
         .await
-        .expect(20, &["not synced after 1 s"]);
+        .expect(14, &["not synced after 1 s"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

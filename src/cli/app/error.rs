@@ -3,7 +3,7 @@
 use std::{io, time::Duration};
 
 use crate::{
-    api::{HealthStatusCode, ReadError, names},
+    api::{OperationPhase, ReadError, names},
     cluster::ClusterError,
     controller::PreviewError,
     error::{Classified, ErrorKind},
@@ -15,6 +15,9 @@ const EXIT_DIFF: u8 = 2;
 const EXIT_CONNECTION: u8 = 11;
 const EXIT_API: u8 = 12;
 const EXIT_NOT_FOUND: u8 = 13;
+const EXIT_TIMED_OUT: u8 = 14;
+const EXIT_DEGRADED: u8 = 15;
+const EXIT_SYNC_FAILED: u8 = 16;
 const EXIT_GENERIC: u8 = 20;
 
 /// Why a command could not do what it was asked for.
@@ -74,16 +77,26 @@ pub enum AppError {
         /// What it is instead.
         state: String,
     },
-    /// It got worse while its health was waited for.
-    #[error("application '{name}' went from {from} to {to}{message}")]
+    /// It got worse while its health was waited for, or was bad until the time was over.
+    #[error("application '{name}' {how}{message}")]
     Degraded {
         /// `namespace/name`.
         name: String,
-        /// The health before.
-        from: HealthStatusCode,
-        /// The health now.
-        to: HealthStatusCode,
+        /// `went from Healthy to Degraded`.
+        how: String,
         /// Why, with `: ` in front, or nothing.
+        message: String,
+    },
+    /// The sync of the revision that was waited for failed, and is not tried again.
+    #[error("the sync of application '{name}' to {revision} ended {phase}: {message}")]
+    SyncFailed {
+        /// `namespace/name`.
+        name: String,
+        /// The commit.
+        revision: String,
+        /// Failed or Error.
+        phase: OperationPhase,
+        /// Why.
         message: String,
     },
     /// It cannot be said what a sync would change.
@@ -98,14 +111,17 @@ pub enum AppError {
 }
 
 impl AppError {
-    /// The exit code: 11 no connection, 12 refused by the API server, 13 no such Application, 20 anything else,
-    /// and 2 for every error of `diff`.
+    /// The exit code: 11 no connection, 12 refused by the API server, 13 no such Application, 14 the
+    /// time is over, 15 degraded, 16 the sync failed, 20 anything else, and 2 for every error of `diff`.
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Kubeconfig(_) | Self::Client(_) => EXIT_CONNECTION,
             Self::Cluster(ClusterError::Connection { .. } | ClusterError::Timeout { .. }) => EXIT_CONNECTION,
             Self::Cluster(_) => EXIT_API,
             Self::NotFound { .. } => EXIT_NOT_FOUND,
+            Self::TimedOut { .. } => EXIT_TIMED_OUT,
+            Self::Degraded { .. } => EXIT_DEGRADED,
+            Self::SyncFailed { .. } => EXIT_SYNC_FAILED,
             Self::Diff(_) => EXIT_DIFF,
             _ => EXIT_GENERIC,
         }
@@ -138,7 +154,9 @@ impl AppError {
                 "wait for it with 'skiff app wait --operation', then try again"
             }
             Self::Refused { hint, .. } => hint,
-            Self::TimedOut { .. } | Self::Degraded { .. } => "'skiff app get' shows which object it is about",
+            Self::TimedOut { .. } | Self::Degraded { .. } | Self::SyncFailed { .. } => {
+                "'skiff app get' shows which object it is about"
+            }
             Self::Diff(error) => return error.hint(),
             Self::Preview(error) if error.kind() == ErrorKind::User => {
                 "correct the Application or its source, then try again"
@@ -163,6 +181,7 @@ impl Classified for AppError {
             | Self::Read(_)
             | Self::Refused { .. }
             | Self::Usage { .. }
+            | Self::SyncFailed { .. }
             | Self::Degraded { .. } => ErrorKind::User,
         }
     }
