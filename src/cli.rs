@@ -7,12 +7,15 @@ mod crds;
 mod demo;
 mod diff;
 mod documents;
+mod embedded;
 mod git_login;
 mod health;
 mod image;
+mod install;
 pub mod output;
 mod render;
 mod sandbox;
+mod test;
 
 use std::{
     io::{self, IsTerminal},
@@ -42,12 +45,16 @@ enum Command {
     Rollback(Box<app::source_rollback::Options>),
     /// Print what a directory of manifests renders to
     Render(render::RenderOptions),
+    /// Check a GitOps repository before it is merged: render and sync every Application on the sandbox
+    Test(test::TestOptions),
     /// Compare declared objects with live ones, both from files
     Diff(diff::DiffOptions),
     /// Print the health of objects in files, as the agent would see it
     Health(health::HealthOptions),
     /// Write image tags to a manifest repository, as pipelines do
     Image(image::ImageOptions),
+    /// Apply what Skiff needs in a cluster, or print it
+    Install(install::InstallOptions),
     /// Print the CustomResourceDefinitions of Application and AppProject
     Crds(crds::CrdsOptions),
     /// Watch commits reach a cluster: a whole story, on a sandbox or with --kubeconfig
@@ -77,9 +84,11 @@ async fn run(command: Command) -> ExitCode {
                 Err(error) => fail(&error, None, error.kind()),
             }
         }
+        Command::Test(options) => test_command(&options).await,
         Command::Diff(options) => with_code(|console| diff::run(&options, console)),
         Command::Health(options) => with_code(|console| health::run(&options, console)),
         Command::Image(options) => report(image::run(&options, &mut io::stdout(), &mut io::stderr()).await),
+        Command::Install(options) => install_command(&options).await,
         Command::Crds(options) => report(crds::run(&options, &mut io::stdout())),
         Command::Demo(arguments) => demo_command(&arguments).await,
         Command::Sandbox(arguments) => report(sandbox::run(arguments, &mut io::stdout()).await),
@@ -91,6 +100,23 @@ async fn rollback_command(options: &app::source_rollback::Options) -> ExitCode {
     let colours = colours_wanted(out.is_terminal());
     let mut console = Console { out: &mut out, err: &mut err, input: None, colours };
     report(app::source_rollback::run(options, &mut console).await)
+}
+
+async fn test_command(options: &test::TestOptions) -> ExitCode {
+    let (mut out, mut err) = (io::stdout(), io::stderr());
+    let colours = colours_wanted(out.is_terminal());
+    let mut console = Console { out: &mut out, err: &mut err, input: None, colours };
+    match Box::pin(test::run(options, &mut console)).await {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => fail(&error, None, error.kind()),
+    }
+}
+
+async fn install_command(options: &install::InstallOptions) -> ExitCode {
+    let (mut out, mut err) = (io::stdout(), io::stderr());
+    let colours = colours_wanted(out.is_terminal());
+    let mut console = Console { out: &mut out, err: &mut err, input: None, colours };
+    report(install::run(options, &mut console).await)
 }
 
 async fn demo_command(arguments: &demo::DemoArguments) -> ExitCode {

@@ -39,6 +39,7 @@ mod work;
 mod writer;
 
 use std::{
+    collections::HashMap,
     path::PathBuf,
     sync::{
         Arc,
@@ -69,6 +70,7 @@ use crate::{
         transport::{self, Gate},
     },
     error::Classified,
+    git::RepoUrl,
     metrics::Metrics,
 };
 
@@ -81,6 +83,8 @@ pub struct AgentOptions {
     pub cache_directory: PathBuf,
     /// Overrides `timeout.reconciliation`, in tests and demonstrations.
     pub poll_interval: Option<Duration>,
+    /// Repositories, by normalized URL, that are read from elsewhere: see [`crate::git::GitOptions::redirects`].
+    pub redirects: HashMap<String, RepoUrl>,
     /// The election.
     pub leader: LeaderOptions,
     /// Time limits of requests.
@@ -94,6 +98,7 @@ impl AgentOptions {
             namespace: namespace.to_owned(),
             cache_directory,
             poll_interval: None,
+            redirects: HashMap::new(),
             leader: LeaderOptions::new(namespace, identity),
             timeouts: Timeouts::default(),
         }

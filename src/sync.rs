@@ -15,7 +15,7 @@ pub mod cascade;
 pub mod executor;
 pub mod guard;
 pub mod hook;
-mod order;
+pub mod order;
 pub mod ownership;
 pub mod plan;
 pub mod prune;

@@ -28,6 +28,7 @@ mod wait;
 mod windows;
 
 pub use error::AppError;
+pub(in crate::cli) use session::request;
 pub use session::{Connection, Session};
 
 use crate::cli::output::Console;

@@ -18,7 +18,8 @@ use std::{
     sync::Arc,
 };
 
-use self::remotes::{FetchError, FetchOptions, Fetcher};
+use self::remotes::FetchError;
+pub(super) use self::remotes::{FetchOptions, Fetcher};
 use crate::{
     api::{Application, ApplicationSource, ReadError},
     error::{Classified, ErrorKind, chain},
@@ -227,6 +228,19 @@ impl Job {
         }
         Err(RenderCommandError::TooManyRemotes)
     }
+}
+
+/// What a source of a tree renders to, with its remote bases.
+///
+/// # Errors
+/// See [`RenderCommandError`].
+pub(super) async fn rendered_in(
+    tree: Arc<dyn Tree>,
+    source: ApplicationSource,
+    context: RenderContext,
+    fetcher: &mut Fetcher<'_>,
+) -> Result<Rendered, RenderCommandError> {
+    Job { tree, source, context, fetched: Vec::new() }.run(fetcher).await
 }
 
 async fn rendered(options: &RenderOptions, directory: &Path) -> Result<Rendered, RenderCommandError> {

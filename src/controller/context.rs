@@ -108,7 +108,8 @@ impl Context {
         let version = cluster.version().await?;
         agent.metrics.set_cluster(names::IN_CLUSTER_SERVER, names::IN_CLUSTER_NAME, &version, true);
 
-        let git = GitOptions::new(agent.options.cache_directory.clone());
+        let mut git = GitOptions::new(agent.options.cache_directory.clone());
+        git.redirects.clone_from(&agent.options.redirects);
         let repositories =
             Repositories::new(git, Some(Arc::new(CountedGitRequests(Arc::clone(&agent.metrics)))));
         let moved = {

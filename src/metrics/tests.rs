@@ -94,6 +94,7 @@ fn names_and_labels_are_those_that_dashboards_ask_for() {
         r#"argocd_repo_pending_request_total{repo="https://example.com/r"} 2"#,
         r#"argocd_git_request_total{repo="https://example.com/r",request_type="ls-remote"} 1"#,
         r#"argocd_git_lsremote_fail_total{repo="https://example.com/r",revision="main"} 1"#,
+        r#"argocd_git_fetch_fail_total{repo="https://example.com/r",revision="main"} 1"#,
         r#"workqueue_depth{name="app_operation_processing_queue"} 5"#,
         r#"skiff_api_requests_total{code="200",verb="apply"} 1"#,
         r#"skiff_errors_total{kind="user"} 1"#,

@@ -5,13 +5,14 @@
 //! StatefulSet, DaemonSet ──┼▶ Pod ▶ (kubelet) Running and Ready, or broken as its image's tag says
 //! Job ─────────────────────┘
 //! PersistentVolumeClaim ▶ bound volume     Service, Ingress ▶ load balancer address
-//! PodDisruptionBudget ▶ counts of its Pods
+//! PodDisruptionBudget ▶ counts of its Pods     HorizontalPodAutoscaler ▶ conditions, but no scaling
 //! ```
 //!
 //! Each controller is one task: it watches its kind and the kinds that it owns, and brings every object that an event
 //! or a timer names one step nearer to its goal. Nothing is polled, and a status is written only when it changes. An
 //! image tag that contains `broken` cannot be pulled; one that contains `fail` makes its container fail.
 
+mod autoscaler;
 mod daemon_set;
 mod deployment;
 mod disruption;
@@ -129,6 +130,7 @@ pub fn start(store: Store, options: ControllerOptions) -> Controllers {
         of("", "PersistentVolumeClaim", &[], volume::reconcile),
         of("", "Service", &[], network::reconcile_service),
         of("networking.k8s.io", "Ingress", &[], network::reconcile_ingress),
+        of("autoscaling", "HorizontalPodAutoscaler", &[], autoscaler::reconcile),
         Controller {
             related: Some(GroupKind::new("", "Pod")),
             ..of("policy", "PodDisruptionBudget", &[], disruption::reconcile)

@@ -12,9 +12,13 @@
 )]
 
 mod agent;
+mod alerts;
 mod app;
 mod diff;
 mod health;
+mod image;
+mod install;
 mod offline;
+mod repository;
 mod sandbox;
 mod world;

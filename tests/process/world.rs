@@ -77,10 +77,18 @@ impl World {
 
     /// Commits files to `main`.
     pub fn commit(&self, files: &[(&str, &str)]) -> String {
-        let changes: Vec<Change> = files
-            .iter()
-            .map(|(path, text)| Change::Write(RepoPath::parse(path).unwrap(), text.as_bytes().to_vec()))
-            .collect();
+        let write = |(path, text): &(&str, &str)| {
+            Change::Write(RepoPath::parse(path).unwrap(), text.as_bytes().to_vec())
+        };
+        self.change(files.iter().map(write).collect())
+    }
+
+    /// Removes files from `main`.
+    pub fn remove(&self, paths: &[&str]) -> String {
+        self.change(paths.iter().map(|path| Change::Remove(RepoPath::parse(path).unwrap())).collect())
+    }
+
+    fn change(&self, changes: Vec<Change>) -> String {
         let author = Author::new("Developer", "developer@example.com");
         writer::commit(&self.path("repository"), "main", &changes, "a change", &author).unwrap().to_string()
     }
@@ -304,18 +312,7 @@ impl Process {
 
     /// The status and body of a page of the agent.
     pub async fn page(&self, path: &'static str) -> (u16, String) {
-        let address = self.address().await;
-        let asked = tokio::task::spawn_blocking(move || {
-            let mut stream = TcpStream::connect(address)?;
-            stream.set_read_timeout(Some(PATIENCE))?;
-            write!(stream, "GET {path} HTTP/1.1\r\nHost: agent\r\nConnection: close\r\n\r\n")?;
-            let mut text = String::new();
-            stream.read_to_string(&mut text)?;
-            std::io::Result::Ok(text)
-        });
-        let text = asked.await.unwrap().unwrap();
-        let status = text.split_whitespace().nth(1).unwrap().parse().unwrap();
-        (status, text)
+        get(self.address().await, path).await.unwrap()
     }
 
     /// Waits until a page of the agent holds all of these.
@@ -369,15 +366,36 @@ pub fn config_map(name: &str, value: &str) -> String {
     format!("apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: {name}\ndata:\n  key: \"{value}\"\n")
 }
 
-/// Whether a program is there; where CI runs it must be.
+/// Whether kubectl is there; where CI runs it must be.
 pub fn has_kubectl() -> bool {
-    let found = Command::new("kubectl").args(["version", "--client"]).stdout(Stdio::null()).status();
+    has_program("kubectl", &["version", "--client"])
+}
+
+/// Whether a program is there; where CI runs it must be.
+pub fn has_program(name: &str, arguments: &[&str]) -> bool {
+    let found = Command::new(name).args(arguments).stdout(Stdio::null()).stderr(Stdio::null()).status();
     let is_there = found.is_ok_and(|status| status.success());
     if !is_there {
-        assert!(std::env::var_os("CI").is_none(), "kubectl is missing: in CI its tests must run");
-        eprintln!("SKIPPED: kubectl is not installed");
+        assert!(std::env::var_os("CI").is_none(), "{name} is missing: in CI its tests must run");
+        eprintln!("SKIPPED: {name} is not installed");
     }
     is_there
+}
+
+/// The status and body of a page.
+pub async fn get(address: SocketAddr, path: &str) -> std::io::Result<(u16, String)> {
+    let path = path.to_owned();
+    let asked = tokio::task::spawn_blocking(move || {
+        let mut stream = TcpStream::connect(address)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: agent\r\nConnection: close\r\n\r\n")?;
+        let mut text = String::new();
+        stream.read_to_string(&mut text)?;
+        std::io::Result::Ok(text)
+    });
+    let text = asked.await.unwrap()?;
+    let status = text.split_whitespace().nth(1).and_then(|status| status.parse().ok());
+    Ok((status.ok_or(std::io::ErrorKind::UnexpectedEof)?, text))
 }
 
 /// The root of the project.

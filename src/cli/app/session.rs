@@ -102,7 +102,7 @@ impl Session {
     }
 
     /// The client itself.
-    pub(super) fn client(&self) -> Client {
+    pub(in crate::cli) fn client(&self) -> Client {
         self.client.clone()
     }
 
@@ -245,7 +245,8 @@ impl Found {
     }
 }
 
-async fn request<T>(
+/// One request, within a time limit.
+pub(in crate::cli) async fn request<T>(
     action: &'static str,
     object: &str,
     call: impl Future<Output = Result<T, kube::Error>>,

@@ -1,28 +1,18 @@
 //! The project's own `manifests/`, built into the binary, and how they are told where they are used.
 
-/// A file of `manifests/`.
-pub(super) struct Manifest {
-    /// Its path below `manifests/`.
-    pub(super) path: &'static str,
-    /// Its content.
-    pub(super) text: &'static str,
-}
-
-macro_rules! table {
-    ($($path:literal,)+) => {
-        &[$(Manifest {
-            path: $path,
-            text: include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/manifests/", $path)),
-        }),+]
-    };
-}
+use crate::cli::embedded::{EmbeddedFile, embedded};
 
 /// All files of `manifests/`.
-pub(super) const MANIFESTS: &[Manifest] = table![
+pub(super) const MANIFESTS: &[EmbeddedFile] = embedded![
+    "manifests",
+    "applications/infrastructure-dev.yaml",
+    "applications/infrastructure-production.yaml",
+    "applications/infrastructure-staging.yaml",
     "applications/order-service-dev.yaml",
     "applications/order-service-production.yaml",
     "applications/order-service-staging.yaml",
-    "applications/order-service.yaml",
+    "applications/storefront-dev.yaml",
+    "applications/storefront-production.yaml",
     "apps/order-service/base/deployment.yaml",
     "apps/order-service/base/kustomization.yaml",
     "apps/order-service/base/service-account.yaml",
@@ -33,6 +23,24 @@ pub(super) const MANIFESTS: &[Manifest] = table![
     "apps/order-service/overlays/production/spread.yaml",
     "apps/order-service/overlays/staging/debug-service.yaml",
     "apps/order-service/overlays/staging/kustomization.yaml",
+    "apps/storefront/base/deployment.yaml",
+    "apps/storefront/base/horizontal-pod-autoscaler.yaml",
+    "apps/storefront/base/ingress.yaml",
+    "apps/storefront/base/kustomization.yaml",
+    "apps/storefront/base/pod-disruption-budget.yaml",
+    "apps/storefront/base/service-account.yaml",
+    "apps/storefront/base/service.yaml",
+    "apps/storefront/overlays/dev/kustomization.yaml",
+    "apps/storefront/overlays/production/kustomization.yaml",
+    "infrastructure/base/kustomization.yaml",
+    "infrastructure/base/limit-range.yaml",
+    "infrastructure/base/network-policy.yaml",
+    "infrastructure/overlays/dev/kustomization.yaml",
+    "infrastructure/overlays/production/kustomization.yaml",
+    "infrastructure/overlays/staging/kustomization.yaml",
+    "projects/infrastructure.yaml",
+    "projects/order-service.yaml",
+    "projects/storefront.yaml",
     "root-app.yaml",
 ];
 
@@ -70,28 +78,15 @@ impl Place {
 
 #[cfg(test)]
 mod tests {
-    use std::{collections::BTreeSet, fs, path::Path};
+    use std::collections::BTreeSet;
 
     use super::*;
-
-    fn files_below(directory: &Path, root: &Path, found: &mut BTreeSet<String>) {
-        for entry in fs::read_dir(directory).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                files_below(&path, root, found);
-            } else {
-                found.insert(path.strip_prefix(root).unwrap().to_str().unwrap().to_owned());
-            }
-        }
-    }
+    use crate::cli::embedded::on_disk;
 
     #[test]
     fn every_file_of_manifests_is_in_the_table() {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("manifests");
-        let mut on_disk = BTreeSet::new();
-        files_below(&root, &root, &mut on_disk);
         let in_table: BTreeSet<String> = MANIFESTS.iter().map(|manifest| manifest.path.to_owned()).collect();
-        assert_eq!(in_table, on_disk);
+        assert_eq!(in_table, on_disk("manifests", &[""]));
     }
 
     #[test]

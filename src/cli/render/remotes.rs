@@ -22,7 +22,7 @@ use crate::{
 /// How remote bases are fetched.
 #[derive(Debug, Default, clap::Args)]
 #[command(next_help_heading = "Remote bases")]
-pub(super) struct FetchOptions {
+pub(in crate::cli) struct FetchOptions {
     /// Where repositories are kept [default: $XDG_CACHE_HOME/skiff, else ~/.cache/skiff]
     #[arg(long, value_name = "DIR")]
     cache_dir: Option<PathBuf>,
@@ -95,13 +95,13 @@ impl Classified for FetchError {
 }
 
 /// Fetches remotes, one after the other.
-pub(super) struct Fetcher<'a> {
+pub(in crate::cli) struct Fetcher<'a> {
     options: &'a FetchOptions,
     repositories: Option<Repositories>,
 }
 
 impl<'a> Fetcher<'a> {
-    pub(super) fn new(options: &'a FetchOptions) -> Self {
+    pub(in crate::cli) fn new(options: &'a FetchOptions) -> Self {
         Self { options, repositories: None }
     }
 
