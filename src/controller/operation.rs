@@ -33,7 +33,7 @@ use crate::{
     },
     cluster::ClusterError,
     error::chain,
-    sync::retry,
+    sync::{auto, retry},
 };
 
 /// How an operation, or an attempt of it, has ended.
@@ -119,6 +119,9 @@ pub(super) async fn advance(
     }
     if state.is_waiting_for_retry() {
         retry::begin_attempt(&mut state);
+        if observed.is_some() {
+            auto::widen(&mut state, &look.status.resources);
+        }
     }
     let Some(sync) = state.operation.sync.clone() else {
         let ended = Ended::new(OperationPhase::Error, "Invalid operation request: no operation specified");

@@ -130,7 +130,8 @@ pub fn decide(input: &AutoSyncInput<'_>) -> Decision {
         sync.source = input.sources.first().cloned();
     }
     if let Some(last) = last.filter(|last| already_attempted(last, input)) {
-        if last.phase != OperationPhase::Succeeded {
+        let goes_on = automated.heals() && out_of_sync().any(|row| is_beyond(last, row));
+        if last.phase != OperationPhase::Succeeded && !goes_on {
             let attempted = last
                 .sync_result
                 .as_ref()
@@ -162,6 +163,29 @@ pub fn decide(input: &AutoSyncInput<'_>) -> Decision {
         sync: Some(sync),
         ..Operation::default()
     }))
+}
+
+/// Whether the last operation put back some objects and this was not among them: its failure says nothing of this one.
+/// When somebody deletes a definition its objects go first, and cannot be put back alone.
+fn is_beyond(last: &OperationState, row: &ResourceStatus) -> bool {
+    let healed = last.operation.sync.as_ref().filter(|sync| sync.auto_heal_attempts_count > 0);
+    healed.is_some_and(|sync| !sync.resources.is_empty() && !sync.resources.contains(&wanted(row)))
+}
+
+/// Adds to an automated heal that is about to be tried again what drifted since it was begun: what it puts back may need
+/// just that.
+pub fn widen(state: &mut OperationState, resources: &[ResourceStatus]) {
+    let operation = &mut state.operation;
+    let Some(sync) = operation.sync.as_mut().filter(|_| operation.initiated_by.automated) else { return };
+    if sync.auto_heal_attempts_count == 0 || sync.resources.is_empty() {
+        return;
+    }
+    let drifted = resources.iter().filter(|row| row.status.is_some_and(|it| it != SyncStatusCode::Synced));
+    for object in drifted.map(wanted) {
+        if !sync.resources.contains(&object) {
+            sync.resources.push(object);
+        }
+    }
 }
 
 fn wanted(row: &ResourceStatus) -> SyncOperationResource {

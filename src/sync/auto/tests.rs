@@ -230,3 +230,39 @@ fn an_automated_sync_does_not_wipe_everything_out() {
     let empty = json!({ "prune": true, "allowEmpty": true });
     assert!(started(decided(&application(empty, json!({})), &rows, out, "abc")).prune);
 }
+
+#[test]
+fn a_heal_that_failed_does_not_keep_what_drifted_later_waiting() {
+    let heals = json!({ "selfHeal": true });
+    let healed = |name: &str| {
+        let mut status = attempted("Failed", 1, NOW - 100);
+        let object = json!({ "kind": "ConfigMap", "name": name, "namespace": "shop" });
+        status["operationState"]["operation"]["sync"]["resources"] = json!([object]);
+        application(heals.clone(), status)
+    };
+    let decide = |name: &str| decided(&healed(name), &changed(), SyncStatusCode::OutOfSync, "abc");
+    assert!(matches!(decide("changed"), Decision::Refuse(_)), "the same object would fail again");
+    let Decision::Start(operation) = decide("another") else { panic!("what drifted later is put back") };
+    let sync = operation.sync.unwrap();
+    assert_eq!(sync.resources.iter().map(|it| it.name.as_str()).collect::<Vec<_>>(), ["changed"]);
+    assert_eq!(sync.auto_heal_attempts_count, 2);
+}
+
+#[test]
+fn a_heal_that_is_tried_again_takes_along_what_drifted_since() {
+    let mut status = attempted("Running", 1, NOW - 100);
+    let object = json!({ "kind": "ConfigMap", "name": "first", "namespace": "shop" });
+    status["operationState"]["operation"]["sync"]["resources"] = json!([object]);
+    let mut state = application(json!({ "selfHeal": true }), status).status.operation_state.unwrap();
+    let names = |state: &OperationState| {
+        let sync = state.operation.sync.as_ref().unwrap();
+        sync.resources.iter().map(|it| it.name.clone()).collect::<Vec<_>>()
+    };
+    state.operation.initiated_by.automated = false;
+    widen(&mut state, &changed());
+    assert_eq!(names(&state), ["first"], "a person asked for this one alone");
+    state.operation.initiated_by.automated = true;
+    widen(&mut state, &changed());
+    widen(&mut state, &changed());
+    assert_eq!(names(&state), ["first", "changed"]);
+}
