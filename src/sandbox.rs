@@ -25,6 +25,7 @@ mod openapi;
 mod output;
 mod predict;
 mod prepare;
+mod protobuf;
 mod request;
 mod selector;
 mod server;

@@ -110,6 +110,8 @@ impl Mapping {
 pub struct Field {
     /// Its name.
     pub name: String,
+    /// Its number in protobuf; of a custom resource's field 0.
+    pub number: u32,
     /// Whether an empty value is left out when the object is written.
     pub omit_empty: bool,
     /// Whether 'not set' differs from the zero value (a pointer in the API server's types).
@@ -282,7 +284,16 @@ impl TypeRef {
 
     /// For a keyed list: the value that a key field has where an item leaves it out (`protocol`: `TCP`).
     pub fn default_of_key(&self, key: &str) -> Option<Value> {
-        self.items().field_info(key)?.default.clone()
+        let items = self.items();
+        let field = items.field_info(key)?;
+        // A field of a struct that is always written has the zero value of its type where it is not set.
+        let zero = || match items.field(key).scalar()? {
+            Scalar::String => Some(Value::from("")),
+            Scalar::Integer => Some(Value::from(0)),
+            _ => None,
+        };
+        let always = field.number > 0 && !field.optional && !field.omit_empty;
+        field.default.clone().or_else(|| if always { zero() } else { None })
     }
 
     /// The path element that tells this item of a keyed list or set apart.
@@ -311,17 +322,19 @@ impl TypeRef {
                     _ => return Err("associative list with keys may not have non-map elements".to_owned()),
                 };
                 let key = |name: &String| {
-                    match fields.get(name) {
-                    Some(value) => Ok((name.clone(), value.clone())),
-                    None => self.default_of_key(name).map(|value| (name.clone(), value)).ok_or_else(|| {
-                        format!(
-                            "associative list with keys has an element that omits key field {name:?} (and doesn't \
-                             have default value)"
-                        )
-                    }),
-                }
+                    let value = fields.get(name).cloned().or_else(|| self.default_of_key(name));
+                    value.map(|value| (name.clone(), value))
                 };
-                Ok(PathElement::key(keys.iter().map(key).collect::<Result<_, _>>()?))
+                let found: Vec<(String, Value)> = keys.iter().filter_map(key).collect();
+                if found.is_empty() {
+                    let keys: Vec<String> = keys.iter().map(|key| format!("{key:?}")).collect();
+                    return Err(format!(
+                        "associative list with keys has an element that omits all key fields [{}] (and doesn't have \
+                         default values for any key fields)",
+                        keys.join(" ")
+                    ));
+                }
+                Ok(PathElement::key(found))
             }
         }
     }

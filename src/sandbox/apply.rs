@@ -303,7 +303,8 @@ fn set_managed_fields(object: &mut Value, entries: Option<Value>) {
 fn identity(object: &Value) -> String {
     let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
     let gvk = crate::object::Gvk::from_api_version(text("/apiVersion"), text("/kind"));
-    format!("{}/{}; {gvk}", text("/metadata/namespace"), text("/metadata/name"))
+    let kind = format!("{}/{}, Kind={}", gvk.group, gvk.version, gvk.kind);
+    format!("{}/{}; {kind}", text("/metadata/namespace"), text("/metadata/name"))
 }
 
 fn last_applied(object: &Value) -> Option<&str> {

@@ -30,6 +30,12 @@ pub fn to_served(resource: &Resource, mut value: Value) -> Value {
     }
     if resource.kind == "Event" {
         rename(&mut value, |(core, new)| (core, new));
+        if let Some(map) = value.as_object_mut() {
+            // Here they may be left out, in the core group not.
+            map.retain(|field, value| {
+                !matches!(field.as_str(), "reportingController" | "reportingInstance") || *value != ""
+            });
+        }
     }
     set_api_version(&mut value, resource.api_version());
     value

@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 use super::kinds::{Generation, Resource, ScalePaths, Verbs};
 use super::status::Cause;
 use super::store::text;
+use super::validation::LABEL_1035;
 use crate::object::GroupKind;
 use crate::object::schema::{TypeRef, from_openapi};
 
@@ -40,7 +41,12 @@ pub struct CustomVersion {
     pub selectable_fields: Vec<String>,
     /// `spec.preserveUnknownFields`.
     pub preserve_unknown_fields: bool,
+    /// What users of a deprecated version are told.
+    pub deprecation: Option<String>,
 }
+
+/// Deeper than this a schema is not checked.
+const MAX_SCHEMA_DEPTH: usize = 128;
 
 fn strings(value: Option<&Value>) -> Vec<String> {
     let list = value.and_then(Value::as_array);
@@ -73,6 +79,12 @@ pub fn default_crd(crd: &mut Value) {
 /// What is wrong with a CRD.
 pub fn validate_crd(crd: &Value) -> Vec<Cause> {
     let mut causes = Vec::new();
+    let wanted = format!("{}.{}", text(crd, "/spec/names/plural"), text(crd, "/spec/group"));
+    let name = text(crd, "/metadata/name");
+    if name != wanted {
+        let detail = "must be spec.names.plural+\".\"+spec.group";
+        causes.push(Cause::invalid("metadata.name", &Value::from(name), detail));
+    }
     for field in ["group", "scope"] {
         if text(crd, &format!("/spec/{field}")).is_empty() {
             causes.push(Cause::required(format!("spec.{field}"), ""));
@@ -88,20 +100,7 @@ pub fn validate_crd(crd: &Value) -> Vec<Cause> {
         let supported = ["Cluster".to_owned(), "Namespaced".to_owned()];
         causes.push(Cause::not_supported("spec.scope", &Value::from(scope), &supported));
     }
-    let wanted = format!("{}.{}", text(crd, "/spec/names/plural"), text(crd, "/spec/group"));
-    let name = text(crd, "/metadata/name");
-    if name != wanted {
-        let detail = "must be spec.names.plural+\".\"+spec.group";
-        causes.push(Cause::invalid("metadata.name", &Value::from(name), detail));
-    }
     let versions = crd.pointer("/spec/versions").and_then(Value::as_array).cloned().unwrap_or_default();
-    if versions.is_empty() {
-        causes.push(Cause::required(
-            "spec.versions",
-            "must have exactly one version marked as storage version",
-        ));
-        return causes;
-    }
     let stored = versions.iter().filter(|v| v.get("storage") == Some(&Value::Bool(true))).count();
     if stored != 1 {
         let detail = "must have exactly one version marked as storage version";
@@ -110,10 +109,43 @@ pub fn validate_crd(crd: &Value) -> Vec<Cause> {
     for (index, version) in versions.iter().enumerate() {
         if version.pointer("/schema/openAPIV3Schema").is_none_or(Value::is_null) {
             let field = format!("spec.versions[{index}].schema.openAPIV3Schema");
-            causes.push(Cause::required(field, "schemas are required"));
+            causes.push(Cause::required(field, ""));
+        }
+        LABEL_1035.check(&format!("spec.versions[{index}].name"), text(version, "/name"), &mut causes);
+        if let Some(schema) = version.pointer("/schema/openAPIV3Schema") {
+            structural(schema, "spec.validation.openAPIV3Schema", 0, &mut causes);
         }
     }
     causes
+}
+
+/// Refuses schemas that leave open what a value is.
+fn structural(schema: &Value, path: &str, depth: usize, causes: &mut Vec<Cause>) {
+    if depth > MAX_SCHEMA_DEPTH {
+        return;
+    }
+    let yes = |name: &str| schema.get(name) == Some(&Value::Bool(true));
+    for (name, property) in schema.get("properties").and_then(Value::as_object).into_iter().flatten() {
+        structural(property, &format!("{path}.properties[{name}]"), depth + 1, causes);
+    }
+    for below in ["items", "additionalProperties"] {
+        if let Some(child) = schema.get(below).filter(|child| child.is_object()) {
+            structural(child, &format!("{path}.{below}"), depth + 1, causes);
+        }
+    }
+    let kind = text(schema, "/type");
+    let open = yes("x-kubernetes-preserve-unknown-fields") || yes("x-kubernetes-int-or-string");
+    if kind.is_empty() && !open {
+        let place = match path.rsplit_once('.').map(|(_, last)| last) {
+            Some("openAPIV3Schema") => "must not be empty at the root",
+            Some("items") => "must not be empty for specified array items",
+            _ => "must not be empty for specified object fields",
+        };
+        causes.push(Cause::required(format!("{path}.type"), place));
+    }
+    if kind == "array" && schema.get("items").is_none_or(Value::is_null) {
+        causes.push(Cause::required(format!("{path}.items"), "must be specified"));
+    }
 }
 
 /// The resources that a CRD serves, one a version.
@@ -137,6 +169,7 @@ pub fn resources_of(crd: &Value) -> Vec<Resource> {
                 types: from_openapi(&schema),
                 columns: columns_of(version),
                 selectable_fields: selectable_fields_of(version),
+                deprecation: deprecation_of(version, &format!("{group}/{} {kind}", text(version, "/name"))),
                 preserve_unknown_fields: crd.pointer("/spec/preserveUnknownFields")
                     == Some(&Value::Bool(true)),
                 schema,
@@ -161,6 +194,12 @@ pub fn resources_of(crd: &Value) -> Vec<Resource> {
             }
         })
         .collect()
+}
+
+fn deprecation_of(version: &Value, name: &str) -> Option<String> {
+    let own = text(version, "/deprecationWarning");
+    let told = if own.is_empty() { format!("{name} is deprecated") } else { own.to_owned() };
+    (version.get("deprecated") == Some(&Value::Bool(true))).then_some(told)
 }
 
 fn scale_of(scale: &Value) -> ScalePaths {
@@ -193,8 +232,50 @@ fn selectable_fields_of(version: &Value) -> Vec<String> {
     fields.into_iter().flatten().map(|field| text(field, "/jsonPath").to_owned()).collect()
 }
 
+/// Names of a CRD that another one of its group has.
+#[derive(Debug)]
+pub struct NameConflict {
+    reason: &'static str,
+    message: String,
+    /// The names that are free.
+    accepted: Value,
+}
+
+/// The names that a CRD cannot have since another one has them, if there are any.
+pub fn name_conflict(crd: &Value, others: &[Value]) -> Option<NameConflict> {
+    let others = others.iter().filter(|other| text(other, "/spec/group") == text(crd, "/spec/group"));
+    let taken: Vec<&Value> = others.filter_map(|other| other.pointer("/status/acceptedNames")).collect();
+    let is_taken = |fields: &[&str], name: &str| {
+        taken.iter().any(|names| {
+            fields.iter().any(|field| text(names, &format!("/{field}")) == name)
+                || fields.contains(&"plural") && strings(names.get("shortNames")).iter().any(|it| it == name)
+        })
+    };
+    let mut accepted = crd.pointer("/spec/names").cloned().unwrap_or_default();
+    let mut found = None;
+    for (field, reason, rivals) in [
+        ("plural", "PluralConflict", &["plural", "singular"]),
+        ("singular", "SingularConflict", &["plural", "singular"]),
+        ("kind", "KindConflict", &["kind", "listKind"]),
+        ("listKind", "ListKindConflict", &["kind", "listKind"]),
+    ] {
+        let name = text(crd, &format!("/spec/names/{field}"));
+        if name.is_empty() || !is_taken(rivals, name) {
+            continue;
+        }
+        found = Some((reason, format!("{name:?} is already in use")));
+        if let Some(accepted) = accepted.as_object_mut() {
+            match field {
+                "plural" | "kind" => accepted.insert(field.to_owned(), Value::from("")),
+                _ => accepted.shift_remove(field),
+            };
+        }
+    }
+    found.map(|(reason, message)| NameConflict { reason, message, accepted })
+}
+
 /// The status of a CRD once its names are accepted and, if `established`, its resources are served.
-pub fn status_of(crd: &Value, established: bool, now: &str) -> Value {
+pub fn status_of(crd: &Value, established: bool, conflict: Option<&NameConflict>, now: &str) -> Value {
     let condition = |kind: &str, value: bool, reason: &str, message: &str| {
         json!({
             "type": kind,
@@ -204,32 +285,55 @@ pub fn status_of(crd: &Value, established: bool, now: &str) -> Value {
             "message": message,
         })
     };
-    let mut conditions = vec![condition("NamesAccepted", true, "NoConflicts", "no conflicts found")];
-    conditions.push(if established {
+    let mut conditions = vec![match conflict {
+        Some(conflict) => condition("NamesAccepted", false, conflict.reason, &conflict.message),
+        None => condition("NamesAccepted", true, "NoConflicts", "no conflicts found"),
+    }];
+    conditions.push(if conflict.is_some() {
+        condition("Established", false, "NotAccepted", "not all names are accepted")
+    } else if established {
         condition("Established", true, "InitialNamesAccepted", "the initial names have been accepted")
     } else {
         condition("Established", false, "Installing", "the initial names have been accepted")
     });
-    let stored: Vec<Value> = crd
-        .pointer("/spec/versions")
-        .and_then(Value::as_array)
-        .map(|versions| {
-            let storage = versions.iter().filter(|v| v.get("storage") == Some(&Value::Bool(true)));
-            storage.filter_map(|v| v.get("name").cloned()).collect()
-        })
-        .unwrap_or_default();
-    let mut known =
-        crd.pointer("/status/storedVersions").and_then(Value::as_array).cloned().unwrap_or_default();
-    for version in stored {
-        if !known.contains(&version) {
-            known.push(version);
-        }
-    }
+    let known = stored_versions(crd);
     let mut status = Map::new();
     status.insert("conditions".to_owned(), Value::Array(conditions));
-    status.insert("acceptedNames".to_owned(), crd.pointer("/spec/names").cloned().unwrap_or_default());
+    let names = conflict.map(|conflict| conflict.accepted.clone());
+    let names = names.or_else(|| crd.pointer("/spec/names").cloned()).unwrap_or_default();
+    status.insert("acceptedNames".to_owned(), names);
     status.insert("storedVersions".to_owned(), Value::Array(known));
     Value::Object(status)
+}
+
+/// The versions in which objects were stored so far, and the one in which they are now.
+pub fn stored_versions(crd: &Value) -> Vec<Value> {
+    let mut known =
+        crd.pointer("/status/storedVersions").and_then(Value::as_array).cloned().unwrap_or_default();
+    for version in crd.pointer("/spec/versions").and_then(Value::as_array).into_iter().flatten() {
+        let name = version.get("name").cloned().unwrap_or_default();
+        if version.get("storage") == Some(&Value::Bool(true)) && !known.contains(&name) {
+            known.push(name);
+        }
+    }
+    known
+}
+
+/// Adds the condition of a CRD that is being deleted.
+pub fn mark_terminating(crd: &mut Value, now: &str) {
+    let condition = json!({
+        "type": "Terminating",
+        "status": "True",
+        "lastTransitionTime": now,
+        "reason": "InstanceDeletionPending",
+        "message": "CustomResourceDefinition marked for deletion; CustomResource deletion will begin soon",
+    });
+    let conditions = crd.pointer_mut("/status/conditions").and_then(Value::as_array_mut);
+    if let Some(conditions) = conditions
+        && !conditions.iter().any(|known| text(known, "/type") == "Terminating")
+    {
+        conditions.push(condition);
+    }
 }
 
 /// Whether the condition `Established` is true.

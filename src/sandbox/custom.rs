@@ -74,6 +74,39 @@ fn prune_node(
     }
 }
 
+/// Removes nulls of fields that may not be null and have no default: in what a client sends whole they are as good as
+/// nothing.
+pub fn drop_nulls(value: &mut Value, schema: &Value) {
+    drop_nulls_node(value, schema, 0);
+}
+
+fn drop_nulls_node(value: &mut Value, schema: &Value, depth: usize) {
+    if depth > MAX_DEPTH {
+        return;
+    }
+    match value {
+        Value::Object(map) => {
+            let properties = schema.get("properties").and_then(Value::as_object);
+            let rest = schema.get("additionalProperties").filter(|rest| rest.is_object());
+            map.retain(|name, child| {
+                let Some(property) = properties.and_then(|known| known.get(name)).or(rest) else {
+                    return true;
+                };
+                drop_nulls_node(child, property, depth + 1);
+                !child.is_null() || flag(property, "nullable") || property.get("default").is_some()
+            });
+        }
+        Value::Array(list) => {
+            if let Some(items) = schema.get("items") {
+                for item in list {
+                    drop_nulls_node(item, items, depth + 1);
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
 /// Sets the fields that are absent and have a default. A null of a field that has one and is not nullable counts
 /// as absent.
 pub fn apply_schema_defaults(value: &mut Value, schema: &Value) {
@@ -93,11 +126,8 @@ fn default_node(value: &mut Value, schema: &Value, depth: usize) {
                     Some(Value::Null) => !flag(property, "nullable"),
                     Some(_) => false,
                 };
-                match property.get("default") {
-                    Some(default) if absent => {
-                        map.insert(name.clone(), default.clone());
-                    }
-                    _ => {}
+                if let Some(default) = property.get("default").filter(|_| absent) {
+                    map.insert(name.clone(), default.clone());
                 }
                 if let Some(child) = map.get_mut(name) {
                     default_node(child, property, depth + 1);
@@ -170,6 +200,10 @@ fn validate_node(value: &Value, schema: &Value, path: &str, depth: usize, causes
         }
     } else if !expected.is_empty() && !fits(value, expected) {
         causes.push(wrong_type(value, path, expected));
+        if expected == "integer" && value.is_number() {
+            causes
+                .push(unplaced(&format!("Checked value must be of type integer (default format) in {path}")));
+        }
         return;
     }
     if let Some(allowed) = schema.get("enum").and_then(Value::as_array)
@@ -179,6 +213,12 @@ fn validate_node(value: &Value, schema: &Value, path: &str, depth: usize, causes
             allowed.iter().map(|v| v.as_str().map_or_else(|| v.to_string(), str::to_owned)).collect();
         causes.push(Cause::not_supported(path, value, &listed));
     }
+    if let (Some(number), Some(factor)) = (value.as_f64(), schema.get("multipleOf").and_then(Value::as_f64))
+        && ((number / factor) - (number / factor).round()).abs() > 1e-9
+    {
+        causes.push(Cause::invalid(path, value, &format!("{path} in body should be a multiple of {factor}")));
+    }
+    let count = |name: &str| schema.get(name).and_then(Value::as_u64).and_then(|n| usize::try_from(n).ok());
     let mut broken = |detail: String| {
         causes.push(Cause::invalid(path, value, &format!("{path} in body {detail}")));
     };
@@ -198,7 +238,6 @@ fn validate_node(value: &Value, schema: &Value, path: &str, depth: usize, causes
             }
         }
     }
-    let count = |name: &str| schema.get(name).and_then(Value::as_u64).and_then(|n| usize::try_from(n).ok());
     match value {
         Value::String(string) => {
             let length = string.chars().count();
@@ -219,14 +258,11 @@ fn validate_node(value: &Value, schema: &Value, path: &str, depth: usize, causes
         }
         Value::Array(list) => {
             if let Some(limit) = count("minItems").filter(|limit| list.len() < *limit) {
-                broken(format!("should have at least {limit} items"));
+                let detail = format!("{path} in body should have at least {limit} items");
+                causes.push(Cause::invalid(path, &Value::from(list.len()), &detail));
             }
             if let Some(limit) = count("maxItems").filter(|limit| list.len() > *limit) {
-                causes.push(Cause {
-                    reason: "FieldValueTooMany",
-                    message: format!("Too many: {}: must have at most {limit} items", list.len()),
-                    field: path.to_owned(),
-                });
+                causes.push(too_many(path, list.len(), limit));
             }
             if let Some(items) = schema.get("items") {
                 for (index, item) in list.iter().enumerate() {
@@ -235,7 +271,17 @@ fn validate_node(value: &Value, schema: &Value, path: &str, depth: usize, causes
             }
             duplicates(list, schema, path, causes);
         }
-        Value::Object(map) => validate_object(map, schema, path, depth, causes),
+        Value::Object(map) => {
+            if let Some(limit) = count("maxProperties").filter(|limit| map.len() > *limit) {
+                causes.push(too_many(path, map.len(), limit));
+            }
+            if flag(schema, "x-kubernetes-embedded-resource") {
+                for field in ["apiVersion", "kind"].iter().filter(|field| !map.contains_key(**field)) {
+                    causes.push(Cause::required(join(path, field), ""));
+                }
+            }
+            validate_object(map, schema, path, depth, causes);
+        }
         _ => {}
     }
     validate_combinations(value, schema, path, depth, causes);
@@ -256,7 +302,10 @@ fn validate_object(
     }
     let properties = schema.get("properties").and_then(Value::as_object);
     let rest = schema.get("additionalProperties").filter(|rest| rest.is_object());
-    for (name, child) in map {
+    let mut names: Vec<&String> = map.keys().collect();
+    names.sort();
+    for name in names {
+        let Some(child) = map.get(name) else { continue };
         // The metadata of an object has rules of its own.
         if path.is_empty() && name == "metadata" {
             continue;
@@ -268,34 +317,62 @@ fn validate_object(
 }
 
 fn validate_combinations(value: &Value, schema: &Value, path: &str, depth: usize, causes: &mut Vec<Cause>) {
-    let passing = |schemas: &[Value]| {
-        let fits = |schema: &&Value| {
+    // The problems of each alternative.
+    let problems = |name: &str| -> Option<Vec<Vec<Cause>>> {
+        let schemas = schema.get(name)?.as_array()?;
+        let problems = schemas.iter().map(|schema| {
             let mut found = Vec::new();
             validate_node(value, schema, path, depth + 1, &mut found);
-            found.is_empty()
-        };
-        schemas.iter().filter(fits).count()
+            found
+        });
+        Some(problems.collect())
     };
-    let mut broken = |detail: &str| causes.push(Cause::invalid(path, value, detail));
-    if let Some(schemas) = schema.get("oneOf").and_then(Value::as_array)
-        && passing(schemas) != 1
-    {
-        broken(&format!("{path} in body must validate one and only one schema (oneOf)"));
+    let passing = |problems: &[Vec<Cause>]| problems.iter().filter(|found| found.is_empty()).count();
+    // The alternative that fits best says what is missing.
+    let best = |problems: &[Vec<Cause>]| {
+        problems.iter().min_by_key(|found| found.len()).cloned().unwrap_or_default()
+    };
+    if let Some(problems) = problems("anyOf").filter(|problems| passing(problems) == 0) {
+        causes.push(unplaced(&format!("{path:?} must validate at least one schema (anyOf)")));
+        causes.extend(best(&problems));
     }
-    if let Some(schemas) = schema.get("anyOf").and_then(Value::as_array)
-        && passing(schemas) == 0
-    {
-        broken(&format!("{path} in body must validate at least one schema (anyOf)"));
+    if let Some(problems) = problems("oneOf") {
+        let sentence = format!("{path:?} must validate one and only one schema (oneOf)");
+        match passing(&problems) {
+            1 => {}
+            0 => {
+                causes.push(unplaced(&format!("{sentence}. Found none valid")));
+                causes.extend(best(&problems));
+            }
+            several => causes.push(unplaced(&format!("{sentence}. Found {several} valid alternatives"))),
+        }
     }
-    if let Some(schemas) = schema.get("allOf").and_then(Value::as_array)
-        && passing(schemas) != schemas.len()
+    if let Some(problems) = problems("allOf")
+        && passing(&problems) != problems.len()
     {
-        broken(&format!("{path} in body must validate all the schemas (allOf)"));
+        causes.extend(problems.iter().flatten().cloned());
+        let none = if passing(&problems) == 0 { ". None validated" } else { "" };
+        causes.push(unplaced(&format!("{path:?} must validate all the schemas (allOf){none}")));
     }
-    if let Some(negated) = schema.get("not")
-        && passing(std::slice::from_ref(negated)) == 1
-    {
-        broken(&format!("{path} in body must not validate the schema (not)"));
+    if let Some(negated) = schema.get("not") {
+        let mut found = Vec::new();
+        validate_node(value, negated, path, depth + 1, &mut found);
+        if found.is_empty() {
+            causes.push(unplaced(&format!("{path:?} must not validate the schema (not)")));
+        }
+    }
+}
+
+/// A cause that names its place in its text only.
+fn unplaced(text: &str) -> Cause {
+    Cause::invalid("<nil>", &Value::from(""), text)
+}
+
+fn too_many(path: &str, found: usize, limit: usize) -> Cause {
+    Cause {
+        reason: "FieldValueTooMany",
+        message: format!("Too many: {found}: must have at most {limit} items"),
+        field: path.to_owned(),
     }
 }
 
@@ -384,8 +461,8 @@ mod tests {
         assert_eq!(
             messages,
             [
-                "spec.size: Invalid value: 0: spec.size in body should be greater than or equal to 1",
                 "spec.color: Unsupported value: \"green\": supported values: \"red\", \"blue\"",
+                "spec.size: Invalid value: 0: spec.size in body should be greater than or equal to 1",
             ]
         );
         let causes = validate(&json!({"spec": {"size": "big"}}), &schema());

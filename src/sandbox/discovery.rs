@@ -8,7 +8,7 @@ use super::kinds::{Registry, Resource, Verbs};
 pub const AGGREGATED: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
 
 /// The version that the sandbox says it is.
-const MINOR: u32 = 33;
+const MINOR: u32 = 36;
 
 /// Whether a client prefers aggregated discovery.
 pub fn wants_aggregated(accept: &str) -> bool {
@@ -30,6 +30,10 @@ pub fn version() -> Value {
         "goVersion": "",
         "compiler": "",
         "platform": format!("{}/{}", std::env::consts::OS, std::env::consts::ARCH),
+        "emulationMajor": "1",
+        "emulationMinor": MINOR.to_string(),
+        "minCompatibilityMajor": "1",
+        "minCompatibilityMinor": (MINOR - 1).to_string(),
     })
 }
 
@@ -105,12 +109,12 @@ pub fn resources(registry: &Registry, group: &str, version: &str) -> Option<Valu
         return None;
     }
     let group_version = if group.is_empty() { version.to_owned() } else { format!("{group}/{version}") };
-    Some(json!({
-        "kind": "APIResourceList",
-        "apiVersion": "v1",
-        "groupVersion": group_version,
-        "resources": listed,
-    }))
+    let mut list = json!({"kind": "APIResourceList", "groupVersion": group_version, "resources": listed});
+    // The list of the core group is older than this field.
+    if let Some(list) = list.as_object_mut().filter(|_| !group.is_empty()) {
+        list.insert("apiVersion".to_owned(), Value::from("v1"));
+    }
+    Some(list)
 }
 
 /// The aggregated form of everything under `/api` or `/apis`. Groups whose server does not answer are stale and empty.
@@ -185,7 +189,13 @@ fn aggregated_resource(resource: &Resource) -> Value {
 }
 
 fn verbs(resource: &Resource) -> &'static [&'static str] {
+    const CUSTOM: &[&str] =
+        &["delete", "deletecollection", "get", "list", "patch", "create", "update", "watch"];
     match resource.verbs {
+        Verbs::All if resource.custom.is_some() => CUSTOM,
+        Verbs::All if !resource.has_collections() => {
+            &["create", "delete", "get", "list", "patch", "update", "watch"]
+        }
         Verbs::All => &["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"],
         Verbs::Create => &["create"],
     }
@@ -218,6 +228,9 @@ fn subresources(resource: &Resource) -> Vec<Subresource> {
     }
     if resource.status {
         found.push(Subresource { name: "status", kind: resource.kind.clone(), gv: None, verbs: CHANGE });
+    }
+    if resource.custom.is_some() {
+        found.reverse();
     }
     found
 }

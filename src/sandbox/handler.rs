@@ -25,6 +25,7 @@ use serde_json::Value;
 use super::fault::{Fault, Faults, RequestLog, RequestRecord};
 use super::kinds::{Resource, Verbs};
 use super::output::{self, Format};
+use super::protobuf::{self, PROTOBUF};
 use super::request::{ApiRequest, Target};
 use super::status::{ApiError, Cause, Subject};
 use super::store::{FieldValidation, Store, WriteOptions};
@@ -105,17 +106,28 @@ impl Handler {
         };
         let resource = self.store.lock().registry.resource(&target.group, &target.version, &target.resource);
         let Some(resource) = resource else {
-            return Ok(output::page_not_found());
+            return self.no_such_path(&target.group);
         };
         let by_name = !target.name.is_empty();
         if resource.namespaced == target.namespace.is_empty() && (by_name || !resource.namespaced) {
-            return Ok(output::page_not_found());
+            return self.no_such_path(&target.group);
         }
-        let format = Format::negotiate(&request.accept)?;
+        let format = Format::negotiate(&request.accept, request.parameter("includeObject"))?;
         let call = Call { request, target, resource, format };
+        let mut answer = self.answer_call(&call, cut)?;
+        if let Some(warning) = call.resource.custom.as_ref().and_then(|custom| custom.deprecation.as_ref()) {
+            warn(&mut answer, warning);
+        }
+        Ok(answer)
+    }
+
+    /// A request that is about a resource.
+    fn answer_call(&self, call: &Call<'_>, cut: Option<usize>) -> Answer {
+        let (request, target) = (call.request, call.target);
+        let by_name = !target.name.is_empty();
         if call.resource.verbs == Verbs::Create {
             return match request.verb() {
-                "create" => self.review(&call),
+                "create" => self.review(call),
                 _ => Err(ApiError::method_not_allowed()),
             };
         }
@@ -123,26 +135,29 @@ impl Handler {
             "" => {}
             "status" if call.resource.status => {}
             "finalize" if call.resource.kind == "Namespace" && call.resource.group.is_empty() => {}
-            "scale" if call.resource.scale.is_some() => return self.scale(&call),
-            "binding" | "eviction" if call.resource.kind == "Pod" => return self.pod_action(&call),
+            "scale" if call.resource.scale.is_some() => return self.scale(call),
+            "binding" | "eviction" if call.resource.kind == "Pod" => return self.pod_action(call),
             "log" if call.resource.kind == "Pod" => {
-                self.live(&call)?;
+                self.live(call)?;
                 return Ok(output::text(StatusCode::OK, ""));
             }
-            _ => return Ok(output::page_not_found()),
+            _ => return self.no_such_path(&target.group),
         }
         match request.verb() {
-            "get" => self.get(&call),
-            "list" => self.list(&call),
-            "watch" => self.watch(&call, cut),
+            "get" => self.get(call),
+            "list" => self.list(call),
+            "watch" => self.watch(call, cut),
             "create" if !by_name && (!call.resource.namespaced || !target.namespace.is_empty()) => {
-                self.create(&call)
+                self.create(call)
             }
-            "update" if by_name => self.replace(&call),
-            "patch" if by_name => self.patch(&call),
-            "delete" if target.subresource.is_empty() => self.delete(&call),
-            "deletecollection" if !call.resource.namespaced || !target.namespace.is_empty() => {
-                self.delete_collection(&call)
+            "update" if by_name => self.replace(call),
+            "patch" if by_name => self.patch(call),
+            "delete" if target.subresource.is_empty() => self.delete(call),
+            "deletecollection"
+                if call.resource.has_collections()
+                    && (!call.resource.namespaced || !target.namespace.is_empty()) =>
+            {
+                self.delete_collection(call)
             }
             _ => Err(ApiError::method_not_allowed()),
         }
@@ -153,6 +168,9 @@ impl Handler {
         let segments: Vec<&str> = request.segments.iter().map(String::as_str).collect();
         if request.method != http::Method::GET && request.method != http::Method::HEAD {
             return Err(ApiError::method_not_allowed());
+        }
+        if segments.first().is_some_and(|root| matches!(*root, "api" | "apis")) {
+            output::check_acceptable(&request.accept)?;
         }
         let state = self.store.lock();
         let found = match segments.as_slice() {
@@ -184,7 +202,23 @@ impl Handler {
             }
             _ => None,
         };
-        Ok(found.map_or_else(output::page_not_found, |document| output::json(StatusCode::OK, &document)))
+        drop(state);
+        match (found, segments.as_slice()) {
+            (Some(document), _) => Ok(output::json(StatusCode::OK, &document)),
+            (None, ["api", ..]) => self.no_such_path(""),
+            (None, ["apis", group, _version]) => self.no_such_path(group),
+            (None, _) => Ok(output::page_not_found()),
+        }
+    }
+
+    /// What a path without resource is answered with: a `Status` under the groups of the server itself, plain text
+    /// elsewhere.
+    fn no_such_path(&self, group: &str) -> Answer {
+        if self.store.lock().registry.is_built_in(group) {
+            Err(ApiError::no_such_path())
+        } else {
+            Ok(output::page_not_found())
+        }
     }
 
     /// The live object that a call names.
@@ -206,9 +240,10 @@ impl Call<'_> {
             let subject = Subject { group: "meta.k8s.io", resource: kind, name: "" };
             ApiError::invalid(subject, vec![cause])
         };
-        let dry_run = self.request.parameter("dryRun");
-        if !matches!(dry_run, "" | "All") {
-            let shown = Value::from(vec![dry_run]);
+        let dry_run: Vec<&str> =
+            self.request.parameters("dryRun").filter(|value| !value.is_empty()).collect();
+        if dry_run.iter().any(|value| *value != "All") {
+            let shown = Value::from(dry_run);
             return Err(invalid(Cause::not_supported("dryRun", &shown, &["All".to_owned()])));
         }
         let field_validation = match self.request.parameter("fieldValidation") {
@@ -216,7 +251,7 @@ impl Call<'_> {
             "Ignore" => FieldValidation::Ignore,
             "Strict" => FieldValidation::Strict,
             other => {
-                let supported = ["Ignore", "Strict", "Warn"].map(str::to_owned);
+                let supported = ["", "Ignore", "Strict", "Warn"].map(str::to_owned);
                 return Err(invalid(Cause::not_supported(
                     "fieldValidation",
                     &Value::from(other),
@@ -226,11 +261,19 @@ impl Call<'_> {
         };
         let mut manager = self.request.parameter("fieldManager").to_owned();
         if manager.len() > 128 {
-            return Err(invalid(Cause {
-                reason: "FieldValueTooLong",
-                message: "Too long: may not be more than 128 bytes".to_owned(),
+            return Err(invalid(Cause::too_long("fieldManager", 128)));
+        }
+        if let Some((position, found)) = manager.char_indices().find(|(_, found)| found.is_control()) {
+            let shown = Cause {
+                reason: "FieldValueInvalid",
+                message: format!(
+                    "Invalid value: \"{}\": invalid character U+{:04X} (at position {position})",
+                    manager.chars().map(go_escape).collect::<String>(),
+                    u32::from(found)
+                ),
                 field: "fieldManager".to_owned(),
-            }));
+            };
+            return Err(invalid(shown));
         }
         if manager.is_empty() {
             manager =
@@ -239,7 +282,12 @@ impl Call<'_> {
         if manager.is_empty() {
             manager = "unknown".to_owned();
         }
-        Ok(WriteOptions { manager, dry_run: dry_run == "All", field_validation, ..WriteOptions::default() })
+        Ok(WriteOptions {
+            manager,
+            dry_run: !dry_run.is_empty(),
+            field_validation,
+            ..WriteOptions::default()
+        })
     }
 
     /// The body as an object: JSON, or YAML where the content type says so.
@@ -251,12 +299,24 @@ impl Call<'_> {
     fn respond(&self, code: StatusCode, object: Value, options: Option<&WriteOptions>) -> Response<Body> {
         let mut response = output::object(&self.format, &self.resource, code, object);
         for warning in options.map(|options| options.warnings.take()).unwrap_or_default() {
-            let text = warning.replace('\\', "\\\\").replace('"', "\\\"");
-            if let Ok(value) = HeaderValue::from_str(&format!("299 - \"{text}\"")) {
-                response.headers_mut().append(header::WARNING, value);
-            }
+            warn(&mut response, &warning);
         }
         response
+    }
+}
+
+fn warn(response: &mut Response<Body>, warning: &str) {
+    let text = warning.replace('\\', "\\\\").replace('"', "\\\"");
+    if let Ok(value) = HeaderValue::from_str(&format!("299 - \"{text}\"")) {
+        response.headers_mut().append(header::WARNING, value);
+    }
+}
+
+/// A character as Go's `%q` shows it.
+fn go_escape(character: char) -> String {
+    match character {
+        '\u{0}'..='\u{1f}' | '\u{7f}' => format!("\\x{:02x}", u32::from(character)),
+        other => other.escape_debug().to_string(),
     }
 }
 
@@ -272,18 +332,16 @@ fn parse_body(request: &ApiRequest, resource: &Resource) -> Result<Value, ApiErr
         return Err(unreadable("EOF".to_owned()));
     }
     match request.content_type.as_str() {
-        ""
-        | "application/json"
-        | "application/merge-patch+json"
-        | "application/strategic-merge-patch+json" => {
+        "" | "application/json" => {
             serde_json::from_slice(&request.body).map_err(|error| unreadable(error.to_string()))
         }
-        "application/yaml" | "application/apply-patch+yaml" => {
-            patch::parse_yaml(&request.body).map_err(unreadable)
+        PROTOBUF if resource.custom.is_none() => {
+            protobuf::decode(&request.body).map_err(|error| unreadable(error.to_string()))
         }
-        other => Err(ApiError::unsupported_media_type(format!(
+        "application/yaml" => patch::parse_yaml(&request.body).map_err(unreadable),
+        _ => Err(ApiError::unsupported_media_type(
             "the body of the request was in an unknown format - accepted media types include: application/json, \
-             application/yaml: the sandbox reads JSON and YAML only, not {other:?}; 'create -f' and 'apply' send JSON"
-        ))),
+             application/yaml, application/vnd.kubernetes.protobuf",
+        )),
     }
 }

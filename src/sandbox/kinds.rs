@@ -86,6 +86,11 @@ impl Resource {
         self.gvk().api_version()
     }
 
+    /// Whether its objects can be deleted many at a time.
+    pub fn has_collections(&self) -> bool {
+        self.kind != "Namespace" || !self.group.is_empty()
+    }
+
     /// `plural` or `plural.group`.
     pub fn qualified(&self) -> String {
         if self.group.is_empty() { self.plural.clone() } else { format!("{}.{}", self.plural, self.group) }
@@ -291,6 +296,11 @@ impl Registry {
             .filter(|resource| resource.group == kind.group && resource.kind == kind.kind)
             .max_by_key(|resource| resource.version == resource.storage_version)
             .cloned()
+    }
+
+    /// Whether a group has kinds that no CRD has added.
+    pub fn is_built_in(&self, group: &str) -> bool {
+        ROWS.iter().any(|row| row.0 == group)
     }
 
     /// The groups in discovery order, the core group among them as the empty string.

@@ -11,7 +11,7 @@ use super::kinds::{Registry, Resource, Verbs};
 pub fn v2() -> Value {
     json!({
         "swagger": "2.0",
-        "info": {"title": "Kubernetes", "version": "v1.33.0"},
+        "info": {"title": "Kubernetes", "version": "v1.36.0"},
         "paths": {},
         "definitions": {},
     })
@@ -47,7 +47,7 @@ pub fn document(registry: &Registry, group: &str, version: &str) -> Option<Value
     }
     Some(json!({
         "openapi": "3.0.0",
-        "info": {"title": "Kubernetes", "version": "v1.33.0"},
+        "info": {"title": "Kubernetes", "version": "v1.36.0"},
         "paths": paths,
         "components": {"schemas": {}},
     }))

@@ -18,17 +18,59 @@ pub enum Format {
     /// The object itself.
     Plain,
     /// Rows and columns (`as=Table`).
-    Table,
+    Table(Include),
     /// Only the metadata (`as=PartialObjectMetadata`, `…List`).
     Metadata,
+}
+
+/// What of an object its row in a table carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Include {
+    /// Nothing.
+    Nothing,
+    /// Its metadata.
+    Metadata,
+    /// All of it.
+    Object,
+}
+
+impl Include {
+    fn of(parameter: &str) -> Result<Self, ApiError> {
+        match parameter {
+            "" | "Metadata" => Ok(Self::Metadata),
+            "None" => Ok(Self::Nothing),
+            "Object" => Ok(Self::Object),
+            other => Err(ApiError::bad_request(format!(
+                "Unable to convert to Table as requested: includeObject: Invalid value: {other:?}: must be \
+                 'Metadata', 'Object', 'None', or empty"
+            ))),
+        }
+    }
+}
+
+/// Refuses clients that take no JSON of any kind.
+///
+/// # Errors
+/// 406.
+pub fn check_acceptable(accept: &str) -> Result<(), ApiError> {
+    let takes = |media: &str| {
+        let media_type = media.split(';').next().unwrap_or_default().trim();
+        matches!(media_type, "" | "application/json" | "*/*" | "application/*")
+    };
+    if accept.split(',').any(takes) {
+        return Ok(());
+    }
+    let message = "406: Not Acceptable\n\nAvailable representations: application/json, application/yaml, \
+                   application/vnd.kubernetes.protobuf";
+    Err(ApiError::bare(406, "NotAcceptable", message))
 }
 
 impl Format {
     /// The first form of an `Accept` header that the sandbox has.
     ///
     /// # Errors
-    /// 406 when the client accepts no JSON.
-    pub fn negotiate(accept: &str) -> Result<Self, ApiError> {
+    /// 406 when the client accepts no JSON, 400 for a parameter `includeObject` that is none.
+    pub fn negotiate(accept: &str, include_object: &str) -> Result<Self, ApiError> {
         if accept.trim().is_empty() {
             return Ok(Self::Plain);
         }
@@ -41,15 +83,21 @@ impl Format {
             let form = parts.find_map(|part| part.strip_prefix("as="));
             match form {
                 None => return Ok(Self::Plain),
-                Some("Table") => return Ok(Self::Table),
+                Some("Table") => return Include::of(include_object).map(Self::Table),
                 Some("PartialObjectMetadata" | "PartialObjectMetadataList") => return Ok(Self::Metadata),
                 Some(_) => {}
             }
         }
+        check_acceptable(accept)?;
         Err(ApiError::not_acceptable(
             "only the following media types are accepted: application/json, application/yaml, \
              application/vnd.kubernetes.protobuf",
         ))
+    }
+
+    /// Whether it has rows and columns.
+    pub fn is_table(self) -> bool {
+        matches!(self, Self::Table(_))
     }
 
     /// Whether stored bytes can be sent as they are.
@@ -103,7 +151,7 @@ pub fn object(format: &Format, resource: &Resource, code: StatusCode, object: Va
 /// A list in the wanted form.
 pub fn list(format: &Format, resource: &Resource, metadata: &Value, mut items: Vec<Value>) -> Response<Body> {
     let document = match format {
-        Format::Table => table::table(resource, &items, metadata),
+        Format::Table(include) => table::table(resource, &items, metadata, *include),
         Format::Metadata => json!({
             "kind": "PartialObjectMetadataList",
             "apiVersion": "meta.k8s.io/v1",
@@ -155,9 +203,9 @@ pub fn shaped(format: &Format, resource: &Resource, object: Value) -> Value {
     match format {
         Format::Plain => object,
         Format::Metadata => metadata_only(&object),
-        Format::Table => {
+        Format::Table(include) => {
             let revision = object.pointer("/metadata/resourceVersion").cloned().unwrap_or_default();
-            table::table(resource, &[object], &json!({"resourceVersion": revision}))
+            table::table(resource, &[object], &json!({"resourceVersion": revision}), *include)
         }
     }
 }

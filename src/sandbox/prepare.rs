@@ -5,13 +5,10 @@ use serde_json::{Value, json};
 
 use super::crd;
 use super::kinds::Resource;
-use super::store::{State, now, text};
+use super::store::{State, now, random_suffix, text};
 
 /// What happens on reading any body of a kind, before managed fields are counted.
 pub fn decode(resource: &Resource, object: &mut Value) {
-    if resource.custom.is_none() {
-        drop_nulls(object, 0);
-    }
     match (resource.group.as_str(), resource.kind.as_str()) {
         ("", "Secret") => fold_string_data(object),
         ("apiextensions.k8s.io", "CustomResourceDefinition") => crd::default_crd(object),
@@ -26,21 +23,6 @@ pub fn decode(resource: &Resource, object: &mut Value) {
                 }
             }
         }
-        _ => {}
-    }
-}
-
-/// Decoding into a built-in type drops nulls, except from maps of free content, where they do not occur in practice.
-fn drop_nulls(value: &mut Value, depth: usize) {
-    if depth > 128 {
-        return;
-    }
-    match value {
-        Value::Object(map) => {
-            map.retain(|_, child| !child.is_null());
-            map.values_mut().for_each(|child| drop_nulls(child, depth + 1));
-        }
-        Value::Array(list) => list.iter_mut().for_each(|child| drop_nulls(child, depth + 1)),
         _ => {}
     }
 }
@@ -82,10 +64,16 @@ fn add_finalizer(object: &mut Value, finalizer: &str) {
 pub fn create(state: &mut State, resource: &Resource, object: &mut Value) {
     match (resource.group.as_str(), resource.kind.as_str()) {
         ("", "Namespace") => {
-            set(object, "spec", "finalizers", json!(["kubernetes"]));
+            let own = object.pointer("/spec/finalizers").and_then(Value::as_array).cloned();
+            let mut finalizers = own.unwrap_or_default();
+            if !finalizers.iter().any(|finalizer| finalizer == "kubernetes") {
+                finalizers.push(json!("kubernetes"));
+            }
+            set(object, "spec", "finalizers", Value::Array(finalizers));
             set(object, "status", "phase", json!("Active"));
         }
         ("", "Pod") => {
+            admit_pod(object);
             let class = quality_of_service(object);
             set(object, "status", "phase", json!("Pending"));
             set(object, "status", "qosClass", json!(class));
@@ -99,6 +87,7 @@ pub fn create(state: &mut State, resource: &Resource, object: &mut Value) {
             set(object, "status", "phase", json!("Pending"));
         }
         ("", "Service") => {
+            name_families(object);
             allocate_addresses(state, object);
             set(object, "status", "loadBalancer", json!({}));
         }
@@ -109,7 +98,7 @@ pub fn create(state: &mut State, resource: &Resource, object: &mut Value) {
             json!({"currentNumberScheduled": 0, "desiredNumberScheduled": 0, "numberMisscheduled": 0, "numberReady": 0}),
         ),
         ("apps", "StatefulSet") => set_status(object, json!({"availableReplicas": 0, "replicas": 0})),
-        ("batch", "CronJob") => set_status(object, json!({})),
+        ("batch", "CronJob") | ("", "ResourceQuota") => set_status(object, json!({})),
         ("networking.k8s.io", "Ingress") => set_status(object, json!({"loadBalancer": {}})),
         ("apiextensions.k8s.io", "CustomResourceDefinition") => {
             let versions = object.pointer("/spec/versions").and_then(Value::as_array);
@@ -120,7 +109,7 @@ pub fn create(state: &mut State, resource: &Resource, object: &mut Value) {
                 .filter_map(|version| version.get("name").cloned())
                 .collect();
             let names = json!({"kind": "", "plural": ""});
-            set_status(object, json!({"conditions": [], "acceptedNames": names, "storedVersions": stored}));
+            set_status(object, json!({"conditions": null, "acceptedNames": names, "storedVersions": stored}));
         }
         _ => {}
     }
@@ -196,9 +185,139 @@ fn carry_node_ports(live: &Value, object: &mut Value) {
 }
 
 /// What the server adds to an update after managed fields are counted.
-pub fn update(state: &mut State, resource: &Resource, _live: &Value, object: &mut Value) {
-    if resource.group.is_empty() && resource.kind == "Service" {
-        allocate_addresses(state, object);
+pub fn update(state: &mut State, resource: &Resource, live: &Value, object: &mut Value) {
+    match (resource.group.as_str(), resource.kind.as_str()) {
+        ("", "Service") => {
+            drop_fields_of_other_type(live, object);
+            allocate_addresses(state, object);
+        }
+        ("apiextensions.k8s.io", "CustomResourceDefinition") => {
+            let stored = crd::stored_versions(object);
+            set(object, "status", "storedVersions", Value::Array(stored));
+        }
+        _ => {}
+    }
+}
+
+/// The annotation in which a DaemonSet counts the changes of its template, a field of older versions.
+pub fn template_generation(resource: &Resource, live: Option<&Value>, object: &mut Value) {
+    const NAME: &str = "deprecated.daemonset.template.generation";
+    if resource.kind != "DaemonSet" {
+        return;
+    }
+    let count = match live {
+        None => 1,
+        Some(live) => {
+            let known = live.pointer("/metadata/annotations").and_then(|all| all.get(NAME));
+            let known = known.and_then(Value::as_str).and_then(|text| text.parse::<u64>().ok()).unwrap_or(1);
+            let same = live.pointer("/spec/template") == object.pointer("/spec/template");
+            if same { known } else { known + 1 }
+        }
+    };
+    if let Some(metadata) = object.get_mut("metadata") {
+        set(metadata, "annotations", NAME, Value::from(count.to_string()));
+    }
+}
+
+/// What a Service had for its old type goes with it, unless the client has set it anew.
+fn drop_fields_of_other_type(live: &Value, object: &mut Value) {
+    let old = text(live, "/spec/type");
+    let new = text(object, "/spec/type").to_owned();
+    let outside = |kind: &str| matches!(kind, "NodePort" | "LoadBalancer");
+    let same = |object: &Value, field: &str| {
+        let pointer = format!("/spec/{field}");
+        object.pointer(&pointer) == live.pointer(&pointer)
+    };
+    let mut gone: Vec<&str> = Vec::new();
+    if outside(old) && !outside(&new) {
+        gone.push("externalTrafficPolicy");
+        gone.push("allocateLoadBalancerNodePorts");
+        let known = live.pointer("/spec/ports").and_then(Value::as_array).cloned().unwrap_or_default();
+        let ports = object.pointer_mut("/spec/ports").and_then(Value::as_array_mut);
+        for port in ports.into_iter().flatten().filter_map(Value::as_object_mut) {
+            if known.iter().any(|old| old.get("nodePort") == port.get("nodePort")) {
+                port.shift_remove("nodePort");
+            }
+        }
+    }
+    if old != "ExternalName" && new == "ExternalName" {
+        gone.extend(["clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy", "internalTrafficPolicy"]);
+    }
+    for field in gone {
+        if same(object, field)
+            && let Some(spec) = object.get_mut("spec").and_then(Value::as_object_mut)
+        {
+            spec.shift_remove(field);
+        }
+    }
+}
+
+/// What the admission plugins of a cluster add to every Pod.
+fn admit_pod(pod: &mut Value) {
+    const MOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
+    let mounts_token = pod.pointer("/spec/automountServiceAccountToken") != Some(&Value::Bool(false));
+    let Some(spec) = pod.get_mut("spec").and_then(Value::as_object_mut) else { return };
+    for field in ["serviceAccountName", "serviceAccount"] {
+        spec.entry(field).or_insert_with(|| json!("default"));
+    }
+    spec.entry("priority").or_insert_with(|| json!(0));
+    spec.entry("preemptionPolicy").or_insert_with(|| json!("PreemptLowerPriority"));
+    let tolerations = spec.entry("tolerations").or_insert_with(|| json!([]));
+    for condition in ["node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"] {
+        let Some(tolerations) = tolerations.as_array_mut() else { break };
+        let known = tolerations.iter().any(|known| {
+            let key = text(known, "/key");
+            (key == condition || key.is_empty() && text(known, "/operator") == "Exists")
+                && matches!(text(known, "/effect"), "" | "NoExecute")
+        });
+        if !known {
+            tolerations.push(json!({
+                "key": condition, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 300,
+            }));
+        }
+    }
+    if !mounts_token {
+        return;
+    }
+    let name = format!("kube-api-access-{}", random_suffix());
+    let mut mounted = false;
+    for list in ["initContainers", "containers"] {
+        let containers = spec.get_mut(list).and_then(Value::as_array_mut);
+        for container in containers.into_iter().flatten().filter_map(Value::as_object_mut) {
+            let mounts = container.entry("volumeMounts").or_insert_with(|| json!([]));
+            let Some(mounts) = mounts.as_array_mut() else { continue };
+            if !mounts.iter().any(|mount| text(mount, "/mountPath") == MOUNT) {
+                mounts.push(json!({"name": name, "readOnly": true, "mountPath": MOUNT}));
+                mounted = true;
+            }
+        }
+    }
+    let volumes = spec.entry("volumes").or_insert_with(|| json!([]));
+    if let Some(volumes) = volumes.as_array_mut().filter(|_| mounted) {
+        volumes.push(json!({
+            "name": name,
+            "projected": {
+                "sources": [
+                    {"serviceAccountToken": {"expirationSeconds": 3607, "path": "token"}},
+                    {"configMap": {"name": "kube-root-ca.crt", "items": [{"key": "ca.crt", "path": "ca.crt"}]}},
+                    {"downwardAPI": {"items": [
+                        {"path": "namespace", "fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.namespace"}},
+                    ]}},
+                ],
+                "defaultMode": 420,
+            },
+        }));
+    }
+}
+
+/// A headless Service without selector has somebody else's addresses, of either family.
+fn name_families(object: &mut Value) {
+    let selector = object.pointer("/spec/selector").and_then(Value::as_object);
+    let selects = selector.is_some_and(|labels| !labels.is_empty());
+    let headless = text(object, "/spec/clusterIP") == "None";
+    if headless && !selects && object.pointer("/spec/ipFamilyPolicy").is_none() {
+        set(object, "spec", "ipFamilies", json!(["IPv4", "IPv6"]));
+        set(object, "spec", "ipFamilyPolicy", json!("RequireDualStack"));
     }
 }
 
@@ -260,6 +379,13 @@ fn label_job(object: &mut Value) {
             set_template_label(template, key, Value::from(value.as_str()));
         }
     }
+    let labels = object.pointer("/spec/template/metadata/labels").cloned();
+    if object.pointer("/metadata/labels").is_none()
+        && let (Some(labels), Some(metadata)) =
+            (labels, object.get_mut("metadata").and_then(Value::as_object_mut))
+    {
+        metadata.insert("labels".to_owned(), labels);
+    }
 }
 
 fn quality_of_service(pod: &Value) -> &'static str {
@@ -290,8 +416,8 @@ fn quality_of_service(pod: &Value) -> &'static str {
 }
 
 /// The status that a CRD gets from the server, `None` when it already has it.
-pub fn crd_status(object: &Value, established: bool) -> Option<Value> {
-    let status = crd::status_of(object, established, &now());
+pub fn crd_status(object: &Value, established: bool, conflict: Option<&crd::NameConflict>) -> Option<Value> {
+    let status = crd::status_of(object, established, conflict, &now());
     let shape = |status: &Value| {
         let conditions = status.pointer("/conditions").and_then(Value::as_array).cloned().unwrap_or_default();
         let states: Vec<(String, String)> =

@@ -55,10 +55,17 @@ impl ApiRequest {
                 .map(|(_, v)| v.into_owned())
                 .unwrap_or_default()
         };
-        let segments: Vec<String> = path.split('/').filter(|s| !s.is_empty()).map(decode).collect();
-        let query = url::form_urlencoded::parse(parts.uri.query().unwrap_or_default().as_bytes())
-            .map(|(key, value)| (key.into_owned(), value.into_owned()))
-            .collect();
+        let mut segments: Vec<String> = path.split('/').filter(|s| !s.is_empty()).map(decode).collect();
+        let mut query: Vec<(String, String)> =
+            url::form_urlencoded::parse(parts.uri.query().unwrap_or_default().as_bytes())
+                .map(|(key, value)| (key.into_owned(), value.into_owned()))
+                .collect();
+        // The old spelling of a watch: `/api/v1/watch/…`.
+        let place = if segments.first().is_some_and(|root| root == "apis") { 3 } else { 2 };
+        if segments.get(place).is_some_and(|word| word == "watch") && segments.len() > place + 1 {
+            segments.remove(place);
+            query.push(("watch".to_owned(), "true".to_owned()));
+        }
         let header = |name: http::HeaderName| {
             let values = parts.headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
             values.collect::<Vec<_>>().join(",")
@@ -84,9 +91,15 @@ impl ApiRequest {
         self.query.iter().find(|(key, _)| key == name).map_or("", |(_, value)| value)
     }
 
-    /// Whether a query parameter is `true` or `1`.
+    /// All values of a query parameter.
+    pub fn parameters<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+        self.query.iter().filter(move |(key, _)| key == name).map(|(_, value)| value.as_str())
+    }
+
+    /// Whether a query parameter is there and not `false` or `0`.
     pub fn is_set(&self, name: &str) -> bool {
-        matches!(self.parameter(name), "true" | "1" | "True")
+        let found = self.query.iter().find(|(key, _)| key == name);
+        found.is_some_and(|(_, value)| !value.eq_ignore_ascii_case("false") && value != "0")
     }
 
     /// The verb, as RBAC and audit name it.
@@ -96,7 +109,7 @@ impl ApiRequest {
         };
         let collection = target.name.is_empty();
         match self.method.as_str() {
-            "GET" | "HEAD" if self.is_set("watch") => "watch",
+            "GET" | "HEAD" if collection && self.is_set("watch") => "watch",
             "GET" | "HEAD" if collection => "list",
             "GET" | "HEAD" => "get",
             "POST" => "create",

@@ -1,12 +1,13 @@
 //! Label selectors and field selectors, as list, watch and deletecollection take them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use serde_json::Value;
 
 use super::kinds::Resource;
-use super::status::ApiError;
+use super::status::{ApiError, Cause};
 use super::storage::Stored;
+use super::validation::{LABEL_VALUE, qualified};
 
 /// One requirement on a label.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,18 +30,7 @@ impl LabelSelector {
     /// # Errors
     /// 400 that shows the part that does not parse.
     pub fn parse(text: &str) -> Result<Self, ApiError> {
-        let mut requirements = Vec::new();
-        for part in split_outside_parentheses(text) {
-            let part = part.trim();
-            if part.is_empty() {
-                continue;
-            }
-            let requirement = requirement(part).ok_or_else(|| {
-                ApiError::bad_request(format!("unable to parse requirement: found '{part}'"))
-            })?;
-            requirements.push(requirement);
-        }
-        Ok(Self(requirements))
+        Parser { tokens: tokens(text).into() }.selector().map(Self).map_err(ApiError::bad_request)
     }
 
     /// Whether nothing is required.
@@ -62,61 +52,134 @@ impl LabelSelector {
     }
 }
 
-fn split_outside_parentheses(text: &str) -> Vec<String> {
-    let mut parts = vec![String::new()];
-    let mut depth = 0usize;
-    for character in text.chars() {
-        match character {
-            '(' => depth += 1,
-            ')' => depth = depth.saturating_sub(1),
-            ',' if depth == 0 => {
-                parts.push(String::new());
-                continue;
-            }
-            _ => {}
-        }
-        if let Some(last) = parts.last_mut() {
-            last.push(character);
-        }
+/// The words and signs of a selector.
+fn tokens(text: &str) -> Vec<String> {
+    const SIGNS: &str = "=!(),><";
+    let mut tokens = Vec::new();
+    let mut rest = text.trim_start();
+    while let Some(first) = rest.chars().next() {
+        let length = if SIGNS.contains(first) {
+            let two = rest.get(..2).is_some_and(|two| matches!(two, "==" | "!="));
+            if two { 2 } else { 1 }
+        } else {
+            rest.find(|c: char| c.is_whitespace() || SIGNS.contains(c)).unwrap_or(rest.len())
+        };
+        let (token, after) = rest.split_at_checked(length).unwrap_or((rest, ""));
+        tokens.push(token.to_owned());
+        rest = after.trim_start();
     }
-    parts
+    tokens
 }
 
-fn requirement(part: &str) -> Option<Requirement> {
-    let key = |text: &str| {
-        let text = text.trim();
-        let valid = !text.is_empty()
-            && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '/'));
-        valid.then(|| text.to_owned())
-    };
-    if let Some(absent) = part.strip_prefix('!') {
-        return Some(Requirement::Absent(key(absent)?));
+fn is_word(token: &str) -> bool {
+    token.chars().next().is_some_and(|first| !"=!(),><".contains(first))
+}
+
+/// Reads requirements; the errors are the API server's.
+struct Parser {
+    tokens: VecDeque<String>,
+}
+
+impl Parser {
+    fn peek(&self) -> &str {
+        self.tokens.front().map_or("", String::as_str)
     }
-    if let Some((left, values)) = part.strip_suffix(')').and_then(|part| part.split_once('(')) {
-        let values = values.split(',').map(|value| value.trim().to_owned()).collect();
-        let left = left.trim();
-        if let Some(left) = left.strip_suffix(" notin") {
-            return Some(Requirement::NotIn(key(left)?, values));
+
+    fn take(&mut self) -> String {
+        self.tokens.pop_front().unwrap_or_default()
+    }
+
+    fn selector(mut self) -> Result<Vec<Requirement>, String> {
+        let mut requirements = Vec::new();
+        if self.tokens.is_empty() {
+            return Ok(requirements);
         }
-        return Some(Requirement::In(key(left.strip_suffix(" in")?)?, values));
-    }
-    for (operator, negated) in [("!=", true), ("==", false), ("=", false)] {
-        if let Some((left, right)) = part.split_once(operator) {
-            let values = vec![right.trim().to_owned()];
-            return Some(if negated {
-                Requirement::NotIn(key(left)?, values)
-            } else {
-                Requirement::In(key(left)?, values)
-            });
+        loop {
+            let next = self.peek();
+            if next != "!" && !is_word(next) {
+                return Err(format!("found '{next}', expected: !, identifier, or 'end of string'"));
+            }
+            let requirement = self.requirement();
+            requirements.push(requirement.map_err(|why| format!("unable to parse requirement: {why}"))?);
+            match self.take().as_str() {
+                "" => return Ok(requirements),
+                "," if self.peek() == "!" || is_word(self.peek()) => {}
+                "," => return Err(format!("found '{}', expected: identifier after ','", self.peek())),
+                other => return Err(format!("found '{other}', expected: ',' or 'end of string'")),
+            }
         }
     }
-    if let Some((left, right)) = part.split_once('>') {
-        return Some(Requirement::Greater(key(left)?, right.trim().parse().ok()?));
+
+    fn requirement(&mut self) -> Result<Requirement, String> {
+        let absent = self.peek() == "!";
+        if absent {
+            self.take();
+        }
+        let key = self.take();
+        if !is_word(&key) {
+            return Err(format!("found '{key}', expected: identifier"));
+        }
+        check_label("<nil>", |causes| qualified("<nil>", &key, causes))?;
+        if matches!(self.peek(), "" | ",") {
+            return Ok(if absent { Requirement::Absent(key) } else { Requirement::Exists(key) });
+        }
+        let operator = self.take();
+        let requirement = match operator.as_str() {
+            "=" | "==" => Requirement::In(key, vec![self.value()?]),
+            "!=" => Requirement::NotIn(key, vec![self.value()?]),
+            ">" => Requirement::Greater(key, self.number()?),
+            "<" => Requirement::Less(key, self.number()?),
+            "in" => Requirement::In(key, self.values()?),
+            "notin" => Requirement::NotIn(key, self.values()?),
+            other => return Err(format!("found '{other}', expected: in, notin, =, ==, !=, gt, lt")),
+        };
+        if let Requirement::In(key, values) | Requirement::NotIn(key, values) = &requirement {
+            for (index, value) in values.iter().enumerate() {
+                let field = format!("values[{index}][{key}]");
+                check_label(&field, |causes| LABEL_VALUE.check(&field, value, causes))?;
+            }
+        }
+        Ok(requirement)
     }
-    if let Some((left, right)) = part.split_once('<') {
-        return Some(Requirement::Less(key(left)?, right.trim().parse().ok()?));
+
+    fn value(&mut self) -> Result<String, String> {
+        match self.peek() {
+            "" | "," => Ok(String::new()),
+            next if is_word(next) => Ok(self.take()),
+            next => Err(format!("found '{next}', expected: identifier")),
+        }
     }
-    Some(Requirement::Exists(key(part)?))
+
+    fn number(&mut self) -> Result<i64, String> {
+        let text = self.value()?;
+        text.parse().map_err(|_| {
+            format!(
+                "values[0]: Invalid value: {text:?}: for 'Gt', 'Lt' operators, the value must be an integer"
+            )
+        })
+    }
+
+    fn values(&mut self) -> Result<Vec<String>, String> {
+        let open = self.take();
+        if open != "(" {
+            return Err(format!("found '{open}' expected: '('"));
+        }
+        let mut values = Vec::new();
+        loop {
+            values.push(if is_word(self.peek()) { self.take() } else { String::new() });
+            match self.take().as_str() {
+                ")" => return Ok(values),
+                "," => {}
+                other => return Err(format!("found '{other}', expected: ',' or ')'")),
+            }
+        }
+    }
+}
+
+fn check_label(field: &str, check: impl FnOnce(&mut Vec<Cause>)) -> Result<(), String> {
+    let mut causes = Vec::new();
+    check(&mut causes);
+    causes.first().map_or(Ok(()), |cause| Err(format!("{field}: {}", cause.message)))
 }
 
 /// A field selector: all fields have (or have not) these values.
@@ -137,10 +200,17 @@ impl FieldSelector {
                 .or_else(|| part.split_once("==").map(|(field, value)| (field, true, value)))
                 .or_else(|| part.split_once('=').map(|(field, value)| (field, true, value)));
             let Some((field, equal, value)) = parsed else {
-                return Err(ApiError::bad_request(format!("invalid field selector: {part:?}")));
+                let message = format!("invalid selector: '{text}'; can't understand '{part}'");
+                return Err(ApiError::bad_request(message));
             };
             if !is_selectable(resource, field) {
-                return Err(ApiError::bad_request(format!("field label not supported: {field}")));
+                return Err(ApiError::bad_request(if has_fields_of_its_own(resource) {
+                    format!("field label not supported: {field}")
+                } else {
+                    format!(
+                        "{field:?} is not a known field selector: only \"metadata.name\", \"metadata.namespace\""
+                    )
+                }));
             }
             terms.push((field.to_owned(), equal, value.to_owned()));
         }
@@ -164,6 +234,15 @@ impl FieldSelector {
             (found == *wanted) == *equal
         })
     }
+}
+
+/// Whether a kind's fields are selected by rules of its own, which have their own words for unknown ones.
+fn has_fields_of_its_own(resource: &Resource) -> bool {
+    resource.custom.is_some()
+        || matches!(
+            resource.kind.as_str(),
+            "Pod" | "Event" | "Secret" | "Namespace" | "Node" | "ReplicationController" | "Job"
+        )
 }
 
 fn is_selectable(resource: &Resource, field: &str) -> bool {
@@ -196,7 +275,7 @@ fn is_selectable(resource: &Resource, field: &str) -> bool {
         ("", "Secret") => field == "type",
         ("", "Namespace") => field == "status.phase",
         ("", "Node") => field == "spec.unschedulable",
-        ("", "ReplicationController") | ("apps", "ReplicaSet") => field == "status.replicas",
+        ("", "ReplicationController") => field == "status.replicas",
         ("batch", "Job") => field == "status.successful",
         _ => false,
     }

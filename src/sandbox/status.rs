@@ -81,6 +81,13 @@ impl ApiError {
         self
     }
 
+    /// A refusal with empty details, as the framework below the resources makes them.
+    pub fn bare(code: u16, reason: &'static str, message: impl Into<String>) -> Self {
+        let mut error = Self::new(code, reason, message);
+        error.0.has_details = true;
+        error
+    }
+
     /// 404: no such object.
     pub fn not_found(subject: Subject<'_>) -> Self {
         let message = format!("{} {:?} not found", subject.qualified(), subject.name);
@@ -89,15 +96,20 @@ impl ApiError {
 
     /// 404: no such path.
     pub fn no_such_path() -> Self {
-        let mut error = Self::new(404, "NotFound", "the server could not find the requested resource");
-        error.0.has_details = true;
-        error
+        Self::bare(404, "NotFound", "the server could not find the requested resource")
     }
 
     /// 409: an object of this name is there.
     pub fn already_exists(subject: Subject<'_>) -> Self {
         let message = format!("{} {:?} already exists", subject.qualified(), subject.name);
         Self::new(409, "AlreadyExists", message).about(subject)
+    }
+
+    /// 409: an object of this name is there still, waiting to go.
+    pub fn still_exists(subject: Subject<'_>) -> Self {
+        let mut error = Self::already_exists(subject);
+        error.0.message.insert_str(0, "object is being deleted: ");
+        error
     }
 
     /// 409: optimistic concurrency or a precondition failed.
@@ -131,6 +143,22 @@ impl ApiError {
         Self::new(400, "BadRequest", message)
     }
 
+    /// 422: what a patch makes of the object cannot be read as one.
+    pub fn unreadable_patch(patched: &str, why: &str) -> Self {
+        let cause = Cause::invalid("patch", &Value::from(patched), why);
+        Self::invalid(Subject { group: "", resource: "", name: "" }, vec![cause])
+    }
+
+    /// 422: a JSON patch that does not fit.
+    pub fn rejected() -> Self {
+        Self::bare(422, "Invalid", "the server rejected our request due to an error in our request")
+    }
+
+    /// 500 without a reason: a number that is none.
+    pub fn no_number(message: impl Into<String>) -> Self {
+        Self::new(500, "", message)
+    }
+
     /// 403: refused although authenticated.
     pub fn forbidden(subject: Subject<'_>, why: &str) -> Self {
         let message = if subject.name.is_empty() {
@@ -143,13 +171,8 @@ impl ApiError {
 
     /// 405: the resource does not have this verb.
     pub fn method_not_allowed() -> Self {
-        let mut error = Self::new(
-            405,
-            "MethodNotAllowed",
-            "the server does not allow this method on the requested resource",
-        );
-        error.0.has_details = true;
-        error
+        let message = "the server does not allow this method on the requested resource";
+        Self::bare(405, "MethodNotAllowed", message)
     }
 
     /// 406: no representation that the client accepts.
@@ -232,8 +255,10 @@ impl ApiError {
             "metadata": {},
             "status": "Failure",
             "message": refusal.message,
-            "reason": refusal.reason,
         });
+        if let Some(status) = status.as_object_mut().filter(|_| !refusal.reason.is_empty()) {
+            status.insert("reason".to_owned(), Value::from(refusal.reason));
+        }
         if refusal.has_details {
             let mut details = Map::new();
             for (field, text) in [
@@ -289,6 +314,23 @@ impl Cause {
             message: format!("Invalid value: {}: {detail}", go_value(value)),
             field: field.into(),
         }
+    }
+
+    /// `Duplicate value: …`.
+    pub fn duplicate(field: impl Into<String>, value: &Value) -> Self {
+        let message = format!("Duplicate value: {}", go_value(value));
+        Self { reason: "FieldValueDuplicate", message, field: field.into() }
+    }
+
+    /// `Not found: …`.
+    pub fn not_found(field: impl Into<String>, value: &str) -> Self {
+        Self { reason: "FieldValueNotFound", message: format!("Not found: {value:?}"), field: field.into() }
+    }
+
+    /// `Too long: may not be more than … bytes`.
+    pub fn too_long(field: impl Into<String>, limit: usize) -> Self {
+        let message = format!("Too long: may not be more than {limit} bytes");
+        Self { reason: "FieldValueTooLong", message, field: field.into() }
     }
 
     /// `Forbidden: detail`.

@@ -218,6 +218,21 @@ impl Storage {
         value
     }
 
+    /// Gives the objects of a kind another `apiVersion`, under the revisions that they have: the version in which they are
+    /// stored has changed.
+    pub fn relabel(&mut self, kind: &GroupKind, api_version: &str) {
+        let Some(bucket) = self.buckets.get_mut(kind) else { return };
+        for stored in bucket.objects.values_mut() {
+            let mut value = stored.value();
+            if value.get("apiVersion").is_some_and(|known| known != api_version)
+                && let Some(fields) = value.as_object_mut()
+            {
+                fields.insert("apiVersion".to_owned(), Value::from(api_version));
+                *stored = Arc::new(Stored::new(stored.key.clone(), value, stored.revision));
+            }
+        }
+    }
+
     /// Removes an object and returns its last state under the revision of the deletion.
     pub fn remove(&mut self, key: &ObjectKey) -> Option<Value> {
         let previous =

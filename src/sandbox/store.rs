@@ -25,7 +25,7 @@ use tokio::sync::{Notify, watch};
 pub(super) use self::apply::{Apply, types_of};
 pub use self::delete::{DeleteOutcome, DeleteRequest, Propagation};
 pub use self::write::{FieldValidation, WriteOptions, now};
-pub(super) use self::write::{stale, subject};
+pub(super) use self::write::{random_suffix, stale, subject};
 use super::kinds::{Registry, Resource};
 use super::status::ApiError;
 pub use super::storage::EventKind;
@@ -343,6 +343,16 @@ impl Watch {
             }
         }
     }
+}
+
+/// A kind in Go's words.
+pub(super) fn kind_text(gvk: &Gvk) -> String {
+    format!("{}/{}, Kind={}", gvk.group, gvk.version, gvk.kind)
+}
+
+/// What is said of a kind that nobody knows.
+pub(super) fn no_kind(kind: &str, version: &str) -> String {
+    format!("no kind {kind:?} is registered for version {version:?} in scheme \"pkg/runtime/scheme.go:111\"")
 }
 
 /// A string in a value, empty when it is absent.

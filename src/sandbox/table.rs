@@ -4,11 +4,11 @@ use serde_json::{Value, json};
 
 use super::crd::Column;
 use super::kinds::Resource;
-use super::output::metadata_only;
+use super::output::{Include, metadata_only};
 use super::store::text;
 
 /// The table of some objects of a resource.
-pub fn table(resource: &Resource, objects: &[Value], metadata: &Value) -> Value {
+pub fn table(resource: &Resource, objects: &[Value], metadata: &Value, include: Include) -> Value {
     let columns = columns(resource);
     let definitions: Vec<Value> = columns
         .iter()
@@ -28,7 +28,12 @@ pub fn table(resource: &Resource, objects: &[Value], metadata: &Value) -> Value 
         .filter(|object| !is_bookmark(object))
         .map(|object| {
             let cells: Vec<Value> = columns.iter().map(|column| cell(resource, column, object)).collect();
-            json!({"cells": cells, "object": metadata_only(object)})
+            let object = match include {
+                Include::Nothing => Value::Null,
+                Include::Metadata => metadata_only(object),
+                Include::Object => object.clone(),
+            };
+            json!({"cells": cells, "object": object})
         })
         .collect();
     json!({
@@ -68,7 +73,7 @@ fn columns(resource: &Resource) -> Vec<Column> {
             ("Ready", "string", 0, "<ready>"),
             ("Status", "string", 0, "<pod-status>"),
             ("Restarts", "string", 0, "<restarts>"),
-            ("Age", "date", 0, ".metadata.creationTimestamp"),
+            ("Age", "string", 0, "<age>"),
             ("IP", "string", 1, ".status.podIP"),
             ("Node", "string", 1, ".spec.nodeName"),
             ("Nominated Node", "string", 1, ".status.nominatedNodeName"),
@@ -76,9 +81,9 @@ fn columns(resource: &Resource) -> Vec<Column> {
         ],
         ("apps", "Deployment") => &[
             ("Ready", "string", 0, "<ready-replicas>"),
-            ("Up-to-date", "integer", 0, ".status.updatedReplicas"),
-            ("Available", "integer", 0, ".status.availableReplicas"),
-            ("Age", "date", 0, ".metadata.creationTimestamp"),
+            ("Up-to-date", "string", 0, "<updated-replicas>"),
+            ("Available", "string", 0, "<available-replicas>"),
+            ("Age", "string", 0, "<age>"),
             ("Containers", "string", 1, "<containers>"),
             ("Images", "string", 1, "<images>"),
             ("Selector", "string", 1, "<selector>"),
@@ -87,14 +92,14 @@ fn columns(resource: &Resource) -> Vec<Column> {
             ("Desired", "integer", 0, ".spec.replicas"),
             ("Current", "integer", 0, ".status.replicas"),
             ("Ready", "integer", 0, ".status.readyReplicas"),
-            ("Age", "date", 0, ".metadata.creationTimestamp"),
+            ("Age", "string", 0, "<age>"),
             ("Containers", "string", 1, "<containers>"),
             ("Images", "string", 1, "<images>"),
             ("Selector", "string", 1, "<selector>"),
         ],
         ("apps", "StatefulSet") => &[
             ("Ready", "string", 0, "<ready-replicas>"),
-            ("Age", "date", 0, ".metadata.creationTimestamp"),
+            ("Age", "string", 0, "<age>"),
             ("Containers", "string", 1, "<containers>"),
             ("Images", "string", 1, "<images>"),
         ],
@@ -104,51 +109,45 @@ fn columns(resource: &Resource) -> Vec<Column> {
             ("Ready", "integer", 0, ".status.numberReady"),
             ("Up-to-date", "integer", 0, ".status.updatedNumberScheduled"),
             ("Available", "integer", 0, ".status.numberAvailable"),
-            ("Age", "date", 0, ".metadata.creationTimestamp"),
+            ("Age", "string", 0, "<age>"),
             ("Images", "string", 1, "<images>"),
         ],
         ("batch", "Job") => &[
             ("Status", "string", 0, "<job-status>"),
             ("Completions", "string", 0, "<completions>"),
-            ("Age", "date", 0, ".metadata.creationTimestamp"),
+            ("Age", "string", 0, "<age>"),
             ("Images", "string", 1, "<images>"),
         ],
         ("batch", "CronJob") => &[
             ("Schedule", "string", 0, ".spec.schedule"),
             ("Suspend", "boolean", 0, ".spec.suspend"),
-            ("Age", "date", 0, ".metadata.creationTimestamp"),
+            ("Age", "string", 0, "<age>"),
         ],
         ("", "Service") => &[
             ("Type", "string", 0, ".spec.type"),
             ("Cluster-IP", "string", 0, ".spec.clusterIP"),
             ("External-IP", "string", 0, "<external-address>"),
             ("Port(s)", "string", 0, "<ports>"),
-            ("Age", "date", 0, ".metadata.creationTimestamp"),
+            ("Age", "string", 0, "<age>"),
             ("Selector", "string", 1, "<selector>"),
         ],
         ("networking.k8s.io", "Ingress") => &[
             ("Class", "string", 0, ".spec.ingressClassName"),
             ("Hosts", "string", 0, "<hosts>"),
             ("Address", "string", 0, "<external-address>"),
-            ("Age", "date", 0, ".metadata.creationTimestamp"),
+            ("Age", "string", 0, "<age>"),
         ],
-        ("", "ConfigMap") => {
-            &[("Data", "integer", 0, "<data>"), ("Age", "date", 0, ".metadata.creationTimestamp")]
+        ("", "ConfigMap") => &[("Data", "string", 0, "<data>"), ("Age", "string", 0, "<age>")],
+        ("", "Secret") => {
+            &[("Type", "string", 0, ".type"), ("Data", "string", 0, "<data>"), ("Age", "string", 0, "<age>")]
         }
-        ("", "Secret") => &[
-            ("Type", "string", 0, ".type"),
-            ("Data", "integer", 0, "<data>"),
-            ("Age", "date", 0, ".metadata.creationTimestamp"),
-        ],
-        ("", "Namespace") => {
-            &[("Status", "string", 0, ".status.phase"), ("Age", "date", 0, ".metadata.creationTimestamp")]
-        }
+        ("", "Namespace") => &[("Status", "string", 0, ".status.phase"), ("Age", "string", 0, "<age>")],
         ("", "PersistentVolumeClaim") => &[
             ("Status", "string", 0, ".status.phase"),
             ("Volume", "string", 0, ".spec.volumeName"),
             ("Capacity", "string", 0, ".status.capacity.storage"),
             ("StorageClass", "string", 0, ".spec.storageClassName"),
-            ("Age", "date", 0, ".metadata.creationTimestamp"),
+            ("Age", "string", 0, "<age>"),
         ],
         (_, "Event") => &[
             ("Last Seen", "string", 0, ".lastTimestamp"),
@@ -160,7 +159,7 @@ fn columns(resource: &Resource) -> Vec<Column> {
         ("apiextensions.k8s.io", "CustomResourceDefinition") => {
             &[("Created At", "date", 0, ".metadata.creationTimestamp")]
         }
-        _ => &[("Age", "date", 0, ".metadata.creationTimestamp")],
+        _ => &[("Age", "string", 0, "<age>")],
     };
     columns.extend(rows.iter().map(|(name, kind, priority, path)| column(name, kind, *priority, path)));
     columns
@@ -290,6 +289,9 @@ fn computed(name: &str, object: &Value) -> Value {
                 .sum();
             Value::from(count.to_string())
         }
+        "age" => Value::from(age(text(object, "/metadata/creationTimestamp"))),
+        "updated-replicas" => Value::from(number(object, "/status/updatedReplicas")),
+        "available-replicas" => Value::from(number(object, "/status/availableReplicas")),
         "ready-replicas" => Value::from(format!(
             "{}/{}",
             number(object, "/status/readyReplicas"),

@@ -1,12 +1,19 @@
 //! What the server refuses with 422: bad names and labels, missing fields, changes of immutable ones.
+//!
+//! Only what people get wrong in practice is checked, in the API server's words; rules for rarely used fields are left out.
 
 mod immutable;
+mod kinds;
 mod names;
+mod pods;
+mod warnings;
 
 use serde_json::Value;
 
 use self::immutable::immutable;
-use self::names::{CONFIG_KEY, LABEL, LABEL_1035, LABEL_VALUE, SUBDOMAIN, qualified};
+use self::names::{LABEL, SUBDOMAIN};
+pub(super) use self::names::{LABEL_1035, LABEL_VALUE, qualified};
+pub use self::warnings::warnings;
 use super::kinds::Resource;
 use super::status::Cause;
 use super::store::text;
@@ -16,12 +23,26 @@ use super::{crd, custom};
 pub fn create(resource: &Resource, object: &Value) -> Vec<Cause> {
     let mut causes = Vec::new();
     let name = text(object, "/metadata/name");
+    let generate = text(object, "/metadata/generateName");
+    if !generate.is_empty() {
+        let mut found = Vec::new();
+        check_name(
+            resource,
+            "metadata.generateName",
+            &format!("{}x", generate.trim_end_matches('-')),
+            &mut found,
+        );
+        causes.extend(found.iter().map(|cause| {
+            let rule = cause.message.split_once(": ").and_then(|(_, rest)| rest.split_once(": "));
+            Cause::invalid("metadata.generateName", &Value::from(generate), rule.map_or("", |(_, rule)| rule))
+        }));
+    }
     if name.is_empty() {
         causes.push(Cause::required("metadata.name", "name or generateName is required"));
     } else {
-        check_name(resource, name, &mut causes);
+        check_name(resource, "metadata.name", name, &mut causes);
     }
-    metadata(object, &mut causes);
+    metadata(resource, object, &mut causes);
     contents(resource, object, &mut causes);
     causes
 }
@@ -29,11 +50,13 @@ pub fn create(resource: &Resource, object: &Value) -> Vec<Cause> {
 /// What is wrong with a change of an object.
 pub fn update(resource: &Resource, subresource: &str, live: &Value, object: &Value) -> Vec<Cause> {
     let mut causes = Vec::new();
-    metadata(object, &mut causes);
+    metadata(resource, object, &mut causes);
     finalizers(live, object, &mut causes);
     if subresource == "status" {
         if let Some(custom) = &resource.custom {
             causes.extend(custom::validate(object, &custom.schema));
+        } else {
+            kinds::status(resource, object, &mut causes);
         }
         return causes;
     }
@@ -42,11 +65,16 @@ pub fn update(resource: &Resource, subresource: &str, live: &Value, object: &Val
     causes
 }
 
-fn check_name(resource: &Resource, name: &str, causes: &mut Vec<Cause>) {
-    let field = "metadata.name";
+fn check_name(resource: &Resource, field: &str, name: &str, causes: &mut Vec<Cause>) {
     match (resource.group.as_str(), resource.kind.as_str()) {
-        ("", "Namespace") => LABEL.check(field, name, causes),
-        ("", "Service") => LABEL_1035.check(field, name, causes),
+        ("", "Namespace") | ("apps", "StatefulSet") => {
+            if name.contains('.') {
+                causes.push(Cause::invalid(field, &Value::from(name), "must not contain dots"));
+            } else {
+                LABEL.check(field, name, causes);
+            }
+        }
+        ("", "Service") => LABEL.check(field, name, causes),
         ("rbac.authorization.k8s.io", _) => {
             if let Some(found) = ["/", "%"].iter().find(|text| name.contains(**text)) {
                 causes.push(Cause::invalid(field, &Value::from(name), &format!("may not contain '{found}'")));
@@ -57,11 +85,23 @@ fn check_name(resource: &Resource, name: &str, causes: &mut Vec<Cause>) {
         }
         // Its own rule (plural.group) says it better.
         ("apiextensions.k8s.io", "CustomResourceDefinition") => {}
+        ("batch", "CronJob") => {
+            SUBDOMAIN.check(field, name, causes);
+            // Its Jobs' names are eleven characters longer, and a label's value.
+            if name.len() > 52 {
+                causes.push(Cause::invalid(field, &Value::from(name), "must be no more than 52 characters"));
+            }
+        }
         _ => SUBDOMAIN.check(field, name, causes),
     }
 }
 
-fn metadata(object: &Value, causes: &mut Vec<Cause>) {
+/// Whether Kubernetes itself has it.
+fn is_standard_finalizer(name: &str) -> bool {
+    matches!(name, "orphan" | "foregroundDeletion" | "kubernetes")
+}
+
+fn metadata(resource: &Resource, object: &Value, causes: &mut Vec<Cause>) {
     let entries =
         |field: &str| object.pointer("/metadata").and_then(|m| m.get(field)).and_then(Value::as_object);
     for (key, value) in entries("labels").into_iter().flatten() {
@@ -74,22 +114,58 @@ fn metadata(object: &Value, causes: &mut Vec<Cause>) {
         size += key.len() + value.as_str().map_or(0, str::len);
     }
     if size > 256 << 10 {
-        causes.push(Cause {
-            reason: "FieldValueTooLong",
-            message: "Too long: may not be more than 262144 bytes".to_owned(),
-            field: "metadata.annotations".to_owned(),
-        });
+        causes.push(Cause::too_long("metadata.annotations", 256 << 10));
     }
-    let owners = object.pointer("/metadata/ownerReferences").and_then(Value::as_array);
-    for (index, owner) in owners.into_iter().flatten().enumerate() {
-        for field in ["apiVersion", "kind", "name", "uid"] {
+    owners(object, causes);
+    let finalizers = object.pointer("/metadata/finalizers").and_then(Value::as_array);
+    let names: Vec<&str> = finalizers.into_iter().flatten().filter_map(Value::as_str).collect();
+    for (index, name) in names.iter().enumerate() {
+        qualified("metadata.finalizers", name, causes);
+        // Only the API server's own kinds ask for more than a name.
+        let is_own = resource.custom.is_none()
+            && !matches!(resource.group.as_str(), "apiextensions.k8s.io" | "apiregistration.k8s.io");
+        if is_own && !name.contains('/') && !is_standard_finalizer(name) {
+            let detail = "name is neither a standard finalizer name nor is it fully qualified";
+            causes.push(Cause::invalid(format!("metadata.finalizers[{index}]"), &Value::from(*name), detail));
+        }
+    }
+    if names.contains(&"orphan") && names.contains(&"foregroundDeletion") {
+        let detail = "finalizer orphan and foregroundDeletion cannot be both set";
+        causes.push(Cause::invalid("metadata.finalizers", &Value::from(names), detail));
+    }
+}
+
+fn owners(object: &Value, causes: &mut Vec<Cause>) {
+    let Some(owners) = object.pointer("/metadata/ownerReferences").and_then(Value::as_array) else {
+        return;
+    };
+    for owner in owners {
+        let version = text(owner, "/apiVersion");
+        if version.is_empty() || version.matches('/').count() > 1 {
+            let field = "metadata.ownerReferences.apiVersion";
+            causes.push(Cause::invalid(field, &Value::from(version), "version must not be empty"));
+        }
+        for field in ["kind", "name", "uid"] {
             if text(owner, &format!("/{field}")).is_empty() {
-                let path = format!("metadata.ownerReferences[{index}].{field}");
-                let detail =
-                    if field == "apiVersion" { "version must not be empty" } else { "must not be empty" };
-                causes.push(Cause::invalid(path, &Value::from(""), detail));
+                let path = format!("metadata.ownerReferences.{field}");
+                causes.push(Cause::invalid(path, &Value::from(""), "must not be empty"));
             }
         }
+        if version == "v1" && text(owner, "/kind") == "Event" {
+            let detail = "/v1, Kind=Event is disallowed from being an owner";
+            causes.push(Cause::invalid("metadata.ownerReferences", owner, detail));
+        }
+    }
+    let controllers: Vec<&str> = owners
+        .iter()
+        .filter(|owner| owner.get("controller") == Some(&Value::Bool(true)))
+        .map(|owner| text(owner, "/name"))
+        .collect();
+    if let [first, second, ..] = controllers.as_slice() {
+        let detail = format!(
+            "Only one reference can have Controller set to true. Found \"true\" in references for {first} and {second}"
+        );
+        causes.push(Cause::invalid("metadata.ownerReferences", &Value::Array(owners.clone()), &detail));
     }
 }
 
@@ -116,106 +192,26 @@ fn finalizers(live: &Value, object: &Value, causes: &mut Vec<Cause>) {
 fn contents(resource: &Resource, object: &Value, causes: &mut Vec<Cause>) {
     if let Some(custom) = &resource.custom {
         causes.extend(custom::validate(object, &custom.schema));
-        return;
-    }
-    match (resource.group.as_str(), resource.kind.as_str()) {
-        ("apiextensions.k8s.io", "CustomResourceDefinition") => causes.extend(crd::validate_crd(object)),
-        ("", "ConfigMap") => keys(object, &["data", "binaryData"], causes),
-        ("", "Secret") => keys(object, &["data"], causes),
-        ("", "Pod") => pod_spec(object.pointer("/spec"), "spec", causes),
-        ("", "Service") => service(object, causes),
-        ("apps", "Deployment" | "ReplicaSet" | "StatefulSet" | "DaemonSet") => workload(object, causes),
-        ("batch", "Job") => pod_spec(object.pointer("/spec/template/spec"), "spec.template.spec", causes),
-        ("batch", "CronJob") => {
-            if text(object, "/spec/schedule").is_empty() {
-                causes.push(Cause::required("spec.schedule", ""));
-            }
-            let path = "spec.jobTemplate.spec.template.spec";
-            pod_spec(object.pointer("/spec/jobTemplate/spec/template/spec"), path, causes);
-        }
-        _ => {}
+    } else if resource.kind == "CustomResourceDefinition" {
+        causes.extend(crd::validate_crd(object));
+    } else {
+        kinds::contents(resource, object, causes);
     }
 }
 
-fn keys(object: &Value, fields: &[&str], causes: &mut Vec<Cause>) {
-    for field in fields {
-        for key in object.get(*field).and_then(Value::as_object).into_iter().flatten().map(|(key, _)| key) {
-            CONFIG_KEY.check(&format!("{field}[{key}]"), key, causes);
-        }
+/// Refuses a value that is none of those.
+fn one_of(object: &Value, pointer: &str, field: &str, allowed: &[&str], causes: &mut Vec<Cause>) {
+    let value = text(object, pointer);
+    if !value.is_empty() && !allowed.contains(&value) {
+        let allowed: Vec<String> = allowed.iter().map(|name| (*name).to_owned()).collect();
+        causes.push(Cause::not_supported(field, &Value::from(value), &allowed));
     }
 }
 
-fn service(object: &Value, causes: &mut Vec<Cause>) {
-    let ports = object.pointer("/spec/ports").and_then(Value::as_array).cloned().unwrap_or_default();
-    let headless = text(object, "/spec/clusterIP") == "None";
-    if ports.is_empty() && !headless && text(object, "/spec/type") != "ExternalName" {
-        causes.push(Cause::required("spec.ports", ""));
-    }
-    for (index, port) in ports.iter().enumerate() {
-        if ports.len() > 1 && text(port, "/name").is_empty() {
-            causes.push(Cause::required(format!("spec.ports[{index}].name"), ""));
-        }
-        let number = port.get("port").and_then(Value::as_i64).unwrap_or(0);
-        if !(1..=65535).contains(&number) {
-            let field = format!("spec.ports[{index}].port");
-            causes.push(Cause::invalid(
-                field,
-                &Value::from(number),
-                "must be between 1 and 65535, inclusive",
-            ));
-        }
-    }
-}
-
-fn workload(object: &Value, causes: &mut Vec<Cause>) {
-    if let Some(replicas) = object.pointer("/spec/replicas").and_then(Value::as_i64).filter(|n| *n < 0) {
+/// Refuses a negative number.
+fn not_negative(object: &Value, pointer: &str, field: &str, causes: &mut Vec<Cause>) {
+    if let Some(number) = object.pointer(pointer).and_then(Value::as_i64).filter(|number| *number < 0) {
         let detail = "must be greater than or equal to 0";
-        causes.push(Cause::invalid("spec.replicas", &Value::from(replicas), detail));
-    }
-    let labels = object.pointer("/spec/template/metadata/labels").cloned().unwrap_or(Value::Null);
-    match object.pointer("/spec/selector") {
-        None | Some(Value::Null) => {
-            causes.push(Cause::required("spec.selector", ""));
-            let detail = "`selector` does not match template `labels`";
-            causes.push(Cause::invalid("spec.template.metadata.labels", &labels, detail));
-        }
-        Some(selector) => {
-            let wanted = selector.get("matchLabels").and_then(Value::as_object);
-            let fits = |(key, value): (&String, &Value)| labels.get(key) == Some(value);
-            if !wanted.into_iter().flatten().all(fits) {
-                let detail = "`selector` does not match template `labels`";
-                causes.push(Cause::invalid("spec.template.metadata.labels", &labels, detail));
-            }
-        }
-    }
-    pod_spec(object.pointer("/spec/template/spec"), "spec.template.spec", causes);
-}
-
-fn pod_spec(spec: Option<&Value>, path: &str, causes: &mut Vec<Cause>) {
-    let containers = spec.and_then(|spec| spec.get("containers")).and_then(Value::as_array);
-    let Some(containers) = containers.filter(|containers| !containers.is_empty()) else {
-        causes.push(Cause::required(format!("{path}.containers"), ""));
-        return;
-    };
-    let mut seen: Vec<&str> = Vec::new();
-    for (index, container) in containers.iter().enumerate() {
-        let at = |field: &str| format!("{path}.containers[{index}].{field}");
-        let name = text(container, "/name");
-        if name.is_empty() {
-            causes.push(Cause::required(at("name"), ""));
-        } else {
-            LABEL.check(&at("name"), name, causes);
-            if seen.contains(&name) {
-                causes.push(Cause {
-                    reason: "FieldValueDuplicate",
-                    message: format!("Duplicate value: {name:?}"),
-                    field: at("name"),
-                });
-            }
-            seen.push(name);
-        }
-        if text(container, "/image").is_empty() {
-            causes.push(Cause::required(at("image"), ""));
-        }
+        causes.push(Cause::invalid(field, &Value::from(number), detail));
     }
 }

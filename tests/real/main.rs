@@ -15,6 +15,7 @@
 
 #[path = "../support/control_plane.rs"]
 mod control_plane;
+mod differential;
 #[allow(dead_code, reason = "the tests of the binary use the rest")]
 #[path = "../process/world.rs"]
 mod process;

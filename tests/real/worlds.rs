@@ -26,6 +26,8 @@ use crate::{
 
 /// Controllers of a busy real cluster take their time, above all to remove a namespace.
 const PATIENCE: Duration = Duration::from_secs(120);
+/// How often it is looked whether something is gone.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// A place on the real cluster for a world of the suite.
 pub async fn cluster(wishes: Wishes) -> Cluster {
@@ -140,10 +142,12 @@ impl Drop for Stay {
             if is_changed {
                 install(&client, &own_definitions(), PATIENCE).await;
             }
+            let outcome = tokio::time::timeout(PATIENCE, remove(&client, &id)).await;
+            // Who has the cluster alone sees no definitions go.
             drop(place);
-            if let Err(error) = remove(&client, &id).await {
+            if !matches!(outcome, Ok(Ok(()))) {
                 use std::io::Write;
-                let _ = writeln!(std::io::stderr(), "what test {id} made is not removed: {error}");
+                let _ = writeln!(std::io::stderr(), "what test {id} made is not removed: {outcome:?}");
             }
             let _ = removed.send(());
         });
@@ -161,6 +165,7 @@ async fn remove(client: &Client, id: &str) -> Result<(), kube::Error> {
     };
     let applications = group_kind("argoproj.io", "v1alpha1", "Application");
     let namespaces = group_kind("", "v1", "Namespace");
+    let definitions = group_kind("apiextensions.k8s.io", "v1", "CustomResourceDefinition");
     for namespace in named(client, &namespaces, id).await? {
         let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), &namespace, &applications);
         for application in api.list_metadata(&ListParams::default()).await?.items {
@@ -172,15 +177,16 @@ async fn remove(client: &Client, id: &str) -> Result<(), kube::Error> {
             ignore_missing(api.patch(&name, &PatchParams::default(), &Patch::Merge(patch)).await)?;
         }
     }
-    for resource in [
-        namespaces,
-        group_kind("apiextensions.k8s.io", "v1", "CustomResourceDefinition"),
-        group_kind("rbac.authorization.k8s.io", "v1", "ClusterRole"),
-    ] {
+    for resource in
+        [namespaces, definitions.clone(), group_kind("rbac.authorization.k8s.io", "v1", "ClusterRole")]
+    {
         let api: Api<DynamicObject> = Api::all_with(client.clone(), &resource);
         for name in named(client, &resource, id).await? {
             ignore_missing(api.delete(&name, &DeleteParams::default()).await)?;
         }
+    }
+    while !named(client, &definitions, id).await?.is_empty() {
+        tokio::time::sleep(LOOK_EVERY).await;
     }
     Ok(())
 }

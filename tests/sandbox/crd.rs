@@ -83,7 +83,7 @@ async fn a_kind_is_served_once_its_crd_is_established() {
     let (_, resources) = world.get("/apis/example.com/v1").await;
     let names: Vec<&str> =
         resources["resources"].as_array().unwrap().iter().filter_map(|r| r["name"].as_str()).collect();
-    assert_eq!(names, ["widgets", "widgets/scale", "widgets/status"]);
+    assert_eq!(names, ["widgets", "widgets/status", "widgets/scale"]);
 }
 
 #[tokio::test]

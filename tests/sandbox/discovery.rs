@@ -37,7 +37,7 @@ async fn both_forms_of_discovery_say_the_same() {
 async fn the_version_is_one_that_clients_know() {
     let world = World::new();
     let version = world.sandbox.client().apiserver_version().await.unwrap();
-    assert_eq!((version.major.as_str(), version.minor.as_str()), ("1", "33"));
+    assert_eq!((version.major.as_str(), version.minor.as_str()), ("1", "36"));
     assert_eq!(world.get("/readyz").await, (200, json!("ok")));
     let (code, document) = world.get("/openapi/v3/apis/apps/v1").await;
     assert_eq!(code, 200);

@@ -138,8 +138,16 @@ async fn kubectl_apply_create_diff_and_namespaces_work() {
     let manifest = kubectl.file("web.yaml", MANIFEST);
     let namespace = kubectl.file("ns.yaml", "apiVersion: v1\nkind: Namespace\nmetadata: {name: shop}\n");
     kubectl.ok(&["create", "-f", &namespace]).await;
-    let (success, text) = kubectl.run(&["create", "configmap", "c", "--from-literal=a=1"]).await;
-    assert!(success || text.contains("the sandbox reads JSON and YAML"), "{text}");
+    // These commands send protobuf.
+    kubectl.ok(&["create", "namespace", "desk"]).await;
+    kubectl.ok(&["-n", "desk", "create", "configmap", "c", "--from-literal=a=1"]).await;
+    kubectl.ok(&["-n", "desk", "create", "secret", "generic", "s", "--from-literal=a=1"]).await;
+    kubectl.ok(&["-n", "desk", "create", "deployment", "web", "--image=example/web:1", "--port=80"]).await;
+    kubectl.ok(&["-n", "desk", "create", "service", "nodeport", "web", "--tcp=80:http"]).await;
+    let text = kubectl.ok(&["-n", "desk", "get", "configmap,secret,deployment,service", "-o", "yaml"]).await;
+    for wanted in ["a: \"1\"", "a: MQ==", "image: example/web:1", "containerPort: 80", "targetPort: http"] {
+        assert!(text.contains(wanted), "{wanted}: {text}");
+    }
     let text = kubectl.ok(&["-n", "shop", "apply", "-f", &manifest]).await;
     assert!(text.contains("deployment.apps/web created"), "{text}");
     let text = kubectl.ok(&["-n", "shop", "apply", "-f", &manifest]).await;

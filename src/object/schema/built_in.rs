@@ -1,8 +1,9 @@
 //! The kinds of Kubernetes itself, read once from `built_in.txt`.
 //!
-//! The table's lines are `Type field… `, one type a line, where a field is `name[?][*]:type[=default][@mergeKey][+]`:
-//! `?` is left out when empty, `*` is a pointer (zero differs from not set), `@` is merged by a strategic merge patch, `+`
-//! is a union whose patches retain keys. Types are `s`tring `t`ime b`y`tes `i`nteger `n`umber `b`oolean `q`uantity
+//! The table's lines are `Type field… `, one type a line, where a field is
+//! `name[#number][?][*]:type[=default][@mergeKey][+]`: `#` is its number in protobuf where that is not one more than the
+//! last one's, `?` is left out when empty, `*` is a pointer (zero differs from not set), `@` is merged by a strategic merge
+//! patch, `+` is a union whose patches retain keys. Types are `s`tring `t`ime b`y`tes `i`nteger `n`umber `b`oolean `q`uantity
 //! int-or-string `x`, `*` anything, `[items]` an atomic list, `[items|]` a set, `[items|key,key]` a keyed list, `{values}` a
 //! map, and a name another line's type; `~` after a mapping makes it atomic. Lines with `>` name the kinds.
 
@@ -84,8 +85,10 @@ fn read_lines<'a>(lines: impl Iterator<Item = &'a str> + Clone) -> (Table, Names
             continue;
         }
         let mut map = Mapping { atomic: head.ends_with('~'), ..Mapping::default() };
+        let mut number = 0;
         for word in words {
-            if let Some(field) = read_field(word, &mut table, &names) {
+            if let Some(field) = read_field(word, number, &mut table, &names) {
+                number = field.number;
                 map.push(field);
             }
         }
@@ -97,8 +100,14 @@ fn read_lines<'a>(lines: impl Iterator<Item = &'a str> + Clone) -> (Table, Names
     (table, names, kinds)
 }
 
-fn read_field(word: &str, table: &mut Table, names: &Names) -> Option<Field> {
+fn read_field(word: &str, last: u32, table: &mut Table, names: &Names) -> Option<Field> {
     let (head, rest) = word.split_once(':')?;
+    let optional = head.ends_with('*');
+    let omit_empty = head.contains('?');
+    let (name, number) = match head.trim_end_matches(['?', '*']).split_once('#') {
+        Some((name, number)) => (name, number.parse().ok()?),
+        None => (head.trim_end_matches(['?', '*']), last + 1),
+    };
     let (rest, retain_keys) = match rest.strip_suffix('+') {
         Some(rest) => (rest, true),
         None => (rest, false),
@@ -112,9 +121,10 @@ fn read_field(word: &str, table: &mut Table, names: &Names) -> Option<Field> {
         None => (rest, None),
     };
     Some(Field {
-        name: head.trim_end_matches(['?', '*']).to_owned(),
-        omit_empty: head.contains('?'),
-        optional: head.ends_with('*'),
+        name: name.to_owned(),
+        number,
+        omit_empty,
+        optional,
         default,
         patch: Patch {
             merge: merge_key.is_some(),

@@ -35,6 +35,7 @@ fn add_object(table: &mut Table, schema: &Value, depth: usize) -> usize {
 
 fn field(name: &str, schema: usize, default: Option<Value>) -> Field {
     Field {
+        number: 0,
         name: name.to_owned(),
         omit_empty: false,
         optional: true,

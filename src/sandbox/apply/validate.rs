@@ -68,6 +68,10 @@ fn check(value: &Value, schema: &TypeRef, path: &mut Vec<PathElement>, errors: &
                 path.pop();
             }
         }
+        (Shape::Map, Value::Array(items)) => {
+            let items: Vec<String> = items.iter().map(Value::to_string).collect();
+            fail(errors, path, format!("expected map, got &{{[{}]}}", items.join(" ")));
+        }
         (Shape::Map, other) => fail(errors, path, format!("expected map, got {}", go_value(other))),
         (Shape::List, Value::Array(items)) => {
             let mut seen = BTreeSet::new();
@@ -98,7 +102,11 @@ fn check(value: &Value, schema: &TypeRef, path: &mut Vec<PathElement>, errors: &
                 }
             };
             if !fits {
-                fail(errors, path, format!("expected {expected}, got {}", go_value(other)));
+                let found = match other {
+                    Value::String(_) if expected.starts_with("numeric") => "string".to_owned(),
+                    other => go_value(other),
+                };
+                fail(errors, path, format!("expected {expected}, got {found}"));
             }
         }
     }

@@ -32,6 +32,7 @@ pub(super) fn encode(value: &Value, schema: &TypeRef) -> Value {
 /// An item of a list or an entry of a map: null there is the type's zero value.
 fn encode_entry(value: &Value, schema: &TypeRef) -> Value {
     match (value, zero(schema)) {
+        (Value::Null, _) if schema.scalar() == Some(Scalar::Bytes) => json!(""),
         (Value::Null, Some(zero)) => zero,
         _ => encode(value, schema),
     }
@@ -66,8 +67,8 @@ fn absent(field: &Field, field_type: &TypeRef) -> Option<Value> {
         return (!field.omit_empty).then_some(Value::Null);
     }
     // A struct has no empty value that could be left out, and neither has a time.
-    let always =
-        is_struct(field_type) || field_type.scalar() == Some(Scalar::Time) && !field_type.is_deduced();
+    let always = is_struct(field_type)
+        || matches!(field_type.scalar(), Some(Scalar::Time | Scalar::Quantity)) && !field_type.is_deduced();
     if always || !field.omit_empty { zero(field_type) } else { None }
 }
 

@@ -4,11 +4,14 @@ use axum::body::Body;
 use http::{Response, StatusCode};
 use serde_json::{Value, json};
 
+use super::super::decode::json_type;
 use super::super::kinds::Resource;
-use super::super::output;
+use super::super::protobuf::{self, PROTOBUF};
 use super::super::status::{ApiError, Cause, Subject};
-use super::super::store::{DeleteOutcome, DeleteRequest, Propagation, subject, text};
-use super::read::Selection;
+use super::super::store::{DeleteOutcome, DeleteRequest, Propagation, no_kind, subject, text};
+use super::super::{convert, output};
+use super::patch::{check_name, parse_yaml};
+use super::read::{Selection, parse_integer};
 use super::{Answer, Call, Handler, parse_body};
 
 /// Kinds whose deletion answers with the object instead of a `Status`.
@@ -35,9 +38,7 @@ impl Handler {
         let options = call.write_options()?;
         let object = call.body()?;
         let target = call.target;
-        if text(&object, "/metadata/name").is_empty() {
-            return Err(ApiError::bad_request("the name of the object is required: metadata.name is empty"));
-        }
+        check_name(&object, &target.name)?;
         let (updated, _) = self.store.update_in(
             &call.resource,
             &target.subresource,
@@ -78,7 +79,7 @@ impl Handler {
         let mut deleted = Vec::new();
         for stored in objects.iter().filter(|stored| selection.matches(stored)) {
             match self.store.delete_in(&call.resource, &stored.key.namespace, &stored.key.name, &request) {
-                Ok(outcome) => deleted.push(outcome.object().clone()),
+                Ok(_) => deleted.push(convert::to_served(&call.resource, stored.value())),
                 Err(error) if error.code() == 404 => {}
                 Err(error) => return Err(error),
             }
@@ -130,11 +131,38 @@ fn success(resource: &Resource, name: &str, object: &Value) -> Response<Body> {
     output::json(StatusCode::OK, &status)
 }
 
+/// The body of a delete, which may be left out.
+fn delete_options(call: &Call<'_>) -> Result<Value, ApiError> {
+    let request = call.request;
+    if request.body.is_empty() {
+        return Ok(Value::Null);
+    }
+    let body: Value = if request.content_type == PROTOBUF {
+        protobuf::decode(&request.body).map_err(|error| ApiError::bad_request(error.to_string()))?
+    } else if request.content_type == "application/yaml" {
+        parse_yaml(&request.body).map_err(ApiError::bad_request)?
+    } else {
+        serde_json::from_slice(&request.body).map_err(|error| {
+            ApiError::bad_request(format!("couldn't get version/kind; json parse error: {error}"))
+        })?
+    };
+    let (kind, version) = (text(&body, "/kind"), text(&body, "/apiVersion"));
+    if !matches!(kind, "" | "DeleteOptions") {
+        return Err(ApiError::bad_request(no_kind(kind, version)));
+    }
+    if body.get("gracePeriodSeconds").is_some_and(|seconds| !seconds.is_null() && !seconds.is_i64()) {
+        return Err(ApiError::bad_request(format!(
+            "json: cannot unmarshal {} into Go struct field DeleteOptions.gracePeriodSeconds of type int64",
+            json_type(body.get("gracePeriodSeconds").unwrap_or(&Value::Null))
+        )));
+    }
+    Ok(body)
+}
+
 /// `DeleteOptions`, from the body or the query.
 fn delete_request(call: &Call<'_>) -> Result<DeleteRequest, ApiError> {
     let options = call.write_options()?;
-    let body =
-        if call.request.body.is_empty() { Value::Null } else { parse_body(call.request, &call.resource)? };
+    let body = delete_options(call)?;
     let parameter = |name: &str| {
         let given = call.request.parameter(name);
         if given.is_empty() { text(&body, &format!("/{name}")).to_owned() } else { given.to_owned() }
@@ -149,7 +177,7 @@ fn delete_request(call: &Call<'_>) -> Result<DeleteRequest, ApiError> {
         "Foreground" => Some(Propagation::Foreground),
         "Orphan" => Some(Propagation::Orphan),
         other => {
-            let supported = ["Background", "Foreground", "Orphan"].map(str::to_owned);
+            let supported = ["Foreground", "Background", "Orphan", "nil"].map(str::to_owned);
             return invalid(Cause::not_supported("propagationPolicy", &Value::from(other), &supported));
         }
     };
@@ -171,7 +199,7 @@ fn delete_request(call: &Call<'_>) -> Result<DeleteRequest, ApiError> {
     }
     let grace = match call.request.parameter("gracePeriodSeconds") {
         "" => body.get("gracePeriodSeconds").and_then(Value::as_i64),
-        text => text.parse().ok(),
+        text => Some(parse_integer(text)?),
     };
     let precondition = |field: &str| {
         let found = text(&body, &format!("/preconditions/{field}"));

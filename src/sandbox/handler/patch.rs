@@ -3,11 +3,12 @@
 use http::StatusCode;
 use serde_json::Value;
 
+use super::super::decode::json_type;
 use super::super::status::{ApiError, Cause, Subject};
-use super::super::store::{Apply, text, types_of};
+use super::super::store::{Apply, WriteOptions, kind_text, text, types_of};
 use super::super::strategic;
 use super::{Answer, Call, Handler};
-use crate::object::yaml;
+use crate::object::{Gvk, yaml};
 
 /// A patch of a type other than apply.
 pub(super) enum Patch {
@@ -40,6 +41,7 @@ impl Handler {
             )));
         }
         let patch = read_patch(call)?;
+        let options = WriteOptions { patching: true, ..options };
         let (object, _) = self.store.update_in(
             &call.resource,
             &target.subresource,
@@ -58,53 +60,69 @@ pub(super) fn read_apply(call: &Call<'_>) -> Result<Apply, ApiError> {
     if request.parameter("fieldManager").is_empty() {
         return Err(invalid_options(Cause::required("fieldManager", "is required for apply patch")));
     }
-    let mut object = parse_yaml(&request.body)
-        .map_err(|error| ApiError::bad_request(format!("error decoding YAML: {error}")))?;
-    let name = text(&object, "/metadata/name").to_owned();
-    if name.is_empty()
-        && let Some(map) = object.as_object_mut()
-    {
-        let metadata = map.entry("metadata").or_insert_with(|| Value::Object(serde_json::Map::new()));
-        if let Some(metadata) = metadata.as_object_mut() {
-            metadata.insert("name".to_owned(), Value::from(call.target.name.as_str()));
-        }
-    } else if name != call.target.name {
+    let object = if request.body.is_empty() {
+        Value::Object(serde_json::Map::new())
+    } else {
+        parse_yaml(&request.body)
+            .map_err(|error| ApiError::bad_request(format!("error decoding YAML: {error}")))?
+    };
+    if !object.is_object() {
         return Err(ApiError::bad_request(format!(
-            "the name of the object ({name}) does not match the name on the URL ({})",
-            call.target.name
+            "error decoding YAML: error unmarshaling JSON: while decoding JSON: json: cannot unmarshal {} into Go \
+             value of type map[string]interface {{}}",
+            json_type(&object)
         )));
     }
+    let gvk = Gvk::from_api_version(text(&object, "/apiVersion"), text(&object, "/kind"));
+    let scale = call.target.subresource == "scale";
+    if !scale && gvk != call.resource.gvk() {
+        let message = format!("invalid object type: {}", kind_text(&gvk));
+        return Err(ApiError::bad_request(message));
+    }
+    check_name(&object, &call.target.name)?;
     Ok(Apply { object, force: request.is_set("force") })
+}
+
+/// The body of an update or apply must carry the name of the path.
+pub(super) fn check_name(object: &Value, wanted: &str) -> Result<(), ApiError> {
+    match text(object, "/metadata/name") {
+        "" => Err(ApiError::bad_request(format!(
+            "the name of the object ({wanted} based on URL) was undeterminable: name must be provided"
+        ))),
+        name if name != wanted => Err(ApiError::bad_request(format!(
+            "the name of the object ({name}) does not match the name on the URL ({wanted})"
+        ))),
+        _ => Ok(()),
+    }
 }
 
 pub(super) fn read_patch(call: &Call<'_>) -> Result<Patch, ApiError> {
     let unreadable =
         |error: serde_json::Error| ApiError::bad_request(format!("error decoding patch: {error}"));
+    let strategic = call.request.content_type == "application/strategic-merge-patch+json";
+    let decoding = if strategic { "" } else { "error decoding patch: " };
     let object = || {
         let value: Value = serde_json::from_slice(&call.request.body).map_err(unreadable)?;
         if value.is_object() {
             Ok(value)
         } else {
-            Err(ApiError::bad_request(
-                "error decoding patch: json: cannot unmarshal into Go value of type map[string]interface {}",
-            ))
+            Err(ApiError::bad_request(format!(
+                "{decoding}json: cannot unmarshal {} into Go value of type map[string]interface {{}}",
+                json_type(&value)
+            )))
         }
     };
     Ok(match call.request.content_type.as_str() {
         "application/json-patch+json" => {
-            Patch::Json(serde_json::from_slice(&call.request.body).map_err(unreadable)?)
+            let operations: Vec<Value> = serde_json::from_slice(&call.request.body).map_err(unreadable)?;
+            Patch::Json(serde_json::from_value(Value::Array(operations)).map_err(|_| ApiError::rejected())?)
         }
         "application/merge-patch+json" => Patch::Merge(object()?),
         "application/strategic-merge-patch+json" if call.resource.custom.is_none() => {
             Patch::Strategic(object()?)
         }
         _ => {
-            let strategic =
-                if call.resource.custom.is_none() { "application/strategic-merge-patch+json, " } else { "" };
-            return Err(ApiError::unsupported_media_type(format!(
-                "the body of the request was in an unknown format - accepted media types include: \
-                 application/json-patch+json, application/merge-patch+json, {strategic}application/apply-patch+yaml"
-            )));
+            return Err(unsupported(call));
         }
     })
 }
@@ -113,22 +131,45 @@ pub(super) fn patched(call: &Call<'_>, live: &Value, patch: &Patch) -> Result<Va
     let mut object = live.clone();
     match patch {
         Patch::Json(patch) => {
-            json_patch::patch(&mut object, patch).map_err(|_| {
-                ApiError::new(
-                    422,
-                    "Invalid",
-                    "the server rejected our request due to an error in our request",
-                )
-            })?;
+            let patch = lenient(&object, patch);
+            json_patch::patch(&mut object, &patch).map_err(|_| ApiError::rejected())?;
         }
         Patch::Merge(patch) => json_patch::merge(&mut object, patch),
         Patch::Strategic(patch) => {
             let types = types_of(&call.resource);
             object = strategic::merge(&object, patch, Some(&types))
-                .map_err(|error| ApiError::bad_request(error.to_string()))?;
+                .map_err(|error| ApiError::new(500, "", error.to_string()))?;
         }
     }
     Ok(object)
+}
+
+/// `replace` of a member that is not there adds it, as the API server's own implementation has it.
+fn lenient(object: &Value, patch: &json_patch::Patch) -> json_patch::Patch {
+    let mut patch = patch.clone();
+    for operation in &mut patch.0 {
+        if let json_patch::PatchOperation::Replace(replace) = operation
+            && replace.path.resolve(object).is_err()
+            && replace.path.parent().is_some_and(|parent| parent.resolve(object).is_ok_and(Value::is_object))
+        {
+            *operation = json_patch::PatchOperation::Add(json_patch::AddOperation {
+                path: replace.path.clone(),
+                value: replace.value.clone(),
+            });
+        }
+    }
+    patch
+}
+
+/// 415 for a patch of a type that the resource does not have.
+fn unsupported(call: &Call<'_>) -> ApiError {
+    if call.resource.custom.is_none() {
+        return ApiError::bare(415, "UnsupportedMediaType", "415: Unsupported Media Type");
+    }
+    ApiError::unsupported_media_type(
+        "the body of the request was in an unknown format - accepted media types include: \
+         application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml",
+    )
 }
 
 fn invalid_options(cause: Cause) -> ApiError {

@@ -9,7 +9,7 @@ use http::{Response, StatusCode};
 use serde_json::{Value, json};
 
 use super::super::selector::{FieldSelector, LabelSelector};
-use super::super::status::ApiError;
+use super::super::status::{ApiError, Cause, Subject};
 use super::super::storage::Stored;
 use super::super::{convert, output};
 use super::{Answer, Call, Handler};
@@ -69,6 +69,7 @@ impl Selection {
 
 impl Handler {
     pub(super) fn get(&self, call: &Call<'_>) -> Answer {
+        parse_version(call.request.parameter("resourceVersion")).map_err(ApiError::no_number)?;
         let live = self.live(call)?;
         Ok(call.respond(StatusCode::OK, live, None))
     }
@@ -76,12 +77,15 @@ impl Handler {
     pub(super) fn list(&self, call: &Call<'_>) -> Answer {
         let selection = Selection::of(call)?;
         let parameter = |name| call.request.parameter(name);
-        let limit = parse_count("limit", parameter("limit"))?;
+        let limit = parse_count(parameter("limit"))?;
+        check_options(call)?;
         let (revision, mut objects) = match parameter("continue") {
             "" => {
                 let state = self.store.lock();
                 let revision = state.storage.revision();
-                check_revision(parameter("resourceVersion"), parameter("resourceVersionMatch"), revision)?;
+                let wanted = parse_version(parameter("resourceVersion"))
+                    .map_err(|error| ApiError::bad_request(format!("invalid resource version: {error}")))?;
+                check_revision(wanted, parameter("resourceVersionMatch"), revision)?;
                 let namespace = Some(call.target.namespace.as_str());
                 (revision, state.storage.list(&call.resource.storage, namespace))
             }
@@ -105,6 +109,11 @@ impl Handler {
             objects.retain(|stored| selection.matches(stored));
         }
         let mut metadata = json!({"resourceVersion": revision.to_string()});
+        if call.resource.custom.is_some()
+            && let Some(metadata) = metadata.as_object_mut()
+        {
+            metadata.insert("continue".to_owned(), Value::from(""));
+        }
         if limit > 0 && objects.len() > limit {
             let rest = objects.split_off(limit);
             let remaining = rest.len();
@@ -134,29 +143,84 @@ fn respond_list(call: &Call<'_>, metadata: &Value, objects: &[Arc<Stored>]) -> R
     output::list(&call.format, resource, metadata, items)
 }
 
-pub(super) fn parse_count(name: &str, text: &str) -> Result<usize, ApiError> {
+/// A number of the query in Go's words.
+pub(super) fn parse_integer(text: &str) -> Result<i64, ApiError> {
+    text.parse()
+        .map_err(|_| ApiError::bad_request(format!("strconv.ParseInt: parsing {text:?}: invalid syntax")))
+}
+
+/// A number of things; 0 for no limit.
+pub(super) fn parse_count(text: &str) -> Result<usize, ApiError> {
     if text.is_empty() {
         return Ok(0);
     }
-    text.parse().map_err(|_| ApiError::bad_request(format!("invalid value for {name}: {text:?}")))
+    Ok(usize::try_from(parse_integer(text)?).unwrap_or(0))
+}
+
+/// A resource version; 0 when none is asked for.
+pub(super) fn parse_version(text: &str) -> Result<u64, String> {
+    let wrong = |_| {
+        format!(
+            "resourceVersion: Invalid value: {text:?}: strconv.ParseUint: parsing {text:?}: invalid syntax"
+        )
+    };
+    if text.is_empty() { Ok(0) } else { text.parse().map_err(wrong) }
+}
+
+/// The options of lists and watches that contradict each other.
+pub(super) fn check_options(call: &Call<'_>) -> Result<(), ApiError> {
+    let parameter = |name| call.request.parameter(name);
+    let (matching, version) = (parameter("resourceVersionMatch"), parameter("resourceVersion"));
+    let field = "resourceVersionMatch";
+    let supported = |names: &[&str]| {
+        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        Cause::not_supported(field, &Value::from(matching), &names)
+    };
+    let mut causes = Vec::new();
+    let watch = call.request.verb() == "watch";
+    let streaming = call.request.is_set("sendInitialEvents");
+    if watch && streaming {
+        if matching != "NotOlderThan" {
+            let detail = "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan";
+            causes.push(Cause::forbidden(field, detail));
+        }
+    } else if watch && parameter("sendInitialEvents").is_empty() && !matching.is_empty() {
+        let detail = "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided";
+        causes.push(Cause::forbidden(field, detail));
+    }
+    if watch {
+        if !matches!(matching, "" | "NotOlderThan") {
+            causes.push(supported(&["NotOlderThan"]));
+        }
+        if !parameter("continue").is_empty() {
+            let detail = "resourceVersionMatch is forbidden when continue is provided";
+            causes.push(Cause::forbidden(field, detail));
+        }
+    } else {
+        if !matching.is_empty() && version.is_empty() {
+            let detail = "resourceVersionMatch is forbidden unless resourceVersion is provided";
+            causes.push(Cause::forbidden(field, detail));
+        }
+        if !matches!(matching, "" | "Exact" | "NotOlderThan") {
+            causes.push(supported(&["Exact", "NotOlderThan", ""]));
+        }
+        if matching == "Exact" && version == "0" {
+            let detail = "resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\"";
+            causes.push(Cause::forbidden(field, detail));
+        }
+        if !parameter("sendInitialEvents").is_empty() {
+            causes.push(Cause::forbidden("sendInitialEvents", "sendInitialEvents is forbidden for list"));
+        }
+    }
+    if causes.is_empty() {
+        return Ok(());
+    }
+    let subject = Subject { group: "meta.k8s.io", resource: "ListOptions", name: "" };
+    Err(ApiError::invalid(subject, causes))
 }
 
 /// What a list with a resource version can be answered with: only the latest state is kept.
-fn check_revision(wanted: &str, matching: &str, current: u64) -> Result<(), ApiError> {
-    if !matching.is_empty() && wanted.is_empty() {
-        return Err(ApiError::bad_request(
-            "resourceVersionMatch is forbidden unless resourceVersion is provided",
-        ));
-    }
-    if !matches!(matching, "" | "Exact" | "NotOlderThan") {
-        return Err(ApiError::bad_request(format!("unknown resourceVersionMatch {matching:?}")));
-    }
-    if matches!(wanted, "" | "0") {
-        return Ok(());
-    }
-    let wanted: u64 = wanted
-        .parse()
-        .map_err(|_| ApiError::bad_request(format!("Invalid value: {wanted:?}: resourceVersion")))?;
+fn check_revision(wanted: u64, matching: &str, current: u64) -> Result<(), ApiError> {
     if wanted > current {
         let message = format!("Too large resource version: {wanted}, current: {current}");
         return Err(ApiError::new(504, "Timeout", message));
@@ -173,7 +237,7 @@ fn write_token(revision: u64, id: u64) -> String {
 }
 
 fn read_token(token: &str) -> Result<u64, ApiError> {
-    let invalid = || ApiError::bad_request("continue key is not valid");
+    let invalid = || ApiError::bad_request("invalid continue token: continue key is not valid");
     let bytes = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(token).map_err(|_| invalid())?;
     let token: Value = serde_json::from_slice(&bytes).map_err(|_| invalid())?;
     token.get("start").and_then(Value::as_str).and_then(|id| id.parse().ok()).ok_or_else(invalid)

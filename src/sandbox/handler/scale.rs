@@ -3,9 +3,10 @@
 use http::StatusCode;
 use serde_json::{Map, Value, json};
 
+use super::super::decode::json_type;
 use super::super::kinds::ScalePaths;
 use super::super::output;
-use super::super::status::ApiError;
+use super::super::status::{ApiError, Cause, Subject};
 use super::super::store::{stale, text};
 use super::patch::{Patch, read_apply, read_patch};
 use super::{Answer, Call, Handler, parse_body};
@@ -65,11 +66,31 @@ impl Handler {
                 }
                 let mut object = live.clone();
                 let replicas = scale.pointer("/spec/replicas").cloned().unwrap_or(Value::from(0));
+                check(&replicas, &scale, &target.name)?;
                 set(&mut object, &paths.spec_replicas, replicas);
                 Ok(object)
             },
         )?;
         Ok(output::json(StatusCode::OK, &scale_of(&paths, &updated)))
+    }
+}
+
+/// The number must be one, and not negative.
+fn check(replicas: &Value, scale: &Value, name: &str) -> Result<(), ApiError> {
+    match replicas.as_i64() {
+        Some(number) if number < 0 => {
+            let subject = Subject { group: "autoscaling", resource: "Scale", name };
+            let detail = "must be greater than or equal to 0";
+            Err(ApiError::invalid(subject, vec![Cause::invalid("spec.replicas", replicas, detail)]))
+        }
+        Some(_) => Ok(()),
+        None => {
+            let found = json_type(replicas);
+            let why = format!(
+                "json: cannot unmarshal {found} into Go struct field ScaleSpec.spec.replicas of type int32"
+            );
+            Err(ApiError::unreadable_patch(&scale.to_string(), &why))
+        }
     }
 }
 
@@ -103,6 +124,11 @@ fn scale_of(paths: &ScalePaths, object: &Value) -> Value {
         }
     }
     let number = |path: &str| find(object, path).and_then(Value::as_i64).unwrap_or(0);
+    let mut spec = Map::new();
+    // The number 0 is left out, as the API server's own type has it.
+    if number(&paths.spec_replicas) != 0 {
+        spec.insert("replicas".to_owned(), Value::from(number(&paths.spec_replicas)));
+    }
     let mut status = json!({"replicas": number(&paths.status_replicas)});
     let selector = paths.selector.as_deref().and_then(|path| find(object, path)).map(selector_text);
     if let (Some(selector), Some(status)) = (selector, status.as_object_mut()) {
@@ -112,7 +138,7 @@ fn scale_of(paths: &ScalePaths, object: &Value) -> Value {
         "kind": "Scale",
         "apiVersion": "autoscaling/v1",
         "metadata": metadata,
-        "spec": {"replicas": number(&paths.spec_replicas)},
+        "spec": spec,
         "status": status,
     })
 }
@@ -126,25 +152,27 @@ fn selector_text(selector: &Value) -> String {
         // A ReplicationController's selector is the labels themselves.
         if selector.get("matchExpressions").is_some() { None } else { selector.as_object() }
     });
-    let mut parts: Vec<String> = plain
+    let mut parts: Vec<(String, String)> = plain
         .into_iter()
         .flatten()
-        .map(|(key, value)| format!("{key}={}", value.as_str().unwrap_or_default()))
+        .map(|(key, value)| (key.clone(), format!("{key}={}", value.as_str().unwrap_or_default())))
         .collect();
     for expression in selector.get("matchExpressions").and_then(Value::as_array).into_iter().flatten() {
         let key = text(expression, "/key");
-        let values: Vec<&str> = expression
+        let mut values: Vec<&str> = expression
             .get("values")
             .and_then(Value::as_array)
             .map(|values| values.iter().filter_map(Value::as_str).collect())
             .unwrap_or_default();
-        parts.push(match text(expression, "/operator") {
+        values.sort_unstable();
+        let part = match text(expression, "/operator") {
             "In" => format!("{key} in ({})", values.join(",")),
             "NotIn" => format!("{key} notin ({})", values.join(",")),
             "Exists" => key.to_owned(),
             _ => format!("!{key}"),
-        });
+        };
+        parts.push((key.to_owned(), part));
     }
     parts.sort();
-    parts.join(",")
+    parts.into_iter().map(|(_, part)| part).collect::<Vec<_>>().join(",")
 }

@@ -13,11 +13,11 @@ use tokio::time::Instant;
 
 use super::super::kinds::Resource;
 use super::super::output::Format;
-use super::super::status::{ApiError, Cause, Subject};
+use super::super::status::ApiError;
 use super::super::storage::{Event, EventKind, Stored};
 use super::super::store::{Store, Tail, TailEnd};
 use super::super::{convert, output};
-use super::read::{Selection, parse_count};
+use super::read::{Selection, check_options, parse_count, parse_version};
 use super::{Answer, Call, Handler};
 
 /// How often a quiet watch is told how far it is.
@@ -39,27 +39,18 @@ struct Watching {
     /// Events that may still be sent before an injected cut.
     left: Option<usize>,
     ended: bool,
+    columns_sent: bool,
 }
 
 impl Handler {
     pub(super) fn watch(&self, call: &Call<'_>, cut: Option<usize>) -> Answer {
-        let mut selection = Selection::of(call)?;
+        let selection = Selection::of(call)?;
         let request = call.request;
-        if !call.target.name.is_empty() {
-            let field = format!("metadata.name={}", call.target.name);
-            selection.fields = super::super::selector::FieldSelector::parse(&field, &call.resource)?;
-        }
         let streaming = request.is_set("sendInitialEvents");
-        check_streaming(call, streaming)?;
-        let wanted = request.parameter("resourceVersion");
-        let from: u64 = if wanted.is_empty() {
-            0
-        } else {
-            wanted
-                .parse()
-                .map_err(|_| ApiError::bad_request(format!("invalid resource version {wanted:?}")))?
-        };
-        let timeout = match parse_count("timeoutSeconds", request.parameter("timeoutSeconds"))? {
+        check_options(call)?;
+        let timeout = parse_count(request.parameter("timeoutSeconds"))?;
+        let from = parse_version(request.parameter("resourceVersion")).map_err(ApiError::no_number)?;
+        let timeout = match timeout {
             0 => fastrand::u64(1800..3600),
             seconds => u64::try_from(seconds).unwrap_or(3600).min(86_400),
         };
@@ -88,6 +79,7 @@ impl Handler {
             ready: VecDeque::new(),
             left: cut,
             ended: false,
+            columns_sent: false,
         };
         for stored in &start {
             if watching.selection.matches(stored) {
@@ -106,25 +98,6 @@ impl Handler {
         response.headers_mut().insert(header::CONTENT_TYPE, output::JSON);
         Ok(response)
     }
-}
-
-fn check_streaming(call: &Call<'_>, streaming: bool) -> Result<(), ApiError> {
-    let matching = call.request.parameter("resourceVersionMatch");
-    let cause = if streaming && matching != "NotOlderThan" {
-        Some(Cause::forbidden(
-            "resourceVersionMatch",
-            "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan",
-        ))
-    } else if call.request.parameter("sendInitialEvents").is_empty() && !matching.is_empty() {
-        Some(Cause::forbidden(
-            "resourceVersionMatch",
-            "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided",
-        ))
-    } else {
-        None
-    };
-    let subject = Subject { group: "meta.k8s.io", resource: "ListOptions", name: "" };
-    cause.map_or(Ok(()), |cause| Err(ApiError::invalid(subject, vec![cause])))
 }
 
 impl Watching {
@@ -219,12 +192,20 @@ impl Watching {
 
     fn push_value(&mut self, kind: &str, value: Value) {
         let value = convert::to_served(&self.resource, value);
-        self.ready.push_back(frame(kind, &output::shaped(&self.format, &self.resource, value)));
+        let mut shaped = output::shaped(&self.format, &self.resource, value);
+        // A table's columns are told once.
+        if std::mem::replace(&mut self.columns_sent, true)
+            && self.format.is_table()
+            && let Some(table) = shaped.as_object_mut()
+        {
+            table.insert("columnDefinitions".to_owned(), Value::Null);
+        }
+        self.ready.push_back(frame(kind, &shaped));
     }
 
     fn push_bookmark(&mut self, revision: u64, end_of_initial: bool) {
         self.sent = revision;
-        let mut metadata = json!({"resourceVersion": revision.to_string(), "creationTimestamp": null});
+        let mut metadata = json!({"resourceVersion": revision.to_string()});
         if end_of_initial && let Some(metadata) = metadata.as_object_mut() {
             metadata.insert("annotations".to_owned(), json!({"k8s.io/initial-events-end": "true"}));
         }

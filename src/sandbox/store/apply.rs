@@ -4,9 +4,7 @@ use serde_json::Value;
 
 use super::super::apply::{self, ApplyError, Conflict, Operation};
 use super::super::kinds::Resource;
-use super::super::prepare;
 use super::super::status::{ApiError, Cause};
-use super::admit::prune_input;
 use super::write::{Tracking, WriteOptions, now, stale, subject};
 use super::{Store, text};
 use crate::object::fields::FieldSet;
@@ -43,16 +41,18 @@ impl Store {
             Some(live) if !version.is_empty() && version != text(live, "/metadata/resourceVersion") => {
                 return Err(stale(resource, name));
             }
-            None if !version.is_empty() && version != "0" => {
-                return Err(ApiError::not_found(subject(resource, name)));
+            None if !text(&apply.object, "/metadata/uid").is_empty() => {
+                let why = format!(
+                    "uid mismatch: the provided object specified uid {}, and no existing object was found",
+                    text(&apply.object, "/metadata/uid")
+                );
+                return Err(ApiError::conflict(subject(resource, name), &why));
             }
             _ => {}
         }
         if let Some(metadata) = apply.object.get_mut("metadata").and_then(Value::as_object_mut) {
             metadata.shift_remove("resourceVersion");
         }
-        prune_input(resource, &mut apply.object, options)?;
-        prepare::decode(resource, &mut apply.object);
         let tracker = Tracker::new(resource, subresource);
         let merged = tracker
             .with(&options.manager, |operation| {
@@ -112,7 +112,18 @@ impl Tracker {
     }
 
     pub(super) fn track(&self, live: Option<&Value>, new: Value, manager: &str) -> Value {
-        self.with(manager, |operation| apply::track_update(live, new, &self.types, operation))
+        let mut tracked =
+            self.with(manager, |operation| apply::track_update(live, new, &self.types, operation));
+        if self.subresource == "scale" {
+            // Entries that come from the form of a scale have no time.
+            let entries = tracked.pointer_mut("/metadata/managedFields").and_then(Value::as_array_mut);
+            for entry in entries.into_iter().flatten().filter_map(Value::as_object_mut) {
+                if entry.get("subresource").is_some_and(|subresource| subresource == "scale") {
+                    entry.shift_remove("time");
+                }
+            }
+        }
+        tracked
     }
 }
 

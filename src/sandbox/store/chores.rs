@@ -14,7 +14,7 @@ use super::delete::{
 };
 use super::write::metadata_mut;
 use super::{State, Store, WriteOptions, text};
-use crate::object::{GroupKind, ObjectKey};
+use crate::object::{GroupKind, Gvk, ObjectKey};
 
 /// One thing to look at.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -397,14 +397,26 @@ impl State {
             self.clean_up_crd(&key, object);
             return;
         }
-        let established = establish || crd::is_established(&object);
+        let others: Vec<Value> = self
+            .storage
+            .list(&crd_kind(), None)
+            .iter()
+            .map(|stored| stored.value())
+            .filter(|other| text(other, "/metadata/name") != name)
+            .collect();
+        let conflict = crd::name_conflict(&object, &others);
+        let established = conflict.is_none() && (establish || crd::is_established(&object));
         if established {
             let (group, plural) =
                 (text(&object, "/spec/group").to_owned(), text(&object, "/spec/names/plural").to_owned());
             let resources = crd::resources_of(&object);
+            if let Some(resource) = resources.first() {
+                let stored = Gvk::new(&group, &resource.storage_version, &resource.kind);
+                self.storage.relabel(&resource.storage, &stored.api_version());
+            }
             self.registry.replace(&group, &plural, resources);
         }
-        if let Some(status) = prepare::crd_status(&object, established)
+        if let Some(status) = prepare::crd_status(&object, established, conflict.as_ref())
             && let Some(map) = object.as_object_mut()
         {
             map.insert("status".to_owned(), status);

@@ -2,11 +2,11 @@
 
 use serde_json::{Value, json};
 
-use super::super::convert;
 use super::super::kinds::Resource;
 use super::super::status::{ApiError, Subject};
+use super::super::{convert, crd};
 use super::chores::Chore;
-use super::write::{metadata_mut, now, subject};
+use super::write::{kind_subject, metadata_mut, now};
 use super::{State, Store, key_of, text};
 use crate::object::ObjectKey;
 
@@ -143,6 +143,8 @@ impl State {
         if is_crd && !terminating && !waits.iter().any(|finalizer| finalizer == CRD_CLEANUP) {
             waits.push(CRD_CLEANUP.to_owned());
         }
+        // These two have a deletion of their own, which sets the time and nothing else.
+        let plain = is_namespace || is_crd;
         let grace = grace_of(resource, &live, request);
         let shortened = grace
             < live
@@ -162,7 +164,14 @@ impl State {
             let removed = self.remove(&key_of(resource, namespace, name)).unwrap_or(object);
             return Ok(DeleteOutcome::Removed(convert::to_served(resource, removed)));
         }
-        mark(&mut object, grace, terminating);
+        if !plain {
+            mark(&mut object, grace, terminating);
+        } else if let Some(metadata) = metadata_mut(&mut object).filter(|_| !terminating) {
+            metadata.insert("deletionTimestamp".to_owned(), Value::from(now()));
+        }
+        if is_crd {
+            crd::mark_terminating(&mut object, &now());
+        }
         if is_namespace && let Some(phase) = object.pointer_mut("/status/phase") {
             *phase = Value::from("Terminating");
         }
@@ -182,20 +191,21 @@ impl State {
         live: &Value,
         request: &DeleteRequest,
     ) -> Result<(), ApiError> {
-        let check = |what: &str, wanted: &Option<String>, pointer: &str| {
+        let check = |what: &str, wanted: &Option<String>, pointer: &str, perhaps: &str| {
             let found = text(live, pointer);
             match wanted {
                 Some(wanted) if wanted != found => Err(ApiError::conflict(
-                    subject(resource, name),
+                    kind_subject(resource, name),
                     &format!(
-                        "Precondition failed: {what} in precondition: {wanted}, {what} in object meta: {found}"
+                        "the {what} in the precondition ({wanted}) does not match the {what} in record ({found}). \
+                         The object might have been {perhaps}"
                     ),
                 )),
                 _ => Ok(()),
             }
         };
-        check("UID", &request.uid, "/metadata/uid")?;
-        check("ResourceVersion", &request.resource_version, "/metadata/resourceVersion")
+        check("UID", &request.uid, "/metadata/uid", "deleted and then recreated")?;
+        check("ResourceVersion", &request.resource_version, "/metadata/resourceVersion", "modified")
     }
 
     /// Removes an object for good and notes who has to hear of it.

@@ -17,8 +17,8 @@ use super::super::kinds::{Generation, Resource};
 use super::super::status::{ApiError, Cause, Subject};
 use super::super::{convert, custom, defaults, prepare, validation};
 use super::admit::{
-    carry_subresources, carry_system_fields, check_types, check_versions, counts, identify, prune_input,
-    unchanged,
+    carry_subresources, carry_system_fields, check_namespace, check_types, check_versions, counts, identify,
+    prune_input, set_namespace, unchanged,
 };
 use super::apply::Tracker;
 use super::chores::Chore;
@@ -45,6 +45,8 @@ pub struct WriteOptions {
     pub dry_run: bool,
     /// What to do with unknown fields.
     pub field_validation: FieldValidation,
+    /// The new state is what a patch makes of the live one: what cannot be read of it is the patch's fault.
+    pub patching: bool,
     /// What the client is told in `Warning` headers.
     pub warnings: RefCell<Vec<String>>,
 }
@@ -110,7 +112,7 @@ pub(in super::super) fn subject<'a>(resource: &'a Resource, name: &'a str) -> Su
     Subject { group: &resource.group, resource: &resource.plural, name }
 }
 
-fn kind_subject<'a>(resource: &'a Resource, name: &'a str) -> Subject<'a> {
+pub(super) fn kind_subject<'a>(resource: &'a Resource, name: &'a str) -> Subject<'a> {
     Subject { group: &resource.group, resource: &resource.kind, name }
 }
 
@@ -140,16 +142,17 @@ impl State {
         options: &WriteOptions,
         tracking: Tracking,
     ) -> Result<Value, ApiError> {
-        identify(resource, namespace, &mut object)?;
+        read(resource, &mut object, options, tracking)?;
+        if !resource.namespaced && resource.custom.is_some() {
+            set_namespace(&mut object, "");
+        }
+        check_namespace(namespace, &mut object)?;
         if !text(&object, "/metadata/resourceVersion").is_empty() {
             return Err(ApiError::new(500, "", "resourceVersion should not be set on objects to be created"));
         }
-        if tracking == Tracking::Count {
-            prune_input(resource, &mut object, options)?;
-        }
-        check_types(resource, &object)?;
         prepare::decode(resource, &mut object);
-        self.default(resource, &mut object);
+        prepare::template_generation(resource, None, &mut object);
+        self.default(resource, &mut object, tracking);
         if resource.status
             && let Some(map) = object.as_object_mut()
         {
@@ -157,7 +160,9 @@ impl State {
         }
         if tracking == Tracking::Count {
             if let Some(metadata) = metadata_mut(&mut object) {
-                metadata.shift_remove("managedFields");
+                for field in ["managedFields", "deletionTimestamp", "deletionGracePeriodSeconds"] {
+                    metadata.shift_remove(field);
+                }
             }
             object = Tracker::new(resource, "").track(None, object, &options.manager);
         }
@@ -168,6 +173,10 @@ impl State {
         }
         if resource.namespaced {
             self.check_namespace(resource, namespace, &name)?;
+        }
+        if resource.custom.is_some() && self.is_going(resource) {
+            let why = "create not allowed while custom resource definition is terminating";
+            return Err(ApiError::forbidden(subject(resource, &name), why));
         }
         if let Some(metadata) = metadata_mut(&mut object) {
             if !name.is_empty() {
@@ -180,7 +189,7 @@ impl State {
             }
             metadata.insert("uid".to_owned(), Value::from(uuid::Uuid::new_v4().to_string()));
             metadata.insert("creationTimestamp".to_owned(), Value::from(now()));
-            for field in ["deletionTimestamp", "deletionGracePeriodSeconds", "selfLink", "generation"] {
+            for field in ["deletionTimestamp", "deletionGracePeriodSeconds", "selfLink"] {
                 metadata.shift_remove(field);
             }
             if resource.generation == Generation::Counted {
@@ -192,9 +201,15 @@ impl State {
         if !causes.is_empty() {
             return Err(ApiError::invalid(kind_subject(resource, &name), causes));
         }
+        options.warnings.borrow_mut().extend(validation::warnings(resource, None, &object));
         let key = key_of(resource, namespace, &name);
         if self.storage.get(&key.group_kind(), namespace, &name).is_some() {
-            return Err(ApiError::already_exists(subject(resource, &name)));
+            let known = self.storage.get(&key.group_kind(), namespace, &name);
+            let going =
+                known.is_some_and(|known| !text(&known.value(), "/metadata/deletionTimestamp").is_empty());
+            let subject = subject(resource, &name);
+            let refuse = if going { ApiError::still_exists } else { ApiError::already_exists };
+            return Err(refuse(subject));
         }
         if options.dry_run {
             return Ok(object);
@@ -215,42 +230,58 @@ impl State {
     ) -> Result<Value, ApiError> {
         let namespace = text(live, "/metadata/namespace").to_owned();
         let name = text(live, "/metadata/name").to_owned();
+        let sent_deletion = text(&object, "/metadata/deletionTimestamp").to_owned();
         let given = text(&object, "/metadata/name");
         if !given.is_empty() && given != name {
             return Err(ApiError::bad_request(format!(
                 "the name of the object ({given}) does not match the name on the URL ({name})"
             )));
         }
-        identify(resource, &namespace, &mut object)?;
-        check_versions(resource, live, &object, &name)?;
-        if tracking == Tracking::Count {
-            prune_input(resource, &mut object, options)?;
+        let read = read(resource, &mut object, options, tracking);
+        if options.patching
+            && let Err(error) = read
+        {
+            let why = error.to_string();
+            let why = why.split_once(": ").filter(|(head, _)| head.contains("cannot be handled as"));
+            let why = why.map_or_else(|| error.to_string(), |(_, why)| why.to_owned());
+            return Err(ApiError::unreadable_patch(&object.to_string(), &why));
         }
-        check_types(resource, &object)?;
+        read?;
+        check_namespace(&namespace, &mut object)?;
+        check_versions(resource, live, &object, &name, options.patching || tracking == Tracking::Done)?;
         prepare::decode(resource, &mut object);
-        carry_system_fields(live, &mut object);
+        carry_system_fields(live, &mut object, tracking);
         carry_subresources(resource, subresource, live, &mut object);
         if subresource != "finalize" {
             prepare::carry(resource, live, &mut object);
         }
-        self.default(resource, &mut object);
+        self.default(resource, &mut object, tracking);
         if tracking == Tracking::Count {
             object = Tracker::new(resource, subresource).track(Some(live), object, &options.manager);
         }
         prepare::update(self, resource, live, &mut object);
+        prepare::template_generation(resource, Some(live), &mut object);
         if resource.generation == Generation::Counted
             && subresource != "status"
-            && counts(live) != counts(&object)
+            && counts(live, resource) != counts(&object, resource)
         {
             let generation = live.pointer("/metadata/generation").and_then(Value::as_i64).unwrap_or(0) + 1;
             if let Some(metadata) = metadata_mut(&mut object) {
                 metadata.insert("generation".to_owned(), Value::from(generation));
             }
         }
-        let causes = validation::update(resource, subresource, live, &object);
+        let mut causes = validation::update(resource, subresource, live, &object);
+        if !options.patching
+            && text(live, "/metadata/deletionTimestamp").is_empty()
+            && !sent_deletion.is_empty()
+        {
+            let value = Value::from(sent_deletion);
+            causes.push(Cause::invalid("metadata.deletionTimestamp", &value, "field is immutable"));
+        }
         if !causes.is_empty() {
             return Err(ApiError::invalid(kind_subject(resource, &name), causes));
         }
+        options.warnings.borrow_mut().extend(validation::warnings(resource, Some(live), &object));
         if unchanged(live, &object) {
             return Ok(live.clone());
         }
@@ -271,24 +302,33 @@ impl State {
         let key = key_of(resource, namespace, name);
         let stored = convert::to_stored(resource, object);
         if super::delete::may_go(&stored) {
-            self.storage.put(&key, stored);
-            let removed = self.remove(&key).unwrap_or_default();
-            return convert::to_served(resource, removed);
+            // Watches see the last state that was there; the client the one that let it go.
+            self.remove(&key);
+            return convert::to_served(resource, stored);
         }
         let stored = self.storage.put(&key, stored);
         self.after_update(&key, &stored);
         convert::to_served(resource, stored)
     }
 
-    fn default(&self, resource: &Resource, object: &mut Value) {
+    fn default(&self, resource: &Resource, object: &mut Value, tracking: Tracking) {
         match &resource.custom {
             Some(custom) => {
-                if !custom.schema.is_null() {
-                    custom::apply_schema_defaults(object, &custom.schema);
+                // An apply that takes the last entry out of somebody else's mapping makes it null, which stays so.
+                if tracking == Tracking::Count {
+                    custom::drop_nulls(object, &custom.schema);
                 }
+                custom::apply_schema_defaults(object, &custom.schema);
             }
             None => defaults::apply_defaults(object),
         }
+    }
+
+    /// Whether the definition of a custom resource is being deleted.
+    fn is_going(&self, resource: &Resource) -> bool {
+        let kind = crate::object::GroupKind::new("apiextensions.k8s.io", "CustomResourceDefinition");
+        let definition = self.storage.get(&kind, "", &resource.qualified());
+        definition.is_some_and(|crd| !text(&crd.value(), "/metadata/deletionTimestamp").is_empty())
     }
 
     fn check_namespace(&self, resource: &Resource, namespace: &str, name: &str) -> Result<(), ApiError> {
@@ -329,12 +369,28 @@ impl State {
     }
 }
 
+/// Takes a body for an object of a resource, or says why it is none.
+fn read(
+    resource: &Resource,
+    object: &mut Value,
+    options: &WriteOptions,
+    tracking: Tracking,
+) -> Result<(), ApiError> {
+    identify(resource, object)?;
+    match tracking {
+        Tracking::Count => prune_input(resource, object, options)?,
+        // The applied configuration was checked; what is left is the live object's.
+        Tracking::Done => prune_input(resource, object, &WriteOptions::of(""))?,
+    }
+    check_types(resource, object)
+}
+
 pub(super) fn metadata_mut(object: &mut Value) -> Option<&mut Map<String, Value>> {
     object.get_mut("metadata").and_then(Value::as_object_mut)
 }
 
 /// Five characters, as `generateName` gets them.
-fn random_suffix() -> String {
+pub(in super::super) fn random_suffix() -> String {
     const ALPHABET: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
     (0..5).filter_map(|_| fastrand::choice(ALPHABET)).map(|byte| char::from(*byte)).collect()
 }

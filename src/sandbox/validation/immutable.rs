@@ -1,6 +1,6 @@
 //! What of an object cannot change once it is there.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::super::crd;
 use super::super::kinds::Resource;
@@ -45,10 +45,27 @@ pub(super) fn immutable(resource: &Resource, live: &Value, object: &Value, cause
             }
         }
         ("batch", "Job") => {
-            for field in ["completions", "selector", "template", "completionMode"] {
-                if field == "template" && live.pointer("/spec/suspend") == Some(&Value::Bool(true)) {
-                    continue;
+            let rest = |value: &Value| {
+                let mut template = value.pointer("/spec/template").cloned().unwrap_or_default();
+                if live.pointer("/spec/suspend") == Some(&Value::Bool(true)) {
+                    // Where a Job runs is settled when it starts.
+                    for (part, fields) in [
+                        ("spec", &["nodeSelector", "tolerations", "affinity", "schedulingGates"] as &[_]),
+                        ("metadata", &["labels", "annotations"]),
+                    ] {
+                        let part = template.get_mut(part).and_then(Value::as_object_mut);
+                        if let Some(part) = part {
+                            part.retain(|field, _| !fields.contains(&field.as_str()));
+                        }
+                    }
                 }
+                template
+            };
+            if rest(live) != rest(object) {
+                let value = object.pointer("/spec/template/spec").cloned().unwrap_or_default();
+                causes.push(Cause::invalid("spec.template.spec", &value, "field is immutable"));
+            }
+            for field in ["completions", "selector", "completionMode"] {
                 fixed(causes, &format!("/spec/{field}"), &format!("spec.{field}"), "field is immutable");
             }
         }
@@ -83,18 +100,22 @@ pub(super) fn immutable(resource: &Resource, live: &Value, object: &Value, cause
         }
         ("", "Pod") => pod_immutable(live, object, causes),
         ("rbac.authorization.k8s.io", "RoleBinding" | "ClusterRoleBinding") => {
-            fixed(causes, "/roleRef", "roleRef", "cannot change roleRef");
+            if changed("/roleRef") {
+                let part = |field: &str| text(object, &format!("/roleRef/{field}")).to_owned();
+                let value = json!({"APIGroup": part("apiGroup"), "Kind": part("kind"), "Name": part("name")});
+                causes.push(Cause::invalid("roleRef", &value, "cannot change roleRef"));
+            }
         }
         ("storage.k8s.io", "StorageClass") => {
-            for field in ["parameters", "provisioner", "reclaimPolicy"] {
-                if changed(&format!("/{field}")) {
-                    causes.push(Cause::forbidden(field, &format!("updates to {field} are forbidden.")));
-                }
+            for field in ["parameters", "provisioner", "reclaimPolicy", "volumeBindingMode"] {
+                fixed(causes, &format!("/{field}"), field, "field is immutable");
             }
-            fixed(causes, "/volumeBindingMode", "volumeBindingMode", "field is immutable");
         }
-        ("scheduling.k8s.io", "PriorityClass") if changed("/value") => {
-            causes.push(Cause::forbidden("value", "may not be changed in an update."));
+        ("scheduling.k8s.io", "PriorityClass") => {
+            if changed("/value") {
+                causes.push(Cause::forbidden("value", "may not be changed in an update."));
+            }
+            fixed(causes, "/preemptionPolicy", "preemptionPolicy", "field is immutable");
         }
         ("networking.k8s.io", "IngressClass") => {
             fixed(causes, "/spec/controller", "spec.controller", "field is immutable");
@@ -149,13 +170,17 @@ fn pod_immutable(live: &Value, object: &Value, causes: &mut Vec<Cause>) {
         }
         spec
     };
-    if rest(live) != rest(object) {
+    let count =
+        |value: &Value| value.pointer("/spec/containers").and_then(Value::as_array).map_or(0, Vec::len);
+    if count(live) != count(object) {
+        causes.push(Cause::forbidden("spec.containers", "pod updates may not add or remove containers"));
+    } else if rest(live) != rest(object) {
         causes.push(Cause::forbidden(
             "spec",
-            "pod updates may not change fields other than `spec.containers[*].image`, \
-             `spec.initContainers[*].image`, `spec.activeDeadlineSeconds`, `spec.tolerations` (only additions to \
-             existing tolerations), `spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was \
-             previously negative)",
+            "pod updates may not change fields other than \
+             `spec.containers[*].image`,`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` \
+             (only additions to existing tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if \
+             it was previously negative)",
         ));
     }
 }
