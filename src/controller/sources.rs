@@ -229,7 +229,14 @@ impl Sources {
                 {
                     return Err(Arc::clone(&failed.error));
                 }
-                _ => self.list(&source, &credentials, &mut known).await?.0,
+                _ => {
+                    let (listed, news) = self.list(&source, &credentials, &mut known).await?;
+                    if news {
+                        // The next poll will find nothing new: the others have to be told now.
+                        source.tell(&self.moved);
+                    }
+                    listed
+                }
             }
         };
         let commit = self
