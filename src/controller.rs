@@ -22,6 +22,7 @@ mod leader;
 mod observe;
 mod operation;
 mod outcome;
+mod orphans;
 mod own_kinds;
 mod preview;
 mod projects;
@@ -52,6 +53,7 @@ use kube::Client;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+pub(crate) use self::orphans::orphans;
 pub use self::{
     applications::ApplicationKey,
     leader::{LeaderOptions, Leadership},
@@ -60,6 +62,7 @@ pub use self::{
 use self::{
     context::Context,
     leader::Elector,
+    orphans::look_for_orphans,
     own_kinds::follow_own_kinds,
     reporter::CountedRequests,
     work::{measure, work},
@@ -207,6 +210,7 @@ impl Agent {
         if let Some(context) = begun {
             self.ready.store(true, Ordering::Release);
             background.spawn(measure(Arc::clone(&context)));
+            background.spawn(look_for_orphans(Arc::clone(&context), client.clone(), stop.clone()));
             work(&context, &stop).await;
         }
         stop.cancel();

@@ -269,6 +269,11 @@ impl Metrics {
         self.applications.forget(namespace, name);
     }
 
+    /// Says how many objects in an Application's namespace belong to nobody.
+    pub fn set_orphans(&self, application: ApplicationLabels<'_>, count: f64) {
+        self.applications.set_orphans(application, count);
+    }
+
     /// Counts a sync that ended, with its phase, and the time that it took.
     pub fn sync_ended(
         &self,

@@ -94,18 +94,11 @@ const PROJECT_RESTRICTIONS: &[Row<AppProjectSpec>] = &[
     },
 ];
 
-const PROJECT: &[Row<AppProjectSpec>] = &[
-    Row {
-        path: "destinationServiceAccounts",
-        why: "Skiff does not act as another service account yet: it acts as itself, as Argo CD does while impersonation is off",
-        is_set: |spec| !spec.destination_service_accounts.is_empty(),
-    },
-    Row {
-        path: "orphanedResources",
-        why: "nobody is warned of orphaned objects yet: 'skiff app resources --orphaned' shows them",
-        is_set: |spec| spec.orphaned_resources.is_some(),
-    },
-];
+const PROJECT: &[Row<AppProjectSpec>] = &[Row {
+    path: "destinationServiceAccounts",
+    why: "Skiff does not act as another service account yet: it acts as itself, as Argo CD does while impersonation is off",
+    is_set: |spec| !spec.destination_service_accounts.is_empty(),
+}];
 
 const SYNC_OPTIONS: &[(&str, &str)] = &[
     ("Force=true", "has an effect on single objects only: set it in their annotation"),
@@ -200,7 +193,6 @@ mod tests {
     fn what_restricts_syncs_in_a_project_stops_them() {
         let spec = json!({
             "roles": [{ "name": "reader" }],
-            "orphanedResources": {},
             "syncWindows": [{ "kind": "deny", "schedule": "* * * * *", "duration": "1h", "applications": ["*"] }],
             "signatureKeys": [{ "keyID": "4AEE18F83AFDEB23" }],
             "sourceIntegrity": { "git": { "policies": [] } },
@@ -215,7 +207,6 @@ mod tests {
                 ("AppProject 'shop': spec.signatureKeys", true),
                 ("AppProject 'shop': spec.sourceIntegrity", true),
                 ("AppProject 'shop': spec.destinationServiceAccounts", false),
-                ("AppProject 'shop': spec.orphanedResources", false),
             ]
         );
     }

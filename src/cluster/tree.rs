@@ -4,8 +4,8 @@
 //! metadata of every object ──Forest──▶ an object's descendants, in the order of a tree
 //! ```
 //!
-//! An object names its owners by uid. Two relations are told by names only, and are added: a StatefulSet's volume claims,
-//! and a Service's Endpoints. An object with several owners hangs below the one that controls it. Whatever the references
+//! An object names its owners by uid. Some relations are told by names only, and are added: a StatefulSet's volume
+//! claims, a Service's Endpoints, a ServiceAccount's tokens, an OperatorGroup's ClusterServiceVersions. An object with several owners hangs below the one that controls it. Whatever the references
 //! say, each object comes once and nothing is followed deeper than [`MAX_DEPTH`].
 
 mod read;
@@ -36,6 +36,8 @@ pub struct Member {
     pub tracked_by: Option<String>,
     /// The beginnings of the names of the volume claims that a StatefulSet makes: `data-orders-`.
     claims: Vec<String>,
+    /// Whose it is where only names tell.
+    parent: Option<ObjectKey>,
 }
 
 impl Member {
@@ -56,14 +58,22 @@ impl Member {
             owners: owners.into_iter().filter_map(uid).collect(),
             tracked_by,
             claims: claims.map(|claim| format!("{claim}-{}-", key.name)).collect(),
+            parent: parent_by_name(object, &key),
             key,
         }
     }
+}
 
-    /// Whether nobody owns it.
-    pub fn is_top_level(&self) -> bool {
-        self.owners.is_empty()
-    }
+fn parent_by_name(object: &Object, key: &ObjectKey) -> Option<ObjectKey> {
+    let (group, kind, name) = match (key.group.as_str(), key.kind.as_str()) {
+        ("", "Endpoints") => ("", "Service", key.name.as_str()),
+        ("", "Secret") => ("", "ServiceAccount", object.annotation("kubernetes.io/service-account.name")?),
+        ("operators.coreos.com", "ClusterServiceVersion") => {
+            ("operators.coreos.com", "OperatorGroup", object.annotation("olm.operatorGroup")?)
+        }
+        _ => return None,
+    };
+    Some(ObjectKey::new(group, kind, &key.namespace, name))
 }
 
 /// A descendant in the order of a tree: each comes right after its parent or after its elder siblings' descendants.
@@ -83,6 +93,8 @@ pub struct Branch<'a> {
 pub struct Forest<'a> {
     by_key: HashMap<&'a ObjectKey, &'a Member>,
     children: HashMap<&'a str, Vec<&'a Member>>,
+    /// Those that have no owner, but a parent by name.
+    by_name: HashSet<&'a str>,
 }
 
 impl<'a> Forest<'a> {
@@ -94,6 +106,7 @@ impl<'a> Forest<'a> {
             members.iter().map(|member| (&member.key, member)).collect();
         let claimants: Vec<&Member> = members.iter().filter(|member| !member.claims.is_empty()).collect();
         let mut children: HashMap<&str, Vec<&Member>> = HashMap::new();
+        let mut names_tell = HashSet::new();
         for member in members {
             let declared = member.owners.iter().find(|owner| by_uid.contains_key(owner.as_str()));
             let parent = match declared {
@@ -101,18 +114,26 @@ impl<'a> Forest<'a> {
                 None => by_name(member, &by_key, &claimants),
             };
             if let Some(parent) = parent.filter(|parent| *parent != member.uid) {
+                if member.owners.is_empty() {
+                    names_tell.insert(member.uid.as_str());
+                }
                 children.entry(parent).or_default().push(member);
             }
         }
         for siblings in children.values_mut() {
             siblings.sort_by(|a, b| (&a.key.kind, &a.key.name).cmp(&(&b.key.kind, &b.key.name)));
         }
-        Self { by_key, children }
+        Self { by_key, children, by_name: names_tell }
     }
 
     /// One object.
     pub fn get(&self, key: &ObjectKey) -> Option<&'a Member> {
         self.by_key.get(key).copied()
+    }
+
+    /// Whether an object belongs to no other.
+    pub fn is_top_level(&self, member: &Member) -> bool {
+        member.owners.is_empty() && !self.by_name.contains(member.uid.as_str())
     }
 
     /// All that hangs below an object, without those that `seen` names by uid, which learns of what is returned.
@@ -151,23 +172,21 @@ fn by_name<'a>(
     by_key: &HashMap<&ObjectKey, &'a Member>,
     claimants: &[&'a Member],
 ) -> Option<&'a str> {
-    if !member.is_top_level() || !member.key.group.is_empty() {
+    if !member.owners.is_empty() {
         return None;
     }
-    let ObjectKey { kind, namespace, name, .. } = &member.key;
-    match kind.as_str() {
-        "Endpoints" => {
-            by_key.get(&ObjectKey::new("", "Service", namespace, name)).map(|service| service.uid.as_str())
-        }
-        "PersistentVolumeClaim" => {
-            let claims = |set: &&&Member| {
-                let mut ordinals = set.claims.iter().filter_map(|claim| name.strip_prefix(claim.as_str()));
-                set.key.namespace == *namespace && ordinals.any(|rest| rest.parse::<u32>().is_ok())
-            };
-            claimants.iter().find(claims).map(|set| set.uid.as_str())
-        }
-        _ => None,
+    if let Some(parent) = &member.parent {
+        return by_key.get(parent).map(|parent| parent.uid.as_str());
     }
+    let ObjectKey { group, kind, namespace, name } = &member.key;
+    if !group.is_empty() || kind != "PersistentVolumeClaim" {
+        return None;
+    }
+    let claims = |set: &&&Member| {
+        let mut ordinals = set.claims.iter().filter_map(|claim| name.strip_prefix(claim.as_str()));
+        set.key.namespace == *namespace && ordinals.any(|rest| rest.parse::<u32>().is_ok())
+    };
+    claimants.iter().find(claims).map(|set| set.uid.as_str())
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ use super::{
     Agent, AgentError, AgentOptions, Leadership,
     applications::{ApplicationKey, Applications, Asks},
     follow::Change,
+    orphans::Orphans,
     projects::Projects,
     queue::Queue,
     reconcile::{Level, Memory},
@@ -62,6 +63,7 @@ pub(super) struct Context {
     pub(super) cluster: Cluster,
     pub(super) applications: Arc<Applications>,
     pub(super) projects: Projects,
+    pub(super) orphans: Orphans,
     pub(super) sources: Arc<Sources>,
     pub(super) remotes: Arc<Remotes>,
     pub(super) renderer: Renderer,
@@ -130,6 +132,7 @@ impl Context {
         background.spawn(send_events);
         Ok(Arc::new(Self {
             projects: Projects::new(&namespace),
+            orphans: Orphans::default(),
             renderer: Renderer::new(Arc::clone(&sources), Arc::clone(&remotes), Arc::clone(&agent.metrics)),
             remotes,
             turns: Turns::default(),
@@ -166,6 +169,7 @@ impl Context {
         self.memories.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
         self.sources.forget(key);
         self.remotes.forget(key);
+        self.orphans.forget(key);
         let instance = key.instance_name(&self.options.namespace);
         self.cluster.live.declare(&instance, []);
         self.cluster.watches.require(&instance, []);

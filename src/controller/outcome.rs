@@ -33,6 +33,7 @@ const EVALUATED: &[&str] = &[
     names::CONDITION_EXCLUDED_RESOURCE_WARNING,
     names::CONDITION_UNSUPPORTED_FIELD_WARNING,
     names::CONDITION_MANIFEST_WARNING,
+    names::CONDITION_ORPHANED_RESOURCE_WARNING,
 ];
 
 impl Look<'_> {
@@ -45,7 +46,12 @@ impl Look<'_> {
         conditions.extend(desired.warnings.iter().cloned());
         conditions.extend(comparison.conditions.iter().cloned());
         conditions.extend(self.field_warnings());
+        conditions.extend(self.context.orphans.warning(self.key));
         self.set_conditions(EVALUATED, conditions);
+        let is_news = self.level >= Level::Forced || self.status.resources != comparison.rows;
+        if is_news && self.context.projects.orphan_settings(spec.project_name()).is_some() {
+            self.context.orphans.ask(self.key);
+        }
         let mut code = comparison.sync;
         let last = self.status.operation_state.as_ref();
         if code == SyncStatusCode::Synced && auto::namespace_metadata_changed(spec, last) {

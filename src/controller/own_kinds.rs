@@ -75,6 +75,7 @@ pub async fn follow_own_kinds(client: &Client, context: &Arc<Context>, backgroun
             }
         };
         for key in c.applications.of_project(&name) {
+            c.orphans.ask(&key);
             c.queue.add(key, Level::Latest);
         }
     }));

@@ -16,8 +16,10 @@ use crate::{
         AppProject, ClusterResourceRestrictionItem, ProjectDestination, UnsupportedField, names,
         unsupported_project_fields,
     },
-    project::{Project, windows::SyncWindows},
+    project::{OrphanRules, Project, windows::SyncWindows},
 };
+
+use super::orphans::OrphanSettings;
 
 /// All projects of the controller's namespace by name.
 pub struct Projects {
@@ -30,6 +32,7 @@ struct Stored {
     unsupported: Vec<UnsupportedField>,
     windows: Arc<SyncWindows>,
     window_problems: Vec<String>,
+    orphans: Option<Arc<OrphanSettings>>,
 }
 
 impl Projects {
@@ -54,6 +57,10 @@ impl Projects {
                 }
                 Ok(Stored {
                     windows: windows.into(),
+                    orphans: project.spec.orphaned_resources.as_ref().map(|settings| {
+                        let warn = settings.warn == Some(true);
+                        OrphanSettings { rules: OrphanRules::new(settings), warn }.into()
+                    }),
                     window_problems,
                     project: compiled,
                     unsupported: unsupported_project_fields(&name, &project.spec),
@@ -83,6 +90,12 @@ impl Projects {
         let stored = self.stored.read().unwrap_or_else(PoisonError::into_inner);
         let stored = stored.get(name).and_then(|stored| stored.as_ref().ok());
         stored.map(|it| (Arc::clone(&it.windows), it.window_problems.clone())).unwrap_or_default()
+    }
+
+    /// What one project says of objects that belong to nobody; `None` where it does not ask for them.
+    pub(super) fn orphan_settings(&self, name: &str) -> Option<Arc<OrphanSettings>> {
+        let stored = self.stored.read().unwrap_or_else(PoisonError::into_inner);
+        stored.get(name)?.as_ref().ok()?.orphans.clone()
     }
 
     /// The fields of one project that are set but not acted on.

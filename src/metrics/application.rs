@@ -58,6 +58,7 @@ pub(super) struct ApplicationMetrics {
     syncs: Series,
     sync_duration: Series,
     requests: Series,
+    orphans: Series,
 }
 
 impl ApplicationMetrics {
@@ -113,6 +114,11 @@ impl ApplicationMetrics {
                 "Seconds that an Application's syncs took.",
                 &["dest_server", "name", "namespace", "project"],
             ),
+            orphans: gauge(
+                "argocd_app_orphaned_resources_count",
+                "Objects in an Application's namespace that belong to nobody.",
+                &["name", "namespace", "project"],
+            ),
             requests: counter(
                 "argocd_app_k8s_request_total",
                 "Requests to clusters on behalf of an Application.",
@@ -134,7 +140,8 @@ impl ApplicationMetrics {
     /// All of them.
     pub fn all(&self) -> impl Iterator<Item = &Series> {
         let optional = self.labels.iter().chain(&self.conditions).map(|(_, series)| series);
-        [&self.info, &self.syncs, &self.sync_duration, &self.requests].into_iter().chain(optional)
+        let all = [&self.info, &self.syncs, &self.sync_duration, &self.requests, &self.orphans];
+        all.into_iter().chain(optional)
     }
 
     pub fn set(&self, application: &Application, status: &ApplicationStatus, repository: &str, server: &str) {
@@ -182,6 +189,11 @@ impl ApplicationMetrics {
         for series in self.all() {
             series.forget(&key);
         }
+    }
+
+    pub fn set_orphans(&self, application: ApplicationLabels<'_>, count: f64) {
+        let ApplicationLabels { namespace, name, project } = application;
+        self.orphans.replace(&application.key(), [(&[name, namespace, project][..], count)]);
     }
 
     pub fn sync_ended(

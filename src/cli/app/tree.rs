@@ -26,9 +26,10 @@ use crate::{
         discovery::{Kinds, discover},
         tree::{Forest, Inventory, Member, inventory},
     },
+    controller,
     health::{self, Scripts},
     object::{Gvk, Object, ObjectKey, Scope},
-    project::{Destination, OrphanRules, Project},
+    project::{OrphanRules, Project},
     settings::{CONFIG_MAP, RawSettings, Settings},
     sync::ownership::TrackingSettings,
 };
@@ -242,24 +243,8 @@ async fn orphans<'a>(
         }
         Err(error) => return Err(error),
     };
-    let rules = OrphanRules::new(settings);
     let (project, _) = Project::compile(name, &project.spec, &installation.namespace);
-    let destination = Destination {
-        server: names::IN_CLUSTER_SERVER.to_owned(),
-        name: names::IN_CLUSTER_NAME.to_owned(),
-        project: String::new(),
-    };
-    let namespace = &application.spec.destination.namespace;
-    let mut found: Vec<&Member> = inventory
-        .members
-        .iter()
-        .filter(|member| !namespace.is_empty() && member.key.namespace == *namespace && member.is_top_level())
-        .filter(|member| member.tracked_by.as_ref().is_none_or(|instance| !existing.contains(instance)))
-        .filter(|member| rules.counts(&member.key))
-        .filter(|member| project.permits_resource(&member.key, Scope::Namespaced, &destination).is_ok())
-        .collect();
-    found.sort_by(|a, b| a.key.cmp(&b.key));
-    Ok(found)
+    Ok(controller::orphans(inventory, application, &project, &OrphanRules::new(settings), &existing))
 }
 
 /// A row with the health of its object, if its kind has one; with what is wrong where it cannot be read.

@@ -45,6 +45,34 @@ fn children_come_right_after_their_parents_to_any_depth() {
 }
 
 #[test]
+fn what_names_tell_counts_where_nobody_is_named_as_owner() {
+    let with_annotation = |api_version: &str, kind: &str, name: &str, annotation: (&str, &str)| {
+        let value = json!({
+            "apiVersion": api_version, "kind": kind,
+            "metadata": { "name": name, "namespace": "shop", "uid": name, "annotations": { annotation.0: annotation.1 } },
+        });
+        Member::of(&Object::from_value(value).unwrap(), None)
+    };
+    let members = [
+        member("v1", "ServiceAccount", "robot", &[]),
+        with_annotation("v1", "Secret", "token", ("kubernetes.io/service-account.name", "robot")),
+        with_annotation("v1", "Secret", "lost", ("kubernetes.io/service-account.name", "gone")),
+        member("operators.coreos.com/v1", "OperatorGroup", "group", &[]),
+        with_annotation(
+            "operators.coreos.com/v1alpha1",
+            "ClusterServiceVersion",
+            "csv",
+            ("olm.operatorGroup", "group"),
+        ),
+    ];
+    assert_eq!(drawn(&members, "", "ServiceAccount", "robot"), ["-token"]);
+    assert_eq!(drawn(&members, "operators.coreos.com", "OperatorGroup", "group"), ["-csv"]);
+    let forest = Forest::new(&members);
+    let top: Vec<bool> = members.iter().map(|member| forest.is_top_level(member)).collect();
+    assert_eq!(top, [true, false, true, true, false]);
+}
+
+#[test]
 fn the_last_child_is_marked_and_knows_its_parent() {
     let members =
         [member("v1", "A", "a", &[]), member("v1", "B", "b", &["a"]), member("v1", "B", "c", &["a"])];
