@@ -1,6 +1,7 @@
 //! Requests to one cluster: what is read. [`write`] has what is written.
 
 mod holds;
+mod known_fields;
 mod write;
 
 use std::{

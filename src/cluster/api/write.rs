@@ -211,12 +211,28 @@ impl Cluster {
             FieldValidation::Strict => ValidationDirective::Strict,
             FieldValidation::Ignore => ValidationDirective::Ignore,
         });
-        let patch = Patch::Apply(object.value());
-        let applied = self.write(action, &key, api.patch(&key.name, &params, &patch)).await?;
+        let send = async |value: &Value| {
+            self.write(action, &key, api.patch(&key.name, &params, &Patch::Apply(value))).await
+        };
+        let applied = match send(object.value()).await {
+            Err(error @ ClusterError::Refused { code: 400 | 422 | 500, .. })
+                if validation == FieldValidation::Ignore =>
+            {
+                // What it refuses may be no more than a field that it does not know.
+                match self.without_unknown_fields(apply).await {
+                    Ok(Some(known)) => send(&known).await?,
+                    Ok(None) | Err(_) => return Err(error),
+                }
+            }
+            answer => answer?,
+        };
         self.object(applied, &object.gvk(), action, &key)
     }
 
-    fn target(&self, apply: &Permitted<Apply>) -> Result<(ObjectKey, Api<DynamicObject>), ClusterError> {
+    pub(super) fn target(
+        &self,
+        apply: &Permitted<Apply>,
+    ) -> Result<(ObjectKey, Api<DynamicObject>), ClusterError> {
         let object = &apply.write().object;
         let key = object.key();
         let kinds = self.kinds();
@@ -229,7 +245,7 @@ impl Cluster {
         self.live.observe(&Arc::<Gvk>::new(object.gvk()), object);
     }
 
-    async fn write<T>(
+    pub(super) async fn write<T>(
         &self,
         action: &'static str,
         key: &ObjectKey,
@@ -239,7 +255,11 @@ impl Cluster {
     }
 }
 
-fn dynamic(value: Value, action: &'static str, key: &ObjectKey) -> Result<DynamicObject, ClusterError> {
+pub(super) fn dynamic(
+    value: Value,
+    action: &'static str,
+    key: &ObjectKey,
+) -> Result<DynamicObject, ClusterError> {
     serde_json::from_value(value).map_err(|error| ClusterError::Connection {
         action,
         object: key.to_string(),
