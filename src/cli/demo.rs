@@ -169,6 +169,7 @@ fn hints(world: &World, kubeconfig: &Path, context: Option<&str>) -> String {
     let context = context.map(|context| format!(" --context {context}")).unwrap_or_default();
     let kubectl = format!("kubectl{context}");
     let app = format!("skiff app{context} -N {namespace}");
+    let rollback = format!("skiff rollback{context} -N {namespace}");
     format!(
         "
 Everything stays up. In another terminal:
@@ -187,10 +188,14 @@ Make it drift, and see it put back:
 
 Commit to the branch {BRANCH}, and see it applied:
 
-  cd {repository}
+  git clone {repository} manifests && cd manifests
   sed -i 's/newTag: .*/newTag: 6.9.1/' apps/order-service/overlays/production/kustomization.yaml
-  git commit -am 'order-service: 6.9.1 in production'
-  git revert --no-edit HEAD
+  git commit -am 'order-service: 6.9.1 in production' && git push
+
+And take it back, by a commit that is pushed:
+
+  {rollback} order-service-production --dry-run
+  {rollback} order-service-production
 
 Ctrl-C ends it and removes all of it.",
         kubeconfig = kubeconfig.display(),

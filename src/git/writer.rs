@@ -112,6 +112,23 @@ pub fn revert(
     revert().map_err(|error| failed(directory, error))
 }
 
+/// The content of a file at the tip of a branch.
+///
+/// # Errors
+/// [`GitError::Commit`], also where there is no such branch or file.
+pub fn read(directory: &Path, branch: &str, path: &RepoPath) -> Result<Vec<u8>, GitError> {
+    libgit2::prepare();
+    let read = || {
+        let repository = Repository::open(directory)?;
+        let Some(tip) = tip(&repository, branch)? else {
+            return Err(git2::Error::from_str("the branch does not exist"));
+        };
+        let entry = tip.tree()?.get_path(Path::new(path.as_str()))?;
+        Ok(repository.find_blob(entry.id())?.content().to_vec())
+    };
+    read().map_err(|error| failed(directory, error))
+}
+
 /// A tree with changes.
 pub(super) fn changed_tree(
     repository: &Repository,

@@ -20,7 +20,7 @@ async fn the_demo_plays_on_a_real_cluster_and_leaves_nothing() {
     let status = demo.end(LIMIT).await;
     let told = format!("{}\n{}", demo.out.all().join("\n"), demo.err.all().join("\n"));
     assert!(status.is_some_and(|status| status.success()), "{told}");
-    assert!(told.contains("All 7 steps came true"), "{told}");
+    assert!(told.contains("All 8 steps came true"), "{told}");
     let namespaces = world.list("v1", "Namespace", "").await;
     let left: Vec<&str> = namespaces
         .iter()

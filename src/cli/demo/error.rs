@@ -33,14 +33,14 @@ pub enum StepError {
         /// What was to be replaced.
         expected: String,
     },
-    /// A file of the repository cannot be read.
-    #[error("cannot read {path}")]
-    Read {
-        /// The file.
-        path: String,
+    /// A command did not do what it was typed for.
+    #[error("'skiff {line}'")]
+    Command {
+        /// Its arguments.
+        line: String,
         /// Why.
         #[source]
-        source: io::Error,
+        source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// A manifest's path cannot be used in the repository.
     #[error(transparent)]

@@ -88,7 +88,7 @@ impl Stage {
     fn new(client: Client, agent_namespace: &str, namespace_prefix: &str) -> Result<Self, DemoError> {
         let directory = tempfile::Builder::new().prefix("skiff-demo-").tempdir();
         let directory = directory.map_err(DemoError::Directory)?;
-        let repository = directory.path().join("manifests");
+        let repository = directory.path().join("manifests.git");
         let place = Place {
             repository: format!("file://{}", repository.display()),
             agent_namespace: agent_namespace.to_owned(),
@@ -125,7 +125,7 @@ impl Stage {
     }
 
     async fn set_up(&mut self) -> Result<(), StepError> {
-        writer::init(&self.world.repository, false)?;
+        writer::init(&self.world.repository, true)?;
         let client = &self.world.client;
         let known: Api<CustomResourceDefinition> = Api::all(client.clone());
         for definition in definitions() {

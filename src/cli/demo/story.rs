@@ -25,6 +25,7 @@ const OLD_TAG: &str = "6.8.0";
 const NEW_TAG: &str = "6.9.0";
 const DEV: &str = "apps/order-service/overlays/dev/kustomization.yaml";
 const STAGING: &str = "apps/order-service/overlays/staging/kustomization.yaml";
+const DEV_APPLICATION: &str = "applications/order-service-dev.yaml";
 const DEBUG_SERVICE: &str = "apps/order-service/overlays/staging/debug-service.yaml";
 const DEPLOYMENT: &str = "apps/order-service/base/deployment.yaml";
 
@@ -47,7 +48,8 @@ pub(super) const STORY: &[Step] = &[
         act: |world| Box::pin(broken_commit(world)),
     },
     Step { title: "git revert takes the error away", act: |world| Box::pin(repaired(world)) },
-    Step { title: "git revert rolls the release back", act: |world| Box::pin(rolled_back(world)) },
+    Step { title: "skiff rollback takes the release back", act: |world| Box::pin(rolled_back(world)) },
+    Step { title: "skiff app rollback goes back in the history", act: |world| Box::pin(went_back(world)) },
 ];
 
 async fn first_sync(world: &mut World) -> Result<String, StepError> {
@@ -234,22 +236,67 @@ async fn repaired(world: &mut World) -> Result<String, StepError> {
     ))
 }
 
+/// The normal way: Git is taken back, and the cluster follows.
 async fn rolled_back(world: &mut World) -> Result<String, StepError> {
-    let release = world.release.clone().ok_or_else(|| missing("release"))?;
+    let name = application_of("dev");
+    let shown = world.skiff(&format!("rollback {name} --dry-run")).await?;
+    if !shown.contains(&format!("-    newTag: {NEW_TAG}\n+    newTag: {OLD_TAG}\n")) {
+        return Err(StepError::Wrong(format!("the dry run does not show the tag that goes back: {shown}")));
+    }
     let begun = Instant::now();
-    let commit = world.revert(&release)?;
+    world.skiff(&format!("rollback {name}")).await?;
     world.until(async || world.is_rolled_out("dev", OLD_TAG).await).await?;
     let took = begun.elapsed();
-    all_synced(world, &commit).await?;
-    let application = world.until(async || world.application(&application_of("dev")).await).await?;
-    let recorded = application.status.history.last().map(|entry| entry.revision.as_str());
-    if recorded != Some(commit.as_str()) {
+    let application = world.until(async || world.application(&name).await).await?;
+    let recorded = application.status.history.last().map(|entry| entry.revision.clone());
+    let commit = recorded.and_then(|revision| CommitId::parse(&revision));
+    let commit =
+        commit.ok_or_else(|| StepError::Wrong("the rollback is missing in the history".to_owned()))?;
+    if Some(&commit) == world.release.as_ref() {
         return Err(StepError::Wrong("the rollback is missing in the Application's history".to_owned()));
     }
+    all_synced(world, &commit).await?;
     Ok(format!(
-        "commit {} reverts {} → Deployment {SERVICE} of dev back at {OLD_TAG} in {}",
+        "'skiff rollback {name}' pushed {} → Deployment {SERVICE} of dev back at {OLD_TAG} in {}",
         commit.short(),
-        release.short(),
+        seconds(took),
+    ))
+}
+
+/// Argo CD's way: the cluster is taken back, and Git is not. So it is refused while automated syncs would undo it.
+async fn went_back(world: &mut World) -> Result<String, StepError> {
+    let name = application_of("dev");
+    let release = world.release.clone().ok_or_else(|| missing("release"))?;
+    let history = world.until(async || world.application(&name).await).await?.status.history;
+    let entry = history.iter().find(|entry| entry.revision == release.as_str());
+    let id = entry.ok_or_else(|| missing("release in the history"))?.id;
+    let line = format!("app rollback {name} {id}");
+    if world.skiff(&line).await.is_ok() {
+        return Err(StepError::Wrong(format!("'skiff {line}' was not refused while auto-sync is on")));
+    }
+    let off = world.edit(DEV_APPLICATION, "    automated:\n", "    automated:\n      enabled: false\n")?;
+    let off = world.commit("order-service: no automated syncs in dev", &[off])?;
+    world
+        .until(async || match world.application(&name).await?.spec.automated() {
+            None => Ok(()),
+            Some(_) => Err(format!("Application {name} still syncs by itself")),
+        })
+        .await?;
+    let begun = Instant::now();
+    world.skiff(&line).await?;
+    world.until(async || world.is_rolled_out("dev", NEW_TAG).await).await?;
+    let took = begun.elapsed();
+    world
+        .until(async || match world.application(&name).await?.status.sync_code() {
+            SyncStatusCode::OutOfSync => Ok(()),
+            code => Err(format!("Application {name} is {code}, but Git says {OLD_TAG}")),
+        })
+        .await?;
+    let on = world.revert(&off)?;
+    all_synced(world, &on).await?;
+    world.until(async || world.is_rolled_out("dev", OLD_TAG).await).await?;
+    Ok(format!(
+        "refused while auto-sync is on; once it is off, 'skiff {line}' → {SERVICE} of dev at {NEW_TAG} in {}, OutOfSync; auto-sync on again → {OLD_TAG}",
         seconds(took),
     ))
 }

@@ -1,7 +1,12 @@
 use std::path::Path;
 
 use super::*;
-use crate::{error::chain, git::writer, object::GroupKind};
+use crate::{
+    error::chain,
+    files::RepoPath,
+    git::writer::{self, Change},
+    object::GroupKind,
+};
 
 /// What the demonstration writes with these arguments.
 async fn played(arguments: &DemoArguments, stop: &CancellationToken) -> (Result<(), DemoError>, String) {
@@ -24,7 +29,7 @@ async fn demo_tells_the_whole_story() {
     for (line, step) in told.iter().zip(STORY) {
         assert!(line.contains(step.title) && line.contains('→'), "{line}");
     }
-    assert!(output.contains("All 7 steps came true in "), "{output}");
+    assert!(output.contains("All 8 steps came true in "), "{output}");
     assert!(!output.contains('\u{1b}'), "{output}");
     assert!(!repository(&output).exists());
 }
@@ -113,8 +118,9 @@ async fn a_step_that_does_not_come_true_says_what_is_missing() {
 #[tokio::test]
 async fn an_edit_of_a_manifest_that_changed_is_refused() {
     let stage = Stage::on_sandbox().unwrap();
-    writer::init(&stage.world.repository, false).unwrap();
-    fs::write(stage.world.repository.join("a.yaml"), "replicas: 1\n").unwrap();
+    writer::init(&stage.world.repository, true).unwrap();
+    let change = Change::Write(RepoPath::parse("a.yaml").unwrap(), b"replicas: 1\n".to_vec());
+    stage.world.commit("one file", &[change]).unwrap();
     let error = stage.world.edit("a.yaml", "replicas: 2", "replicas: 3").unwrap_err();
     assert_eq!(error.to_string(), "cannot edit a.yaml: it has no \"replicas: 2\"");
     stage.end().await.unwrap();
@@ -137,7 +143,8 @@ fn looking_around_names_the_places_to_look_at() {
         "kubectl --context blue get applications,appprojects -n argocd\n",
         "skiff app --context blue -N argocd list\n",
         "kubectl --context blue scale deployment order-service -n shop-production",
-        "cd /r\n",
+        "git clone /r manifests",
+        "skiff rollback --context blue -N argocd order-service-production\n",
     ] {
         assert!(hints.contains(expected), "{expected} in {hints}");
     }

@@ -3,8 +3,9 @@
 //! Everything that a step claims is read from the Kubernetes API. The story and the agent know of each other only
 //! what an operator would see: commits on one side, objects on the other.
 
-use std::{collections::BTreeMap, fs, path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
+use clap::Parser;
 use k8s_openapi::api::{
     apps::v1::Deployment,
     core::v1::{ConfigMap, Service, ServiceAccount},
@@ -22,6 +23,10 @@ use tokio::time::Instant;
 use super::{error::StepError, manifests::Place};
 use crate::{
     api::{Application, HealthStatusCode, SyncStatusCode},
+    cli::{
+        app::{self, AppCommand, Session, source_rollback},
+        output::Console,
+    },
     error::chain,
     files::RepoPath,
     git::{
@@ -44,7 +49,7 @@ const SOMEBODY: &str = "skiff-demo";
 pub(super) struct World {
     /// The cluster.
     pub(super) client: Client,
-    /// The directory of the repository, with a working tree.
+    /// The directory of the repository, which is a bare one.
     pub(super) repository: PathBuf,
     /// Namespaces and the repository's URL.
     pub(super) place: Place,
@@ -104,12 +109,13 @@ impl World {
 
     /// The change that replaces a text in a file of the repository.
     pub(super) fn edit(&self, path: &str, from: &str, to: &str) -> Result<Change, StepError> {
-        let text = fs::read_to_string(self.repository.join(path))
-            .map_err(|source| StepError::Read { path: path.to_owned(), source })?;
+        let file = RepoPath::parse(path)?;
+        let content = writer::read(&self.repository, BRANCH, &file)?;
+        let text = String::from_utf8_lossy(&content);
         if !text.contains(from) {
             return Err(StepError::Edit { path: path.to_owned(), expected: from.to_owned() });
         }
-        Ok(Change::Write(RepoPath::parse(path)?, text.replacen(from, to, 1).into_bytes()))
+        Ok(Change::Write(file, text.replacen(from, to, 1).into_bytes()))
     }
 
     /// Applies an Application as a person would.
@@ -141,6 +147,31 @@ impl World {
             return Err(StepError::Wrong(format!("scaling the Deployment {SERVICE} by hand had no effect")));
         }
         Ok(scaled.metadata.generation.unwrap_or_default())
+    }
+
+    /// Runs a command line of `skiff` on the cluster. Gives what it said.
+    pub(super) async fn skiff(&self, line: &str) -> Result<String, StepError> {
+        let failed = |source: Box<dyn std::error::Error + Send + Sync>| StepError::Command {
+            line: line.to_owned(),
+            source,
+        };
+        let command = Line::try_parse_from(line.split(' ')).map_err(|error| failed(error.into()))?;
+        let session = Session::new(self.client.clone(), &self.place.agent_namespace);
+        let (mut out, mut err) = (Vec::new(), Vec::new());
+        let mut console = Console { out: &mut out, err: &mut err, input: None, colours: false };
+        match &command {
+            Line::Rollback(options) => Box::pin(source_rollback::run_on(&session, options, &mut console))
+                .await
+                .map_err(|error| failed(error.into()))?,
+            Line::App { command } => {
+                let code = Box::pin(app::run_command(&session, command, &mut console)).await;
+                let code = code.map_err(|error| failed(error.into()))?;
+                if code != 0 {
+                    return Err(StepError::Wrong(format!("'skiff {line}' ended with exit code {code}")));
+                }
+            }
+        }
+        Ok(String::from_utf8_lossy(&out).into_owned())
     }
 
     /// The objects of a kind in an environment's namespace.
@@ -271,6 +302,17 @@ pub(super) fn replicas(deployment: &Deployment) -> i32 {
 /// The name of an environment's Application.
 pub(super) fn application_of(environment: &str) -> String {
     format!("{SERVICE}-{environment}")
+}
+
+/// The commands that the story types.
+#[derive(clap::Parser)]
+#[command(no_binary_name = true)]
+enum Line {
+    Rollback(source_rollback::Options),
+    App {
+        #[command(subcommand)]
+        command: AppCommand,
+    },
 }
 
 fn author() -> Author {
