@@ -14,7 +14,7 @@ use crate::{
     api::names,
     object::{
         Gvk, Object,
-        fields::FieldSet,
+        fields::{FieldSet, remove},
         schema::{self, TypeRef},
     },
 };
@@ -114,6 +114,21 @@ pub fn taken_over(live: &Object, managers: &[&str], own: &str) -> Option<Value> 
     Some(Value::Array(kept))
 }
 
+/// What `predicted`, the outcome of a server-side apply, is once the apply has taken over what client-side applies
+/// declared: without the fields that they declared and the source does not. `live` is as it is stored.
+pub fn without_left_behind(predicted: &Object, desired: &Object, live: &Object) -> Object {
+    let entry = entries(live).find(|entry| text(entry, "manager") == LAST_APPLIED_MANAGER);
+    let held = entry.and_then(|entry| FieldSet::from_fields_v1(entry.get("fieldsV1")?).ok());
+    let Some(held) = held else { return predicted.clone() };
+    let schema = schema::built_in(&desired.gvk()).unwrap_or_else(TypeRef::deduced);
+    let mut wanted = desired.value().clone();
+    if let Some(secret) = wanted.as_object_mut().filter(|_| desired.kind() == "Secret") {
+        move_string_data(secret);
+    }
+    let left = held.difference(&FieldSet::of_value(&wanted, &schema));
+    Object::from_value(remove(predicted.value(), &left, &schema)).unwrap_or_else(|_| predicted.clone())
+}
+
 fn entries(live: &Object) -> impl Iterator<Item = &Value> {
     let entries = live.value().pointer("/metadata/managedFields").and_then(Value::as_array);
     entries.into_iter().flatten()
@@ -184,6 +199,19 @@ mod tests {
         let data = json!({ "kept": "1" });
         let live = stored(&live(&config_map(&data), &json!({ "kept": "1", "theirs": "3" })));
         assert_eq!(compared(&config_map(&data), &live), Local::Same);
+    }
+
+    #[test]
+    fn what_is_left_behind_is_not_in_the_outcome() {
+        let before = config_map(&json!({ "kept": "1", "removed": "2" }));
+        let live = live(&before, &json!({ "kept": "1", "removed": "2", "theirs": "3" }));
+        let desired = Object::from_value(config_map(&json!({ "kept": "4" }))).unwrap();
+        let predicted =
+            Object::from_value(config_map(&json!({ "kept": "4", "removed": "2", "theirs": "3" }))).unwrap();
+        let outcome = without_left_behind(&predicted, &desired, &stored(&live));
+        assert_eq!(outcome.value()["data"], json!({ "kept": "4", "theirs": "3" }));
+        assert_eq!(outcome.value()["metadata"]["name"], "a");
+        assert_eq!(without_left_behind(&predicted, &desired, &predicted), predicted);
     }
 
     #[test]

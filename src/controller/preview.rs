@@ -28,9 +28,9 @@ use super::{
     writer::resource,
 };
 use crate::{
-    api::{Application, names},
+    api::{Application, names, sync_options::SyncOptions},
     cluster::{ClusterError, FieldValidation},
-    compare::{Rules, TextDiffOptions, text_diff},
+    compare::{Rules, TextDiffOptions, adoption::without_left_behind, text_diff},
     error::{Classified, ErrorKind},
     object::{Object, ObjectKey},
     project::Apply,
@@ -157,6 +157,7 @@ async fn look_at(
     let (rules, _) = Rules::compile(&look.application.spec.ignore_differences, &look.settings.system_rules);
     let options = TextDiffOptions { context: CONTEXT_LINES, rules: &rules };
     let cluster = &look.context.cluster;
+    let migrates = SyncOptions::new(look.application.spec.sync_options()).migrates_client_side_apply();
     for candidate in &observation.comparison.candidates {
         let Some(key) =
             candidate.declared().filter(|object| sync::is_resource(object)).map(|object| object.key())
@@ -176,6 +177,11 @@ async fn look_at(
                 // What is kept of live objects leaves out what nobody declares.
                 let live = cluster.get(&desired.gvk(), &key).await?;
                 let predicted = predicted(look, &observation, candidate, &mut preview.notes).await;
+                let stored = candidate.live.as_ref().filter(|_| migrates);
+                let predicted = predicted.map(|predicted| match stored {
+                    Some(stored) => without_left_behind(&predicted, desired, stored),
+                    None => predicted,
+                });
                 text_diff(live.as_ref(), predicted.as_ref().or(Some(desired.as_ref())), &options)
             }
             _ => String::new(),
