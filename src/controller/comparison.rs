@@ -27,6 +27,7 @@ use crate::{
     object::{GroupKind, Gvk, Object, ObjectKey},
     project::{Admission, Apply},
     sync::{
+        app_of_apps,
         ownership::Tracking,
         plan::{Candidate, Verdict},
         rollup::{self, Judged, RollupInput},
@@ -123,9 +124,9 @@ pub async fn compare(
     let mut healths: Vec<Option<HealthStatus>> = Vec::with_capacity(candidates.len());
     for candidate in &candidates {
         healths.push(match &candidate.live {
-            None => {
-                Some(HealthStatus::new(HealthStatusCode::Missing, "")).filter(|_| candidate.desired.is_some())
-            }
+            // What is not to be synced is not missed.
+            None => (candidate.desired.as_deref().is_some_and(crate::sync::is_resource))
+                .then(|| HealthStatus::new(HealthStatusCode::Missing, "")),
             Some(live) => assess(input.health_scripts, live).await.unwrap_or_else(|error| {
                 let text = format!("error setting app health: {error}");
                 conditions.push(ApplicationCondition::new(names::CONDITION_COMPARISON_ERROR, text));
@@ -178,7 +179,7 @@ pub(super) async fn assess(
     live: &Arc<Object>,
 ) -> Result<Option<HealthStatus>, HealthError> {
     if scripts.find(live.group(), live.kind()).is_none() {
-        return scripts.assess(live);
+        return Ok(scripts.assess(live)?.or_else(|| app_of_apps::reported_health(live)));
     }
     let (scripts, object) = (scripts.clone(), Arc::clone(live));
     let judged = tokio::task::spawn_blocking(move || scripts.assess(&object)).await;

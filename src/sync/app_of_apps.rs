@@ -5,6 +5,18 @@ use crate::{
     object::Object,
 };
 
+/// How well a child Application says that it runs: its parent is as well as that. `None` for anything else than an
+/// Application.
+pub fn reported_health(object: &Object) -> Option<HealthStatus> {
+    if (object.group(), object.kind()) != (names::GROUP, "Application") {
+        return None;
+    }
+    let text = |pointer| object.value().pointer(pointer).and_then(serde_json::Value::as_str);
+    let code = text("/status/health/status").map(|word| word.parse().unwrap_or(HealthStatusCode::Unknown));
+    let message = text("/status/health/message").unwrap_or_default();
+    Some(HealthStatus::new(code.unwrap_or(HealthStatusCode::Progressing), message))
+}
+
 /// How well a child Application runs, as a sync that waits for it has to see it: one that has not yet looked at what
 /// it was told last has said nothing about that. `None` for anything else than an Application.
 pub fn health_of_child(object: &Object) -> Option<HealthStatus> {
@@ -46,6 +58,21 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+
+    #[test]
+    fn a_child_is_as_well_as_it_says() {
+        let reported = |kind: &str, status: Value| {
+            let value = json!({ "apiVersion": "argoproj.io/v1alpha1", "kind": kind, "metadata": { "name": "a" }, "status": status });
+            reported_health(&Object::from_value(value).unwrap()).map(|health| (health.status, health.message))
+        };
+        let degraded = json!({ "health": { "status": "Degraded", "message": "Caused by a Pod" } });
+        assert_eq!(
+            reported("Application", degraded.clone()),
+            Some((HealthStatusCode::Degraded, "Caused by a Pod".to_owned()))
+        );
+        assert_eq!(reported("Application", json!({})), Some((HealthStatusCode::Progressing, String::new())));
+        assert_eq!(reported("AppProject", degraded), None);
+    }
 
     #[allow(clippy::needless_pass_by_value, reason = "values are written in place")]
     fn health(status: Value) -> Option<HealthStatusCode> {
