@@ -524,3 +524,27 @@ fn some_objects_do_not_count() {
     assert_eq!(rolled(&[("app-child", live(), Some(Degraded))]).0, Degraded);
     assert_eq!(rolled(&[("app-itself", live(), Some(Degraded))]).0, Healthy);
 }
+
+#[test]
+fn spark_may_scale_its_executors_between_the_bounds_of_its_configuration() {
+    let running = |executors: usize, spec: Value| {
+        let states: serde_json::Map<String, Value> =
+            (0..executors).map(|number| (number.to_string(), "RUNNING".into())).collect();
+        let status = json!({ "applicationState": { "state": "RUNNING" }, "executorState": states });
+        judged("sparkoperator.k8s.io/v1beta2", "SparkApplication", json!({ "spec": spec, "status": status }))
+            .0
+    };
+    let of = |name: &str| {
+        json!({ "executor": { "instances": 4 }, "sparkConf": {
+            format!("{name}.enabled"): "true", format!("{name}.minExecutors"): "1", format!("{name}.maxExecutors"): 2,
+        } })
+    };
+    for name in ["spark.dynamicAllocation", "spark.streaming.dynamicAllocation"] {
+        assert_eq!(
+            [0, 1, 2, 3].map(|count| running(count, of(name))),
+            [Progressing, Healthy, Healthy, Progressing]
+        );
+    }
+    let fixed = json!({ "executor": { "instances": 2 }, "sparkConf": { "spark.dynamicAllocation.enabled": "false" } });
+    assert_eq!([1, 2].map(|count| running(count, fixed.clone())), [Progressing, Healthy]);
+}

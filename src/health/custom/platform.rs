@@ -129,18 +129,35 @@ pub(super) fn spark_application(view: View<'_>) -> HealthStatus {
         "UNKNOWN" => Unknown,
         "SUSPENDED" => Suspended,
         "RUNNING" => {
-            let allocation = view.part("spec.dynamicAllocation");
-            let (least, most) = if allocation.is("enabled") {
-                (allocation.count("minExecutors"), allocation.number("maxExecutors").unwrap_or(i64::MAX))
-            } else {
-                let instances = view.number("spec.executor.instances").unwrap_or(1);
-                (instances, instances)
-            };
+            let (least, most) = executors(view);
             if (least..=most).contains(&running) { Healthy } else { Progressing }
         }
         _ => Progressing,
     };
     told(code, if error.is_empty() { format!("SparkApplication is {state}") } else { error.to_owned() })
+}
+
+/// How many executors an application may have: between the bounds of dynamic allocation, which the operator's own field
+/// or Spark's configuration may switch on, or exactly so many.
+fn executors(view: View<'_>) -> (i64, i64) {
+    let allocation = view.part("spec.dynamicAllocation");
+    if allocation.is("enabled") {
+        return (allocation.count("minExecutors"), allocation.number("maxExecutors").unwrap_or(i64::MAX));
+    }
+    // Names of Spark's configuration have dots in them.
+    let setting = |name: String| {
+        let value = view.part("spec.sparkConf").0.get(&name)?;
+        value.as_str().map_or_else(|| Some(value.to_string()), |text| Some(text.to_owned()))
+    };
+    let number = |name: String| setting(name).and_then(|text| text.parse::<i64>().ok());
+    for of in ["spark.dynamicAllocation", "spark.streaming.dynamicAllocation"] {
+        if setting(format!("{of}.enabled")).as_deref() == Some("true") {
+            let least = number(format!("{of}.minExecutors")).unwrap_or_default();
+            return (least, number(format!("{of}.maxExecutors")).unwrap_or(i64::MAX));
+        }
+    }
+    let instances = view.number("spec.executor.instances").unwrap_or(1);
+    (instances, instances)
 }
 
 pub(super) fn flink_deployment(view: View<'_>) -> HealthStatus {
