@@ -11,6 +11,7 @@ pub(super) const MANIFESTS: &[EmbeddedFile] = embedded![
     "applications/order-service-dev.yaml",
     "applications/order-service-production.yaml",
     "applications/order-service-staging.yaml",
+    "applications/projects.yaml",
     "applications/storefront-dev.yaml",
     "applications/storefront-production.yaml",
     "apps/order-service/base/deployment.yaml",
