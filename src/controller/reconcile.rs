@@ -224,7 +224,11 @@ impl<'a> Look<'a> {
         let unfinished =
             self.status.operation_state.as_ref().is_some_and(|state| !state.phase.is_completed());
         let begins = self.application.operation.is_some() && !unfinished;
-        if self.level >= Level::Forced || begins { Freshness::Now } else { Freshness::Polled }
+        // A source that was never compared may be one that somebody pushed an instant ago.
+        let target = Target::of_spec(&self.application.spec);
+        let compared = self.status.sync.as_ref().map(|sync| &sync.compared_to);
+        let is_new = compared.is_none_or(|it| it.source != target.source() || it.sources != target.list());
+        if self.level >= Level::Forced || begins || is_new { Freshness::Now } else { Freshness::Polled }
     }
 
     fn operation_is_pending(&self) -> bool {
