@@ -189,7 +189,7 @@ async fn the_agent_may_start_in_the_moment_in_which_its_definitions_are_installe
     }
     let folder = process::manifest_directory().join("deploy/crds");
     world
-        .kubectl(&["apply", "--server-side", "-f", folder.to_str().unwrap()])
+        .kubectl(&["apply", "--server-side", "-k", folder.to_str().unwrap()])
         .await
         .expect(0, &["applications"]);
     let agent = world.start_agent("agent-0");

@@ -284,6 +284,17 @@ pub(super) fn unchanged(live: &Value, object: &Value) -> bool {
     timeless(live) == timeless(object)
 }
 
+/// Whether `metadata` has an empty list or mapping. They are not stored, but an apply to a custom resource that leaves one
+/// is a change each time.
+pub(super) fn has_empty_metadata(object: &Value) -> bool {
+    let metadata = object.get("metadata").and_then(Value::as_object);
+    metadata.into_iter().flatten().any(|(_, value)| match value {
+        Value::Object(map) => map.is_empty(),
+        Value::Array(list) => list.is_empty(),
+        _ => false,
+    })
+}
+
 /// Removes unknown fields of custom resources, and refuses or warns as asked.
 pub(super) fn prune_input(
     resource: &Resource,

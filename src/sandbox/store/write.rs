@@ -17,8 +17,8 @@ use super::super::kinds::{Generation, Resource};
 use super::super::status::{ApiError, Cause, Subject};
 use super::super::{convert, custom, defaults, prepare, validation};
 use super::admit::{
-    carry_subresources, carry_system_fields, check_namespace, check_types, check_versions, counts, identify,
-    prune_input, set_namespace, unchanged,
+    carry_subresources, carry_system_fields, check_namespace, check_types, check_versions, counts,
+    has_empty_metadata, identify, prune_input, set_namespace, unchanged,
 };
 use super::apply::Tracker;
 use super::chores::Chore;
@@ -237,6 +237,8 @@ impl State {
                 "the name of the object ({given}) does not match the name on the URL ({name})"
             )));
         }
+        let is_rewritten =
+            tracking == Tracking::Done && resource.custom.is_some() && has_empty_metadata(&object);
         let read = read(resource, &mut object, options, tracking);
         if options.patching
             && let Err(error) = read
@@ -282,7 +284,7 @@ impl State {
             return Err(ApiError::invalid(kind_subject(resource, &name), causes));
         }
         options.warnings.borrow_mut().extend(validation::warnings(resource, Some(live), &object));
-        if unchanged(live, &object) {
+        if !is_rewritten && unchanged(live, &object) {
             return Ok(live.clone());
         }
         if options.dry_run {
