@@ -13,14 +13,12 @@ pub(super) fn reconcile(
     _: &mut Memory,
     autoscaler: &Value,
 ) -> Result<Option<Duration>, ApiError> {
-    let generation = number(autoscaler, "/metadata/generation");
-    if is_terminating(autoscaler) || number(autoscaler, "/status/observedGeneration") == generation {
+    if is_terminating(autoscaler) {
         return Ok(None);
     }
     let least = number(autoscaler, "/spec/minReplicas").unwrap_or(1);
     let condition = |kind: &str, status: &str, reason: &str, message: &str| json!({ "type": kind, "status": status, "reason": reason, "message": message });
     let status = json!({
-        "observedGeneration": generation,
         "currentReplicas": least,
         "desiredReplicas": least,
         "conditions": [

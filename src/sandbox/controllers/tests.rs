@@ -40,6 +40,7 @@ impl Cluster {
             "Job" => "batch",
             "Ingress" => "networking.k8s.io",
             "PodDisruptionBudget" => "policy",
+            "HorizontalPodAutoscaler" => "autoscaling",
             _ => "",
         };
         let namespace = if kind == "PersistentVolume" { "" } else { "default" };
@@ -72,6 +73,7 @@ impl Cluster {
             "Job" => "batch",
             "Ingress" => "networking.k8s.io",
             "PodDisruptionBudget" => "policy",
+            "HorizontalPodAutoscaler" => "autoscaling",
             _ => group,
         };
         let mut watch = self.store.watch(&GroupKind::new(group, kind));
@@ -329,6 +331,17 @@ async fn balancers_get_an_address() {
     cluster
         .until("Ingress", "web", |ingress| ingress["status"]["loadBalancer"]["ingress"][0]["ip"].is_string())
         .await;
+}
+
+#[tokio::test]
+async fn an_autoscaler_is_content_with_the_least() {
+    let cluster = cluster(ControllerOptions::default());
+    let target = json!({"apiVersion": "apps/v1", "kind": "Deployment", "name": "web"});
+    cluster.create(json!({"apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler", "metadata": {"name": "web", "namespace": "default"}, "spec": {"scaleTargetRef": target, "minReplicas": 2, "maxReplicas": 5}}));
+    let autoscaler = cluster
+        .until("HorizontalPodAutoscaler", "web", |it| condition(it, "AbleToScale")["status"] == "True")
+        .await;
+    assert_eq!(autoscaler["status"]["desiredReplicas"], 2);
 }
 
 #[tokio::test]
