@@ -4,7 +4,10 @@ use kube::api::{Api, Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
 use skiff::api::SyncStatusCode;
 
-use super::harness::{World, config_map};
+use super::{
+    cli::skiff_app,
+    harness::{World, config_map},
+};
 
 /// Creates a ConfigMap as a client-side apply does: with the annotation, and under its manager.
 async fn apply_client_side(world: &World, manager: &str, data: Value) {
@@ -55,10 +58,19 @@ async fn a_field_that_left_the_source_before_the_takeover_goes_and_a_strange_one
             Api::namespaced(world.client.clone(), &world.namespace);
         api.patch("a", &params, &Patch::Merge(json!({ "data": { "theirs": "3" } }))).await.unwrap();
         let commit = world.repository.commit(&[("app/a.yaml", Some(&config_map("a", "1")))]);
-        world.apply(world.automated("orders", "app")).await;
+        world.apply(world.application("orders", "app")).await;
+        world.until_status("orders", SyncStatusCode::OutOfSync).await;
+        let said = skiff_app(&world, "diff orders").await;
+        assert!(
+            said.out.contains("-  removed: \"2\"\n") && !said.out.contains("-  theirs"),
+            "{manager}: {}",
+            said.out
+        );
+        world.sync("orders", json!({})).await;
         world.until_synced("orders", &commit).await;
         assert_eq!(data(&world).await, json!({ "key": "1", "theirs": "3" }), "{manager}");
         let commit = world.repository.commit(&[("app/a.yaml", Some(&config_map("a", "2")))]);
+        world.sync("orders", json!({})).await;
         world.until_synced("orders", &commit).await;
         assert_eq!(data(&world).await, json!({ "key": "2", "theirs": "3" }), "{manager}");
     }

@@ -29,6 +29,23 @@ async fn live(world: &World, kind: (&str, &str), name: &str) -> Option<Value> {
     world.get(kind.0, kind.1, &world.namespace, name).await
 }
 
+/// Waits until the sync waits for the Deployment, whose image cannot be pulled.
+async fn until_web_is_awaited(world: &World) {
+    let waits = |it: &Application| {
+        let state = it.status.operation_state.as_ref();
+        state.is_some_and(|state| state.message == "waiting for healthy state of apps/Deployment/web")
+    };
+    world.until_application("orders", "waits for the Deployment", waits).await;
+}
+
+/// Gives the Deployment an image that runs.
+async fn mend_web(world: &World) {
+    let image = json!({ "spec": { "template": { "spec": { "containers": [
+        { "name": "main", "image": "web:1.0", "resources": { "limits": { "cpu": "1", "memory": "64Mi" } } },
+    ] } } } });
+    world.patch("apps/v1", "Deployment", &world.namespace, "web", image).await;
+}
+
 const CONFIG_MAP: (&str, &str) = ("v1", "ConfigMap");
 const DEPLOYMENT: (&str, &str) = ("apps/v1", "Deployment");
 
@@ -155,6 +172,81 @@ async fn an_object_of_a_kind_that_comes_later_may_be_declared_before() {
 }
 
 #[tokio::test]
+async fn fields_that_nobody_knows_are_dropped_where_that_is_asked_for() {
+    let unknown = |image: &str| {
+        deployment("web", image, 1).replacen("spec:\n", "spec:\n  bogus: {a: 1}\n", 1).replacen(
+            "      - name: main\n",
+            "      - name: main\n        imagee: x\n",
+            1,
+        )
+    };
+    let world = world_with(&[("app/web.yaml", Some(&unknown("web:1.0")))]).await;
+    world.sync("orders", json!({})).await;
+    let application = world.until_operation("orders", OperationPhase::Failed).await;
+    assert!(message(&application).contains("unknown field"), "{}", message(&application));
+    assert_eq!(live(&world, DEPLOYMENT, "web").await, None);
+
+    world.change_spec("orders", json!({ "syncPolicy": { "syncOptions": ["Validate=false"] } })).await;
+    for image in ["web:1.0", "web:2.0"] {
+        let commit = world.repository.commit(&[("app/web.yaml", Some(&unknown(image)))]);
+        world.refresh("orders").await;
+        world.sync("orders", json!({ "syncOptions": ["Validate=false"] })).await;
+        world.until_synced("orders", &commit).await;
+        let web = live(&world, DEPLOYMENT, "web").await.unwrap();
+        assert_eq!(web["spec"]["template"]["spec"]["containers"][0]["image"], image);
+        assert_eq!(web["spec"].get("bogus"), None);
+    }
+}
+
+#[tokio::test]
+async fn what_is_pruned_last_goes_when_all_else_is_done() {
+    let last = with_options(&config_map("last", "1"), "PruneLast=true");
+    let world =
+        world_with(&[("app/last.yaml", Some(&last)), ("app/a.yaml", Some(&config_map("a", "1")))]).await;
+    world.sync("orders", json!({})).await;
+    world.until_operation("orders", OperationPhase::Succeeded).await;
+    world.repository.commit(&[
+        ("app/last.yaml", None),
+        ("app/a.yaml", None),
+        ("app/web.yaml", Some(&deployment("web", "web:broken", 1))),
+    ]);
+    world.sync("orders", json!({ "prune": true })).await;
+    until_web_is_awaited(&world).await;
+    assert_eq!(live(&world, CONFIG_MAP, "a").await, None);
+    assert!(live(&world, CONFIG_MAP, "last").await.is_some());
+    mend_web(&world).await;
+    world.until_operation("orders", OperationPhase::Succeeded).await;
+    assert_eq!(live(&world, CONFIG_MAP, "last").await, None);
+}
+
+#[tokio::test]
+async fn the_propagation_policy_says_what_becomes_of_dependents() {
+    let world = world_with(&[
+        ("app/web.yaml", Some(&deployment("web", "web:1.0", 1))),
+        ("app/a.yaml", Some(&config_map("a", "1"))),
+    ])
+    .await;
+    world.sync("orders", json!({})).await;
+    world.until_operation("orders", OperationPhase::Succeeded).await;
+    world
+        .until("its Pod is there", async |w: &World| {
+            (w.names("v1", "Pod", &w.namespace).await.len() == 1).then_some(())
+        })
+        .await;
+    world.repository.commit(&[("app/web.yaml", None)]);
+    let options = json!({ "prune": true, "syncOptions": ["PrunePropagationPolicy=orphan"] });
+    world.sync("orders", options).await;
+    world.until_operation("orders", OperationPhase::Succeeded).await;
+    world
+        .until("the Deployment is gone", async |w: &World| {
+            live(w, DEPLOYMENT, "web").await.is_none().then_some(())
+        })
+        .await;
+    let sets = world.names("apps/v1", "ReplicaSet", &world.namespace).await;
+    assert_eq!(sets.len(), 1, "its dependents stay");
+}
+
+#[tokio::test]
 async fn a_wave_begins_when_the_one_before_it_is_healthy() {
     let in_wave = |manifest: &str, wave: i64| {
         let annotation = format!("metadata:\n  annotations: {{argocd.argoproj.io/sync-wave: \"{wave}\"}}\n");
@@ -166,18 +258,9 @@ async fn a_wave_begins_when_the_one_before_it_is_healthy() {
     ])
     .await;
     world.sync("orders", json!({})).await;
-    let waits = |it: &Application| {
-        it.status
-            .operation_state
-            .as_ref()
-            .is_some_and(|state| state.message == "waiting for healthy state of apps/Deployment/web")
-    };
-    world.until_application("orders", "waits for the first wave", waits).await;
+    until_web_is_awaited(&world).await;
     assert_eq!(live(&world, CONFIG_MAP, "late").await, None);
-    let image = json!({ "spec": { "template": { "spec": { "containers": [
-        { "name": "main", "image": "web:1.0", "resources": { "limits": { "cpu": "1", "memory": "64Mi" } } },
-    ] } } } });
-    world.patch("apps/v1", "Deployment", &world.namespace, "web", image).await;
+    mend_web(&world).await;
     world.until_operation("orders", OperationPhase::Succeeded).await;
     assert!(live(&world, CONFIG_MAP, "late").await.is_some());
 }

@@ -1,12 +1,14 @@
 //! Where manifests come from: directories and revisions.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 use skiff::{
     api::{Application, SyncStatusCode},
     git::CommitId,
 };
 
-use super::harness::{World, config_map};
+use super::harness::{Setup, World, config_map};
 
 fn declared(application: &Application) -> Vec<&str> {
     application.status.resources.iter().map(|row| row.name.as_str()).collect()
@@ -145,4 +147,41 @@ async fn a_commit_that_is_reverted_is_taken_back() {
     world.until_synced("orders", &reverted).await;
     assert_eq!(world.get("v1", "ConfigMap", &world.namespace, "a").await.unwrap()["data"]["key"], "1");
     assert_eq!(world.names("v1", "ConfigMap", &world.namespace).await, ["a"]);
+}
+
+/// A world whose agent does not look at repositories by itself.
+async fn world_without_polls() -> World {
+    let mut world = Setup::new().without_agent().build().await;
+    let mut options = world.agent_options("agent-0");
+    options.poll_interval = Some(Duration::from_secs(3600));
+    world.start_agent_with(options).await;
+    world
+}
+
+#[tokio::test]
+async fn a_commit_that_one_application_is_refreshed_to_reaches_the_others() {
+    let world = world_without_polls().await;
+    let first = world.repository.commit(&[("app/a.yaml", Some(&config_map("a", "1")))]);
+    for name in ["orders", "payments"] {
+        world.apply(world.automated(name, "app")).await;
+        world.until_synced(name, &first).await;
+    }
+    let second = world.repository.commit(&[("app/a.yaml", Some(&config_map("a", "2")))]);
+    world.refresh("orders").await;
+    world
+        .until_application("payments", "has seen the commit", |it| {
+            it.status.sync.as_ref().is_some_and(|sync| sync.revision == second.as_str())
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn a_new_application_sees_what_was_pushed_an_instant_ago() {
+    let world = world_without_polls().await;
+    let first = world.repository.commit(&[("app/a.yaml", Some(&config_map("a", "1")))]);
+    world.apply(world.automated("orders", "app")).await;
+    world.until_synced("orders", &first).await;
+    let second = world.repository.commit(&[("other/b.yaml", Some(&config_map("b", "1")))]);
+    world.apply(world.automated("payments", "other")).await;
+    world.until_synced("payments", &second).await;
 }

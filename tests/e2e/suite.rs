@@ -15,6 +15,8 @@ pub mod recorder;
 mod world;
 
 mod adoption;
+mod app_diff;
+mod app_of_apps;
 mod automated;
 mod bad_input;
 mod cli;
@@ -33,6 +35,7 @@ mod leadership;
 mod metrics;
 mod operation;
 mod options;
+mod orphans;
 mod project;
 mod project_fields;
 mod prune;

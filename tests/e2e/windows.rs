@@ -75,3 +75,40 @@ async fn a_window_that_cannot_be_read_denies_and_is_told() {
     world.until_condition("orders", names::CONDITION_SYNC_ERROR, text).await;
     assert_eq!(world.written(), [""; 0]);
 }
+
+#[tokio::test]
+async fn a_time_zone_decides_whether_a_window_is_open() {
+    let world = World::new().await;
+    let commit = world.repository.commit(&[("app/a.yaml", Some(&config_map("a", "1")))]);
+    // Open for an hour more at least, and half a day away where the clocks show another time.
+    let hour = jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC).hour();
+    let schedule = format!("0 {} * * *", (hour + 23) % 24);
+    let window =
+        |zone: &str| deny_always(&json!({ "schedule": schedule, "duration": "3h", "timeZone": zone }));
+    world.project("team-a", project(window("UTC"))).await;
+    world.apply(of_project(world.automated("orders", "app"))).await;
+    world.apply(of_project(world.automated("payments", "app"))).await;
+    world.until_synced("payments", &commit).await;
+    let application = world.refresh("orders").await;
+    assert_eq!(application.status.operation_state, None);
+    world.project("team-a", project(window("Etc/GMT-12"))).await;
+    world.until_synced("orders", &commit).await;
+}
+
+#[tokio::test]
+async fn outside_of_a_window_that_allows_only_people_may_sync_where_it_says_so() {
+    let world = World::new().await;
+    let commit = world.repository.commit(&[("app/a.yaml", Some(&config_map("a", "1")))]);
+    let hour = jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC).hour();
+    let window = json!({
+        "kind": "allow", "schedule": format!("0 {} * * *", (hour + 12) % 24), "duration": "1h", "manualSync": true,
+    });
+    world.project("team-a", project(deny_always(&window))).await;
+    world.apply(of_project(world.automated("orders", "app"))).await;
+    world.apply(of_project(world.automated("payments", "app"))).await;
+    world.until_synced("payments", &commit).await;
+    let application = world.refresh("orders").await;
+    assert_eq!(application.status.operation_state, None);
+    world.sync("orders", json!({ "syncOptions": ["CreateNamespace=true"] })).await;
+    world.until_synced("orders", &commit).await;
+}
