@@ -61,8 +61,17 @@ impl Object {
     /// When it is not a mapping, when `apiVersion`, `kind` or the name is missing, empty or no string, or when
     /// `metadata`, `metadata.labels` or `metadata.annotations` has the wrong type (a number as label, say).
     pub fn from_value(value: Value) -> Result<Self, ObjectError> {
-        let Value::Object(map) = &value else {
-            return Err(ObjectError::NotAMapping { found: type_name(&value) });
+        Self::check(&value)?;
+        Ok(Self { value })
+    }
+
+    /// Checks that a value is an object.
+    ///
+    /// # Errors
+    /// As [`Object::from_value`].
+    pub fn check(value: &Value) -> Result<(), ObjectError> {
+        let Value::Object(map) = value else {
+            return Err(ObjectError::NotAMapping { found: type_name(value) });
         };
         let kind = map.get("kind").and_then(Value::as_str).unwrap_or_default();
         let metadata = map.get("metadata");
@@ -117,7 +126,7 @@ impl Object {
                 Some(_) => return Err(wrong(&format!("metadata.{field}"), "a mapping of strings")),
             }
         }
-        Ok(Self { value })
+        Ok(())
     }
 
     /// The object as JSON.

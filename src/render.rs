@@ -232,6 +232,34 @@ impl Classified for RenderError {
     }
 }
 
+/// What a source renders to, before anybody has asked whether it consists of Kubernetes objects: a kustomization may hold
+/// and print what no cluster would take.
+#[derive(Clone, Debug)]
+pub struct Manifests {
+    /// The documents in the order of the renderer, and where they come from.
+    pub values: Vec<(Value, Origin)>,
+    /// What kind of source it is.
+    pub source_type: ApplicationSourceType,
+    /// What is doubtful, though no error.
+    pub warnings: Vec<String>,
+    inputs: Inputs,
+    uses_revision: bool,
+    root: RepoPath,
+    limits: RenderLimits,
+}
+
+impl Manifests {
+    /// Checks each document and takes lists apart.
+    ///
+    /// # Errors
+    /// When a document is no Kubernetes object, or there are too many.
+    pub fn check(self) -> Result<Rendered, RenderError> {
+        let Self { values, source_type, warnings, inputs, uses_revision, root, limits } = self;
+        let objects = objects(values, &root, limits)?;
+        Ok(Rendered { objects, source_type, inputs, warnings, uses_revision })
+    }
+}
+
 /// Renders a source.
 ///
 /// # Errors
@@ -241,6 +269,18 @@ pub fn render(
     source: &ApplicationSource,
     context: &RenderContext,
 ) -> Result<Rendered, RenderError> {
+    manifests(files, source, context)?.check()
+}
+
+/// Renders a source and leaves unchecked what comes out.
+///
+/// # Errors
+/// See [`RenderError`].
+pub fn manifests(
+    files: &Files,
+    source: &ApplicationSource,
+    context: &RenderContext,
+) -> Result<Manifests, RenderError> {
     let root = choice::root(files, source)?;
     let source = parameters::merged(files, source, &root, &context.application_name)?;
     let environment = Environment::new(&source, context);
@@ -252,9 +292,13 @@ pub fn render(
         }
         _ => directory::read(files, &root, source.directory.as_deref(), &mut warnings)?,
     };
-    let objects = objects(values, &root, context.limits)?;
+    let limits = context.limits;
+    let bytes = values.iter().map(|(value, _)| size(value)).fold(0, usize::saturating_add);
+    if bytes > limits.bytes {
+        return Err(RenderError::Limit { path: root, limit: format!("{} MiB", limits.bytes >> 20) });
+    }
     let uses_revision = environment.used_revision();
-    Ok(Rendered { objects, source_type, inputs: files.inputs(), warnings, uses_revision })
+    Ok(Manifests { values, source_type, warnings, inputs: files.inputs(), uses_revision, root, limits })
 }
 
 fn kustomization(
@@ -284,19 +328,14 @@ fn objects(
     root: &RepoPath,
     limits: RenderLimits,
 ) -> Result<Vec<RenderedObject>, RenderError> {
-    let over = |limit: String| RenderError::Limit { path: root.clone(), limit };
     let mut objects = Vec::with_capacity(values.len());
-    let mut bytes = 0usize;
     for (value, origin) in values {
         let mut flat = Vec::new();
         flatten(value, &origin, 0, &mut flat)?;
         for value in flat {
-            bytes = bytes.saturating_add(size(&value));
-            if bytes > limits.bytes {
-                return Err(over(format!("{} MiB", limits.bytes >> 20)));
-            }
             if objects.len() >= limits.objects {
-                return Err(over(format!("{} objects", limits.objects)));
+                let limit = format!("{} objects", limits.objects);
+                return Err(RenderError::Limit { path: root.clone(), limit });
             }
             let object = Object::from_value(value)
                 .map_err(|source| RenderError::Object { origin: origin.clone(), source })?;

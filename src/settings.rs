@@ -23,6 +23,7 @@ mod values;
 use std::{collections::BTreeMap, time::Duration};
 
 pub use ignored::Ignored;
+pub use kustomize::BuildOptions;
 pub use namespaces::NamespacePatterns;
 pub use reader::SettingsProblem;
 pub use resource_filter::ResourceFilter;
@@ -33,7 +34,6 @@ use crate::{
     compare::CompareOptions,
     health::Scripts,
     masked::Masked,
-    render::kustomize::LoadRestrictor,
     sync::{auto::SelfHealBackoff, guard::PruneGuard},
 };
 
@@ -116,8 +116,8 @@ pub struct Settings {
     pub health_scripts: Scripts,
     /// The fields that every Application ignores, from `resource.customizations`.
     pub ignore_differences: Vec<ResourceIgnoreDifferences>,
-    /// `--load-restrictor` of `kustomize.buildOptions`: which files a kustomization may read.
-    pub load_restrictor: LoadRestrictor,
+    /// `kustomize.buildOptions`.
+    pub kustomize: BuildOptions,
     /// `application.namespaces`: where Applications may live besides the agent's namespace.
     pub application_namespaces: NamespacePatterns,
     /// `controller.self.heal.backoff.*`: the delay between two attempts to put drift back.
@@ -155,7 +155,7 @@ impl Default for Settings {
             compare_options: CompareOptions::default(),
             health_scripts: Scripts::default(),
             ignore_differences: Vec::new(),
-            load_restrictor: LoadRestrictor::default(),
+            kustomize: BuildOptions::default(),
             application_namespaces: NamespacePatterns::default(),
             self_heal_backoff: SelfHealBackoff::default(),
             sync_timeout: Duration::ZERO,
@@ -205,11 +205,11 @@ impl Settings {
         let ignore_differences =
             customizations::ignore_differences(&mut config, &last_good.ignore_differences);
         let health_scripts = health_scripts::read(&mut config, &last_good.health_scripts);
-        let load_restrictor = config.read(
+        let kustomize = config.read(
             kustomize::BUILD_OPTIONS,
-            last_good.load_restrictor,
-            default.load_restrictor,
-            kustomize::load_restrictor,
+            last_good.kustomize,
+            default.kustomize,
+            kustomize::build_options,
         );
         let (last, base) = (&last_good.prune_guard, &default.prune_guard);
         let prune_guard = PruneGuard {
@@ -265,7 +265,7 @@ impl Settings {
             compare_options,
             health_scripts,
             ignore_differences,
-            load_restrictor,
+            kustomize,
             application_namespaces,
             self_heal_backoff: SelfHealBackoff { first, factor, longest },
             sync_timeout,

@@ -18,17 +18,22 @@ use std::{
     sync::Arc,
 };
 
+use serde_json::Value;
+
 use self::remotes::FetchError;
 pub(super) use self::remotes::{FetchOptions, Fetcher};
 use crate::{
-    api::{Application, ApplicationSource, ReadError},
+    api::{Application, ApplicationSource, ApplicationSourceType, ReadError},
     error::{Classified, ErrorKind, chain},
     files::{DiskTree, FileLimits, Files, MemoryTree, MountedTree, RepoPath, Tree},
-    object::yaml::{self, YamlError},
+    object::{
+        Object,
+        yaml::{self, YamlError},
+    },
     render::{
-        RenderContext, RenderError, Rendered,
-        kustomize::{LoadRestrictor, Remote},
-        render,
+        Manifests, RenderContext, RenderError, Rendered,
+        kustomize::{LoadRestrictor, Remote, Reorder},
+        manifests,
     },
 };
 
@@ -56,6 +61,9 @@ pub struct RenderOptions {
     /// Which files a kustomization may read
     #[arg(long, value_name = "RULE", value_parser = ["LoadRestrictionsRootOnly", "LoadRestrictionsNone"], default_value = "LoadRestrictionsRootOnly")]
     load_restrictor: String,
+    /// The order of what a kustomization without sortOptions makes
+    #[arg(long, value_name = "ORDER", value_parser = ["legacy", "none"], default_value = "legacy")]
+    reorder: String,
     #[command(flatten)]
     fetch: FetchOptions,
 }
@@ -167,24 +175,43 @@ pub async fn run(
     messages: &mut dyn Write,
 ) -> Result<u8, RenderCommandError> {
     let rendered = rendered(options, &options.directory).await?;
-    for warning in &rendered.warnings {
-        writeln!(messages, "warning: {warning}").map_err(RenderCommandError::Print)?;
-    }
+    let warn = |warning: &str, messages: &mut dyn Write| {
+        writeln!(messages, "warning: {warning}").map_err(RenderCommandError::Print)
+    };
+    rendered.warnings.iter().try_for_each(|warning| warn(warning, messages))?;
     if let Some(other) = &options.diff {
-        let other_rendered = self::rendered(options, other).await?;
+        let rendered = rendered.check()?;
+        let other_rendered = self::rendered(options, other).await?.check()?;
         let names = (options.directory.display().to_string(), other.display().to_string());
         let text = difference::between(&rendered, &other_rendered, (&names.0, &names.1));
         write!(output, "{text}").and_then(|()| output.flush()).map_err(RenderCommandError::Print)?;
         return Ok(u8::from(!text.is_empty()));
     }
+    let documents: Vec<Value> = match (&rendered.source_type, &options.application) {
+        // kustomize prints what no cluster would take; so does this in its place, and says so.
+        (ApplicationSourceType::Kustomize, None) => {
+            for (value, origin) in &rendered.values {
+                if let Err(error) = Object::check(value) {
+                    warn(&format!("{origin}: {error}; the agent would refuse it"), messages)?;
+                }
+            }
+            rendered.values.into_iter().map(|(value, _)| value).collect()
+        }
+        (source_type, application) => {
+            if *source_type == ApplicationSourceType::Directory && application.is_none() {
+                warn("there is no kustomization file: the manifests of the directory are printed", messages)?;
+            }
+            rendered.check()?.objects.into_iter().map(|rendered| rendered.object.into_value()).collect()
+        }
+    };
     match &options.output {
-        None => print(&rendered, output).map_err(RenderCommandError::Print)?,
+        None => print(&documents, output).map_err(RenderCommandError::Print)?,
         Some(path) if path.is_dir() || path.as_os_str().as_encoded_bytes().ends_with(b"/") => {
-            split::write(&rendered, path)?;
+            split::write(&documents, path)?;
         }
         Some(path) => {
             let mut text = Vec::new();
-            print(&rendered, &mut text)
+            print(&documents, &mut text)
                 .and_then(|()| fs::write(path, text))
                 .map_err(|source| RenderCommandError::Write { path: path.display().to_string(), source })?;
         }
@@ -192,13 +219,8 @@ pub async fn run(
     Ok(0)
 }
 
-fn print(rendered: &Rendered, output: &mut dyn Write) -> io::Result<()> {
-    for (position, rendered) in rendered.objects.iter().enumerate() {
-        if position > 0 {
-            writeln!(output, "---")?;
-        }
-        write!(output, "{}", yaml::to_string(rendered.object.value()))?;
-    }
+fn print(documents: &[Value], output: &mut dyn Write) -> io::Result<()> {
+    output.write_all(yaml::documents_to_string(documents).as_bytes())?;
     output.flush()
 }
 
@@ -211,13 +233,13 @@ struct Job {
 }
 
 impl Job {
-    async fn run(mut self, fetcher: &mut Fetcher<'_>) -> Result<Rendered, RenderCommandError> {
+    async fn run(mut self, fetcher: &mut Fetcher<'_>) -> Result<Manifests, RenderCommandError> {
         for _ in 0..REMOTE_ROUNDS {
             let tree: Arc<dyn Tree> = match self.fetched.as_slice() {
                 [] => Arc::clone(&self.tree),
                 fetched => Arc::new(MountedTree::new(Arc::clone(&self.tree), fetched.to_vec())),
             };
-            match render(&Files::new(tree, FileLimits::default()), &self.source, &self.context) {
+            match manifests(&Files::new(tree, FileLimits::default()), &self.source, &self.context) {
                 Err(RenderError::Remotes(needed)) => {
                     for remote in needed {
                         self.fetched.push((remote.mount(), fetcher.fetch(&remote).await?));
@@ -240,10 +262,10 @@ pub(super) async fn rendered_in(
     context: RenderContext,
     fetcher: &mut Fetcher<'_>,
 ) -> Result<Rendered, RenderCommandError> {
-    Job { tree, source, context, fetched: Vec::new() }.run(fetcher).await
+    Ok(Job { tree, source, context, fetched: Vec::new() }.run(fetcher).await?.check()?)
 }
 
-async fn rendered(options: &RenderOptions, directory: &Path) -> Result<Rendered, RenderCommandError> {
+async fn rendered(options: &RenderOptions, directory: &Path) -> Result<Manifests, RenderCommandError> {
     let mut fetcher = Fetcher::new(&options.fetch);
     if let Some(url) = directory.to_str().filter(|_| !directory.exists()) {
         let located = Remote::locate(url).map_err(|problem| {
@@ -294,6 +316,9 @@ fn context(options: &RenderOptions) -> RenderContext {
     let mut context = RenderContext::default();
     if options.load_restrictor == "LoadRestrictionsNone" {
         context.kustomize.load_restrictor = LoadRestrictor::None;
+    }
+    if options.reorder == "none" {
+        context.kustomize.reorder = Reorder::None;
     }
     context
 }
@@ -524,6 +549,43 @@ mod tests {
         let lifted = ["--root", &root, &app, "--load-restrictor", "LoadRestrictionsNone"];
         assert_eq!(folder.run_with(&lifted).unwrap().1, A);
         assert!(folder.run_with(&[&app, "--load-restrictor", "none"]).is_err());
+    }
+
+    #[test]
+    fn a_kustomization_may_print_what_no_cluster_takes_and_a_warning_says_so() {
+        let folder = Folder::new(&[
+            ("app/kustomization.yaml", "resources: [a.yaml]\n"),
+            ("app/a.yaml", "kind: Widget\nmetadata: {name: a}\n"),
+            ("plain/a.yaml", A),
+        ]);
+        let (output, messages) = folder.run("app", None).unwrap();
+        assert_eq!(output, "kind: Widget\nmetadata:\n  name: a\n");
+        assert!(
+            messages.contains("a.yaml', line 1") && messages.contains("'apiVersion' is missing"),
+            "{messages}"
+        );
+        let app = folder.path("app");
+        folder.run_with(&[&app, "-o", &folder.path("out/")]).unwrap();
+        assert_eq!(fs::read_to_string(folder.path("out/widget_a.yaml")).unwrap(), output);
+        let error = folder.run_with(&[&app, "--diff", &folder.path("plain")]).unwrap_err();
+        assert!(error.contains("'apiVersion' is missing"), "{error}");
+        let (output, messages) = folder.run("plain", None).unwrap();
+        assert_eq!(output, A);
+        assert!(messages.contains("no kustomization file"), "{messages}");
+    }
+
+    #[test]
+    fn the_order_of_kinds_can_be_switched_off() {
+        let text = format!("{A}---\napiVersion: v1\nkind: Namespace\nmetadata: {{name: n}}\n");
+        let folder =
+            Folder::new(&[("app/kustomization.yaml", "resources: [a.yaml]\n"), ("app/a.yaml", &text)]);
+        let app = folder.path("app");
+        let first = |arguments: &[&str]| {
+            folder.run_with(arguments).unwrap().1.contains("Namespace\nmetadata:\n  name: n\n---")
+        };
+        assert!(first(&[&app]) && first(&[&app, "--reorder", "legacy"]));
+        assert!(!first(&[&app, "--reorder", "none"]));
+        assert!(folder.run_with(&[&app, "--reorder", "fifo"]).is_err());
     }
 
     #[test]

@@ -19,10 +19,7 @@ use crate::{
     health::Scripts,
     masked::Masked,
     object::Gvk,
-    render::{
-        RenderContext,
-        kustomize::{self, LoadRestrictor},
-    },
+    render::{RenderContext, kustomize},
     settings::{
         COMMAND_PARAMETERS_CONFIG_MAP, CONFIG_MAP, KNOWN_HOSTS_CONFIG_MAP, NamespacePatterns, RawSecret,
         RawSettings, Settings, TLS_CERTIFICATES_CONFIG_MAP,
@@ -47,7 +44,7 @@ impl AgentSettings {
     fn new(settings: Settings) -> Self {
         let mut hasher = DefaultHasher::new();
         format!("{:?}", settings.resource_filter).hash(&mut hasher);
-        (settings.load_restrictor == LoadRestrictor::None).hash(&mut hasher);
+        settings.kustomize.hash(&mut hasher);
         Self {
             tracking: TrackingSettings {
                 method: settings.tracking_method,
@@ -122,7 +119,8 @@ impl AgentSettings {
             destination_namespace: application.spec.destination.namespace.clone(),
             project_name: application.spec.project_name().to_owned(),
             kustomize: kustomize::Options {
-                load_restrictor: self.settings.load_restrictor,
+                load_restrictor: self.settings.kustomize.load_restrictor,
+                reorder: self.settings.kustomize.reorder,
                 ..kustomize::Options::default()
             },
             ..RenderContext::default()

@@ -51,6 +51,12 @@ impl Budget {
         Self { time: Some((Instant::now(), time)), ..Self::default() }
     }
 
+    /// A smaller budget of memory, for tests of what happens at its end.
+    #[cfg(test)]
+    pub fn of_bytes(limit: usize) -> Self {
+        Self { limit, ..Self::default() }
+    }
+
     /// Whether the time is over.
     pub fn is_overdue(&self) -> bool {
         self.time.is_some_and(|(begun, limit)| begun.elapsed() >= limit)

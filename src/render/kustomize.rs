@@ -35,6 +35,7 @@ mod resource;
 mod resources;
 mod schema;
 mod selector;
+mod shared;
 mod sort;
 mod steps;
 #[cfg(test)]
@@ -44,17 +45,32 @@ mod vars;
 
 pub use error::KustomizeError;
 pub use remote::{Remote, RemoteSource};
+use std::fmt;
+
 use serde_json::Value;
 
-use crate::files::{Files, RepoPath};
+use crate::{
+    files::{Files, RepoPath},
+    object::Gvk,
+};
 
 /// Which files a kustomization may read.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum LoadRestrictor {
     /// Those in or below its own directory: `LoadRestrictionsRootOnly`.
     #[default]
     RootOnly,
     /// Any in the repository: `LoadRestrictionsNone`.
+    None,
+}
+
+/// The order of what a kustomization without `sortOptions` makes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Reorder {
+    /// By kind: Namespaces first, webhooks last.
+    #[default]
+    Legacy,
+    /// As accumulated.
     None,
 }
 
@@ -83,6 +99,8 @@ pub struct Options {
     pub overlay: Option<Value>,
     /// Which files may be read.
     pub load_restrictor: LoadRestrictor,
+    /// The order of the output where the kustomization does not say.
+    pub reorder: Reorder,
     /// What the build may use at most.
     pub limits: Limits,
 }
@@ -107,11 +125,36 @@ pub struct Output {
     pub warnings: Vec<String>,
 }
 
-/// The namespace that an object is in as far as kustomize knows kinds: `default` where it names none, and nothing for the
-/// kinds that are outside of namespaces.
-pub fn namespace_of(object: &crate::object::Object) -> Option<&str> {
-    let gvk = object.gvk();
-    (!schema::is_cluster_scoped(&gvk)).then(|| schema::effective_namespace(&gvk, object.namespace()))
+/// How kustomize knows a document; parts may be empty.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// Group, version and kind.
+    pub gvk: Gvk,
+    /// `metadata.namespace`.
+    pub namespace: String,
+    /// `metadata.name`.
+    pub name: String,
+}
+
+impl Identity {
+    /// The identity of a document.
+    pub fn of(document: &Value) -> Self {
+        let selector::Id { gvk, name, namespace } = resource::id_of(document);
+        Self { gvk, namespace, name }
+    }
+
+    /// The namespace that the document is in as far as kustomize knows kinds: `default` where it names none, and nothing
+    /// for the kinds that are outside of namespaces.
+    pub fn scope(&self) -> Option<&str> {
+        (!schema::is_cluster_scoped(&self.gvk))
+            .then(|| schema::effective_namespace(&self.gvk, &self.namespace))
+    }
+}
+
+impl fmt::Display for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} '{}'", self.gvk.kind, self.name)
+    }
 }
 
 /// Builds the kustomization in a directory.
@@ -138,7 +181,9 @@ pub fn build(files: &Files, root: &RepoPath, options: &Options) -> Result<Output
     accumulator.resources.retain(|resource| !output::is_local(resource));
     accumulator.resources.check_unique()?;
     let mut resources = accumulator.resources.into_vec();
-    sort::sort(&mut resources, kustomization.sort_options.as_ref())?;
+    if kustomization.sort_options.is_some() || options.reorder == Reorder::Legacy {
+        sort::sort(&mut resources, kustomization.sort_options.as_ref())?;
+    }
 
     let mut output = Output { warnings: build.warnings, ..Output::default() };
     for mut resource in resources {

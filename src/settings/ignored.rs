@@ -142,21 +142,25 @@ fn keys(
 
 /// Parts of the values of keys that are acted on in other parts.
 fn parts(config: &BTreeMap<String, String>) -> Vec<Ignored> {
-    type Parts = fn(&str) -> Vec<String>;
+    type Parts = fn(&str) -> Vec<(String, &'static str)>;
     let readers: [(&str, Parts); 3] = [
-        (kustomize::BUILD_OPTIONS, kustomize::words_without_effect),
-        (customizations::COMPARE_OPTIONS, customizations::options_without_effect),
-        (customizations::MAP, customizations::parts_without_effect),
+        (kustomize::BUILD_OPTIONS, kustomize::flags_without_effect),
+        (customizations::COMPARE_OPTIONS, |text| not_yet(customizations::options_without_effect(text))),
+        (customizations::MAP, |text| not_yet(customizations::parts_without_effect(text))),
     ];
     let mut found = Vec::new();
     for (key, read) in readers {
         let parts = config.get(key).map(|text| read(text)).unwrap_or_default();
-        found.extend(parts.into_iter().map(|part| Ignored {
+        found.extend(parts.into_iter().map(|(part, why)| Ignored {
             place: format!("ConfigMap '{CONFIG_MAP}', key '{key}', '{part}'"),
-            why: NOT_YET,
+            why,
         }));
     }
     found
+}
+
+fn not_yet(parts: Vec<String>) -> Vec<(String, &'static str)> {
+    parts.into_iter().map(|part| (part, NOT_YET)).collect()
 }
 
 fn secret(secret: &RawSecret) -> Option<Ignored> {

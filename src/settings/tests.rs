@@ -1,5 +1,5 @@
 use super::*;
-use crate::compare::IgnoreStatus;
+use crate::{compare::IgnoreStatus, render::kustomize::LoadRestrictor};
 
 fn map(entries: &[(&str, &str)]) -> BTreeMap<String, String> {
     entries.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
@@ -50,7 +50,7 @@ fn written_values_win() {
     assert_eq!(settings.reconciliation.jitter, Duration::ZERO);
     assert_eq!(settings.tracking_method, TrackingMethod::AnnotationAndLabel);
     assert_eq!(settings.installation_id, "blue");
-    assert_eq!(settings.load_restrictor, LoadRestrictor::None);
+    assert_eq!(settings.kustomize.load_restrictor, LoadRestrictor::None);
     assert_eq!(settings.self_heal_backoff.longest, Duration::from_secs(10));
     assert!(settings.application_namespaces.matches("team-a"));
     assert_eq!(settings.ignored, []);

@@ -21,7 +21,7 @@ use super::{
     kustomization::{self, COMPONENT, Kustomization},
     load::{Entry, Loader, Root},
     manifest::Manifest,
-    plugin::{Plugins, inline_manifests},
+    plugin::{Generated, Plugins, inline_manifests},
     resource::{Provenance, Resource},
     resources::Resources,
     schema::{self, Schema},
@@ -37,6 +37,8 @@ pub(super) struct Accumulator {
     pub resources: Resources,
     /// Field specs, once they differ from the defaults.
     configuration: Option<Rc<Configuration>>,
+    /// Whether another layer has brought field specs, be they the defaults.
+    has_layers: bool,
     pub vars: Vars,
 }
 
@@ -46,7 +48,19 @@ impl Accumulator {
         self.configuration.as_deref().unwrap_or_else(|| Configuration::defaults())
     }
 
-    fn configure(&mut self, configuration: &Configuration) -> Result<(), KustomizeError> {
+    /// Adds the field specs of a layer's files.
+    ///
+    /// Where no other layer has brought any, those of the files and the defaults are merged into nothing in the order of
+    /// their kinds: then one that names a kind pushes out the default of the same path, for all kinds, as in kustomize.
+    fn configure(&mut self, own: &Configuration) -> Result<(), KustomizeError> {
+        let is_first = self.configuration.is_none() && !self.has_layers;
+        let mut merged = if is_first { Configuration::default() } else { self.configuration().clone() };
+        merged.merge(&Configuration::of_layer(own)?)?;
+        self.configuration = Some(Rc::new(merged));
+        Ok(())
+    }
+
+    fn extend(&mut self, configuration: &Configuration) -> Result<(), KustomizeError> {
         let mut merged = self.configuration().clone();
         merged.merge(configuration)?;
         self.configuration = Some(Rc::new(merged));
@@ -55,10 +69,11 @@ impl Accumulator {
 
     /// Takes in what a base has gathered.
     fn merge(&mut self, base: Self) -> Result<(), KustomizeError> {
+        self.has_layers = true;
         match (&self.configuration, &base.configuration) {
             (_, None) => {}
             (None, Some(_)) => self.configuration.clone_from(&base.configuration),
-            (Some(_), Some(configuration)) => self.configure(configuration)?,
+            (Some(_), Some(configuration)) => self.extend(configuration)?,
         }
         if self.resources.len() == 0 {
             self.resources = base.resources;
@@ -130,12 +145,10 @@ impl<'a> Build<'a> {
                 "originAnnotations" => self.metadata.origin = true,
                 "transformerAnnotations" => self.metadata.transformations = true,
                 "managedByLabel" => self.metadata.managed_by = true,
-                other => {
-                    return Err(KustomizeError::invalid(format!(
-                        "'{}': buildMetadata has the unknown option '{other}'",
-                        root.file
-                    )));
-                }
+                other => self.warnings.push(format!(
+                    "'{}': buildMetadata has the unknown option '{other}', which has no effect",
+                    root.file
+                )),
             }
         }
         let mut accumulator = Accumulator::default();
@@ -157,7 +170,8 @@ impl<'a> Build<'a> {
                 root.file
             )));
         }
-        let kustomization = Kustomization::from_value(value, &root.file, &mut self.warnings)?;
+        let kustomization = Kustomization::from_value(value, &root.file, &mut self.warnings)
+            .map_err(|error| self.loader.located(error))?;
         self.use_openapi(root, &kustomization)?;
         Ok(kustomization)
     }
@@ -308,21 +322,25 @@ impl<'a> Build<'a> {
         kustomization: &Kustomization,
         accumulator: &mut Accumulator,
     ) -> Result<(), KustomizeError> {
+        let mut own = Configuration::default();
         for entry in &kustomization.configurations {
-            let configure = |accumulator: &mut Accumulator| -> Result<(), KustomizeError> {
+            let mut read = || -> Result<(), KustomizeError> {
                 let (file, value) = self.loader.configuration(root, entry)?;
                 let configuration: Configuration =
                     super::decode::decode(&value, super::decode::UnknownFields::Reject)
-                        .map_err(|source| KustomizeError::Decode { file, source })?;
-                accumulator.configure(&configuration)
+                        .map_err(|source| self.loader.located(KustomizeError::Decode { file, source }))?;
+                Ok(own.merge(&configuration)?)
             };
-            configure(accumulator)
-                .map_err(|error| error.within(&root.file, format!("configurations entry '{entry}'")))?;
+            read().map_err(|error| error.within(&root.file, format!("configurations entry '{entry}'")))?;
         }
+        if !kustomization.configurations.is_empty() {
+            accumulator.configure(&own).map_err(|error| error.within(&root.file, "configurations"))?;
+        }
+        accumulator.has_layers = true;
         for entry in &kustomization.crds {
             let configure = |accumulator: &mut Accumulator| -> Result<(), KustomizeError> {
                 let (_, value) = self.loader.configuration(root, entry)?;
-                accumulator.configure(&schema::crd_configuration(&value)?)
+                accumulator.extend(&schema::crd_configuration(&value)?)
             };
             configure(accumulator)
                 .map_err(|error| error.within(&root.file, format!("crds entry '{entry}'")))?;
@@ -358,37 +376,54 @@ impl<'a> Build<'a> {
                     .map_err(|error| error.within(&root.file, format!("{field} '{}'", arguments.name)))?;
             }
         }
-        for entry in &kustomization.generators {
-            self.plugin_configs(root, entry)
-                .and_then(|configs| {
-                    for config in configs {
-                        let plugins = Plugins { loader: &self.loader, root };
-                        for mut generated in plugins.generate(&config.value)? {
-                            if self.metadata.origin {
-                                generated.resource.origin = Some(self.plugin_provenance(root, &config));
-                            }
-                            generator::absorb(
-                                &mut accumulator.resources,
-                                generated.resource,
-                                &generated.behavior,
-                            )?;
-                        }
+        for (place, config) in self.plugin_configs(root, "generators", &kustomization.generators)? {
+            let mut generate = || -> Result<(), KustomizeError> {
+                let plugins = Plugins { loader: &self.loader, root };
+                for mut generated in plugins.generate(&config.value)? {
+                    if self.metadata.origin {
+                        generated.resource.origin = Some(self.plugin_provenance(root, &config));
                     }
-                    Ok(())
-                })
-                .map_err(|error| error.within(&root.file, format!("generators entry '{}'", short(entry))))?;
+                    let Generated { resource, behavior } = generated;
+                    generator::absorb(&mut accumulator.resources, resource, &behavior)?;
+                }
+                Ok(())
+            };
+            generate().map_err(|error| error.within(&root.file, place))?;
         }
         Ok(())
     }
 
-    /// The configurations of plugins that an entry of a plugin list holds.
-    fn plugin_configs(&mut self, root: &Rc<Root>, entry: &str) -> Result<Vec<Resource>, KustomizeError> {
-        if let Some(manifests) = inline_manifests(entry) {
-            return Ok(manifests?.into_iter().map(Resource::new).collect());
-        }
+    /// The configurations of plugins that a list holds, each with its entry for a message: those in place come before those
+    /// in files, as in kustomize.
+    fn plugin_configs(
+        &mut self,
+        root: &Rc<Root>,
+        field: &str,
+        entries: &[String],
+    ) -> Result<Vec<(String, Resource)>, KustomizeError> {
         let mut accumulator = Accumulator::default();
-        self.add_entry(root, entry, &mut accumulator)?;
-        Ok(accumulator.resources.into_vec())
+        let mut places = Vec::new();
+        let mut paths = Vec::new();
+        for entry in entries {
+            let place = format!("{field} entry '{}'", short(entry));
+            let Some(manifests) = inline_manifests(entry) else {
+                paths.push((place, entry));
+                continue;
+            };
+            manifests
+                .and_then(|manifests| {
+                    let mut resources = manifests.into_iter().map(Resource::new);
+                    resources.try_for_each(|resource| accumulator.resources.append(resource))
+                })
+                .map_err(|error| error.within(&root.file, &*place))?;
+            places.resize(accumulator.resources.len(), place);
+        }
+        for (place, entry) in paths {
+            self.add_entry(root, entry, &mut accumulator)
+                .map_err(|error| error.within(&root.file, &*place))?;
+            places.resize(accumulator.resources.len(), place);
+        }
+        Ok(places.into_iter().zip(accumulator.resources.into_vec()).collect())
     }
 
     fn provenance(&self, file: &RepoPath, by: &[&str; 4]) -> Rc<Provenance> {
@@ -419,29 +454,26 @@ impl<'a> Build<'a> {
                 (0..records).map(|_| self.provenance(&root.file, &["builtin", plugin, "", ""])).collect();
             transformers.push((place, Transformer { step, provenance }));
         }
-        for entry in &kustomization.transformers {
-            let place = format!("transformers entry '{}'", short(entry));
-            let plugins =
-                self.plugin_transformers(root, entry).map_err(|error| error.within(&root.file, &*place))?;
-            transformers.extend(plugins.into_iter().map(|transformer| (place.clone(), transformer)));
-        }
+        transformers.extend(self.plugin_transformers(root, "transformers", &kustomization.transformers)?);
         Ok(transformers)
     }
 
     fn plugin_transformers(
         &mut self,
         root: &Rc<Root>,
-        entry: &str,
-    ) -> Result<Vec<Transformer>, KustomizeError> {
+        field: &str,
+        entries: &[String],
+    ) -> Result<Vec<(String, Transformer)>, KustomizeError> {
         let mut transformers = Vec::new();
-        for config in self.plugin_configs(root, entry)? {
+        for (place, config) in self.plugin_configs(root, field, entries)? {
             let plugins = Plugins { loader: &self.loader, root };
-            for (at, step) in plugins.steps(&config.value)?.into_iter().enumerate() {
+            let steps = plugins.steps(&config.value).map_err(|error| error.within(&root.file, &*place))?;
+            for (at, step) in steps.into_iter().enumerate() {
                 // A plugin leaves one record, however many steps it takes.
                 let is_recorded = self.metadata.transformations && at == 0;
                 let provenance =
                     if is_recorded { vec![self.plugin_provenance(root, &config)] } else { Vec::new() };
-                transformers.push(Transformer { step, provenance });
+                transformers.push((place.clone(), Transformer { step, provenance }));
             }
         }
         Ok(transformers)
@@ -453,17 +485,12 @@ impl<'a> Build<'a> {
         kustomization: &Kustomization,
         accumulator: &mut Accumulator,
     ) -> Result<(), KustomizeError> {
-        for entry in &kustomization.validators {
-            let place = format!("validators entry '{}'", short(entry));
-            let validators =
-                self.plugin_transformers(root, entry).map_err(|error| error.within(&root.file, &*place))?;
+        for (place, validator) in self.plugin_transformers(root, "validators", &kustomization.validators)? {
             let before: Vec<Value> =
                 accumulator.resources.iter().map(|resource| resource.value.clone()).collect();
-            for validator in validators {
-                validator
-                    .run(&mut accumulator.resources, self.schema(), self.loader.budget())
-                    .map_err(|error| error.within(&root.file, &*place))?;
-            }
+            validator
+                .run(&mut accumulator.resources, self.schema(), self.loader.budget())
+                .map_err(|error| error.within(&root.file, &*place))?;
             let after: Vec<Value> = accumulator.resources.iter().map(without_validated_by).collect();
             if before != after {
                 return Err(KustomizeError::invalid("a validator must not change resources")

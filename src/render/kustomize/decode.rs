@@ -12,7 +12,10 @@ use serde::de::{
 };
 use serde_json::{Map, Value};
 
-use crate::object::type_name;
+use crate::object::{
+    type_name,
+    yaml::{self, Located, LocatedContent},
+};
 
 /// What happens to fields that the type does not have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,12 +31,47 @@ pub(super) enum UnknownFields {
 pub struct DecodeError {
     /// From the inside out.
     path: Vec<String>,
+    /// The field that the type does not have.
+    unknown: Option<String>,
     message: String,
+    /// Where the field stands, from 1, once that has been looked up.
+    line: Option<usize>,
 }
 
 impl DecodeError {
     fn new(message: String) -> Self {
-        Self { path: Vec::new(), message }
+        Self { path: Vec::new(), unknown: None, message, line: None }
+    }
+
+    fn unknown(field: &str) -> Self {
+        Self { unknown: Some(field.to_owned()), ..Self::new(format!("unknown field '{field}'")) }
+    }
+
+    /// Looks up the line of the field in the text that the value was read from.
+    pub(super) fn located_in(mut self, text: &[u8]) -> Self {
+        self.line = yaml::locate(text).ok().flatten().and_then(|top| self.line_in(&top));
+        self
+    }
+
+    fn line_in(&self, top: &Located) -> Option<usize> {
+        let (mut at, mut line) = (top, top.line);
+        for step in self.path.iter().rev().chain(&self.unknown) {
+            match &at.content {
+                LocatedContent::Mapping { entries, .. } => {
+                    let is_step =
+                        |key: &Located| key.scalar().is_some_and(|key| key.eq_ignore_ascii_case(step));
+                    let (key, value) = entries.iter().find(|(key, _)| is_step(key))?;
+                    (at, line) = (value, key.line);
+                }
+                LocatedContent::Sequence { items, .. } => {
+                    let index: usize = step.strip_prefix('[')?.strip_suffix(']')?.parse().ok()?;
+                    at = items.get(index)?;
+                    line = at.line;
+                }
+                LocatedContent::Scalar { .. } | LocatedContent::Alias => break,
+            }
+        }
+        Some(line)
     }
 
     fn within(mut self, step: String) -> Self {
@@ -44,6 +82,9 @@ impl DecodeError {
 
 impl fmt::Display for DecodeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(line) = self.line {
+            write!(f, "line {line}: ")?;
+        }
         if !self.path.is_empty() {
             let mut path = String::new();
             for step in self.path.iter().rev() {
@@ -211,7 +252,7 @@ where
                     }
                 }
                 None if self.unknown == UnknownFields::Ignore => {}
-                None => return Err(DecodeError::new(format!("unknown field '{key}'"))),
+                None => return Err(DecodeError::unknown(key)),
             }
         }
         visitor.visit_map(Fields { fields: fields.into_iter(), pending: None, unknown: self.unknown })

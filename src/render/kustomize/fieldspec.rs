@@ -14,7 +14,7 @@ use std::{borrow::Cow, sync::OnceLock};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::filter::FilterError;
+use super::{filter::FilterError, shared, sort::sort_field_specs};
 use crate::error::{Classified, ErrorKind};
 use crate::object::{Gvk, type_name};
 
@@ -195,6 +195,30 @@ impl Configuration {
         })
     }
 
+    /// The defaults and the field specs of one kustomization, in kustomize's order.
+    ///
+    /// # Errors
+    /// As [`Configuration::merge`].
+    pub fn of_layer(own: &Self) -> Result<Self, FieldSpecError> {
+        let mut layer = Self::defaults().clone();
+        layer.merge(own)?;
+        for specs in [
+            &mut layer.name_prefix,
+            &mut layer.name_suffix,
+            &mut layer.namespace,
+            &mut layer.common_labels,
+            &mut layer.labels,
+            &mut layer.template_labels,
+            &mut layer.common_annotations,
+            &mut layer.images,
+            &mut layer.replicas,
+            &mut layer.var_reference,
+        ] {
+            sort_field_specs(specs);
+        }
+        Ok(layer)
+    }
+
     /// Adds the field specs of another configuration.
     ///
     /// # Errors
@@ -258,26 +282,86 @@ pub fn visit_any_kind(
     create: Create,
     set: &mut dyn FnMut(&mut Value) -> Result<(), FilterError>,
 ) -> Result<(), FilterError> {
-    let create = if spec.create { create } else { Create::Never };
-    Walk { spec, create, set }.follow(object, &spec.steps(), 0)
+    walk(object, spec, create, &mut |place, _| set(place))
 }
 
-struct Walk<'a> {
+/// As [`visit`], for a caller that wants to know where the places are.
+///
+/// # Errors
+/// As [`visit`].
+pub fn visit_places(
+    object: &mut Value,
+    spec: &FieldSpec,
+    create: Create,
+    set: &mut dyn FnMut(&mut Value, &Trail<'_>) -> Result<(), FilterError>,
+) -> Result<(), FilterError> {
+    if !spec.matches_object(object) {
+        return Ok(());
+    }
+    walk(object, spec, create, set)
+}
+
+fn walk(
+    object: &mut Value,
+    spec: &FieldSpec,
+    create: Create,
+    set: &mut dyn FnMut(&mut Value, &Trail<'_>) -> Result<(), FilterError>,
+) -> Result<(), FilterError> {
+    let create = if spec.create { create } else { Create::Never };
+    Walk { spec, create, set, trail: Trail(Vec::new()) }.follow(object, &spec.steps())
+}
+
+/// The way to a place.
+pub struct Trail<'s>(Vec<TrailStep<'s>>);
+
+enum TrailStep<'s> {
+    Field(&'s str),
+    Index(usize),
+}
+
+impl Trail<'_> {
+    /// The way to keep.
+    pub fn to_place(&self) -> shared::Place {
+        let keep = |step: &TrailStep<'_>| match step {
+            TrailStep::Field(name) => shared::Step::Field((*name).to_owned()),
+            TrailStep::Index(at) => shared::Step::Index(*at),
+        };
+        self.0.iter().map(keep).collect()
+    }
+}
+
+struct Walk<'a, 's> {
     spec: &'a FieldSpec,
     create: Create,
-    set: &'a mut dyn FnMut(&mut Value) -> Result<(), FilterError>,
+    set: &'a mut dyn FnMut(&mut Value, &Trail<'_>) -> Result<(), FilterError>,
+    trail: Trail<'s>,
 }
 
-impl Walk<'_> {
-    fn follow(&mut self, value: &mut Value, steps: &[Cow<'_, str>], depth: usize) -> Result<(), FilterError> {
-        if depth > MAX_DEPTH {
+impl<'s> Walk<'_, 's> {
+    fn into(
+        &mut self,
+        step: TrailStep<'s>,
+        value: &mut Value,
+        rest: &'s [Cow<'_, str>],
+    ) -> Result<(), FilterError> {
+        self.trail.0.push(step);
+        let outcome = self.follow(value, rest);
+        self.trail.0.pop();
+        outcome
+    }
+
+    fn follow(&mut self, value: &mut Value, steps: &'s [Cow<'_, str>]) -> Result<(), FilterError> {
+        if self.trail.0.len() > MAX_DEPTH {
             return Err(FilterError::TooDeep { path: self.spec.path.clone() });
         }
         let Some((step, rest)) = steps.split_first() else {
-            return (self.set)(value);
+            return (self.set)(value, &self.trail);
         };
         match value {
-            Value::Array(items) => items.iter_mut().try_for_each(|item| self.follow(item, steps, depth + 1)),
+            Value::Array(items) => items
+                .iter_mut()
+                .enumerate()
+                .try_for_each(|(at, item)| self.into(TrailStep::Index(at), item, steps)),
             Value::Object(fields) => {
                 let (name, is_list) =
                     step.strip_suffix("[]").map_or((step.as_ref(), false), |name| (name, true));
@@ -289,12 +373,12 @@ impl Walk<'_> {
                             if next.is_null() {
                                 *next = Value::Array(Vec::new());
                             }
-                            self.follow(next, rest, depth + 1)
+                            self.into(TrailStep::Field(name), next, rest)
                         }
                     };
                 }
                 match field_or_created(fields, name, self.create, rest.is_empty()) {
-                    Some(next) => self.follow(next, rest, depth + 1),
+                    Some(next) => self.into(TrailStep::Field(name), next, rest),
                     None => Ok(()),
                 }
             }

@@ -8,7 +8,6 @@
 //! own, already merged). Which objects a filter is called for, in which order, and what is remembered of old names is
 //! the engine's business.
 
-pub mod annotations;
 pub mod images;
 pub mod labels;
 pub mod name_prefix;
@@ -45,6 +44,12 @@ pub enum FilterError {
         name: String,
         /// What is wrong with it.
         reason: String,
+    },
+    /// A pair without a key.
+    #[error("field '{path}': a key must not be empty")]
+    EmptyKey {
+        /// The path of the field spec.
+        path: String,
     },
     /// A text becomes longer than any real one.
     #[error("field '{path}' becomes longer than {limit} bytes")]

@@ -18,6 +18,13 @@ pub struct Patch {
     operations: Vec<Operation>,
 }
 
+impl Patch {
+    /// Whether it has no operation.
+    pub fn is_empty(&self) -> bool {
+        self.operations.is_empty()
+    }
+}
+
 /// Why a JSON patch cannot be read or applied.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum JsonPatchError {
@@ -144,9 +151,11 @@ fn parse_operation(operation: Value) -> Result<Operation, String> {
         "copy" => Action::Copy { from: Pointer::parse(&text("from")?) },
         "remove" => Action::Remove,
         "test" => Action::Test(fields.shift_remove("value").unwrap_or(Value::Null)),
-        "add" | "replace" => {
+        // Without a value, null is added, as in kustomize.
+        "add" => Action::Add(fields.shift_remove("value").unwrap_or_default()),
+        "replace" => {
             let value = fields.shift_remove("value").ok_or_else(|| "field 'value' is missing".to_owned())?;
-            if op == "add" { Action::Add(value) } else { Action::Replace(value) }
+            Action::Replace(value)
         }
         other => {
             return Err(format!("unknown op '{other}'; it must be add, remove, replace, move, copy or test"));
@@ -271,7 +280,7 @@ fn step_mut<'a>(value: &'a mut Value, step: &str) -> Result<&'a mut Value, Strin
 
 fn add(object: &mut Value, path: &Pointer, value: Value) -> Result<(), String> {
     match parent(object, path)? {
-        None => *object = value,
+        None => return Err("nothing can be added in the place of the whole object".to_owned()),
         Some((Value::Object(fields), last)) => {
             fields.insert(last.to_owned(), value);
         }

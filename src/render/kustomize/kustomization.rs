@@ -30,7 +30,7 @@ pub(super) const COMPONENT: &str = "Component";
 pub(super) struct Kustomization {
     pub api_version: String,
     pub kind: String,
-    metadata: Option<Value>,
+    metadata: Metadata,
     pub resources: Vec<String>,
     bases: Vec<String>,
     pub components: Vec<String>,
@@ -62,6 +62,16 @@ pub(super) struct Kustomization {
     pub openapi: BTreeMap<String, String>,
     pub build_metadata: Vec<String>,
     pub sort_options: Option<SortOptions>,
+}
+
+/// `metadata`, which is checked and without effect.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+struct Metadata {
+    name: String,
+    namespace: String,
+    labels: BTreeMap<String, String>,
+    annotations: BTreeMap<String, String>,
 }
 
 /// An entry of `labels`.

@@ -264,6 +264,17 @@ impl<'a> Loader<'a> {
         Ok(value)
     }
 
+    /// Adds the line to an error about a field of a file.
+    pub fn located(&self, error: KustomizeError) -> KustomizeError {
+        match error {
+            KustomizeError::Decode { file, source } => {
+                let text = self.files.read(&file).unwrap_or_default();
+                KustomizeError::Decode { file, source: source.located_in(&text) }
+            }
+            other => other,
+        }
+    }
+
     /// The content of a file.
     pub fn read(&self, root: &Root, entry: &str) -> Result<Bytes, KustomizeError> {
         Ok(self.files.read(&self.file(root, entry)?)?)

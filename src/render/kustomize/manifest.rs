@@ -155,9 +155,6 @@ impl Place<'_> {
             None | Some(Value::Null | Value::String(_)) => return fail("field 'kind' is missing".to_owned()),
             Some(_) => return fail("field 'kind' must be a string".to_owned()),
         }
-        if !matches!(fields.get("apiVersion"), None | Some(Value::Null | Value::String(_))) {
-            return fail(format!("{kind}: field 'apiVersion' must be a string"));
-        }
         let metadata = match fields.get("metadata") {
             Some(Value::Object(metadata)) => metadata,
             None | Some(Value::Null) => return fail(format!("{kind}: field 'metadata.name' is missing")),

@@ -210,6 +210,7 @@ fn merge_at(
             resource.store_previous_id();
         }
         drop_blank_fields(resource, schema);
+        resource.shared.prepare_merge(patch);
         let merged = strategic_merge(&mut resource.value, patch, schema)
             .map_err(|error| KustomizeError::from(error).of_object("strategic merge patch", describe(&id)))?;
         if merged == Merged::Deleted || resource.value.as_object().is_none_or(serde_json::Map::is_empty) {
@@ -288,6 +289,7 @@ pub(super) fn apply_json(
         };
         // On its way through JSON a blank field becomes an explicit null.
         resource.blank_fields.clear();
+        resource.shared.clear();
         outcome
             .map_err(|error| KustomizeError::from(error).of_object("JSON patch", describe(resource.id())))?;
         if resource.value.as_object().is_none_or(serde_json::Map::is_empty) {

@@ -129,6 +129,13 @@ impl Plugins<'_> {
             "HashTransformer" => return Ok(vec![Step::Hash]),
             _ => {}
         }
+        let needs_fields = matches!(kind, "PrefixTransformer" | "SuffixTransformer");
+        if needs_fields && config.get("fieldSpecs").is_none_or(Value::is_null) {
+            return Err(KustomizeError::invalid(format!(
+                "plugin {} must say by 'fieldSpecs' which fields it is for",
+                describe(&id_of(config))
+            )));
+        }
         let this: Fields = fields(config)?;
         let fieldspecs = this.field_specs;
         let prefix = Step::Prefix { text: this.prefix, fieldspecs: fieldspecs.clone() };
@@ -238,6 +245,9 @@ impl Plugins<'_> {
         };
         let text = patch::text(&patch.path, &patch.patch, self.loader, self.root)?;
         let patch = json_patch::parse(&text.text).map_err(|source| text.error("reading", source))?;
+        if patch.is_empty() {
+            return Err(KustomizeError::invalid(format!("{} has no operation", text.place())));
+        }
         Ok(Step::Json { patch, target: Target::new(selector)?, remembers: false })
     }
 
@@ -253,7 +263,7 @@ impl Plugins<'_> {
                     let list =
                         if value.is_array() { value.as_ref().clone() } else { json!([value.as_ref()]) };
                     let listed: Vec<Replacement> = decode(&list, UnknownFields::Reject)
-                        .map_err(|source| KustomizeError::Decode { file, source })?;
+                        .map_err(|source| self.loader.located(KustomizeError::Decode { file, source }))?;
                     replacements.extend(listed);
                 }
                 (path, Some(_)) => {
@@ -271,7 +281,7 @@ impl Plugins<'_> {
         if !config.target_file_path.is_empty() {
             let (file, value) = self.loader.configuration(self.root, &config.target_file_path)?;
             let listed: ValueAdd = decode(&value, UnknownFields::Ignore)
-                .map_err(|source| KustomizeError::Decode { file, source })?;
+                .map_err(|source| self.loader.located(KustomizeError::Decode { file, source }))?;
             targets.extend(listed.targets);
         }
         if targets.is_empty() {
@@ -315,7 +325,7 @@ impl Plugins<'_> {
 
 /// The resources in an entry that is YAML rather than a path; nothing for a path.
 pub(super) fn inline_manifests(entry: &str) -> Option<Result<Vec<Manifest>, KustomizeError>> {
-    looks_like_yaml(entry).then(|| Manifest::parse_patch(entry.as_bytes(), None))
+    (entry.trim().is_empty() || looks_like_yaml(entry)).then(|| Manifest::parse_patch(entry.as_bytes(), None))
 }
 
 fn looks_like_yaml(entry: &str) -> bool {

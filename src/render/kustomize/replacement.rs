@@ -18,6 +18,7 @@ use serde_json::Value;
 pub use self::path::lookup;
 use self::path::{Create, Place};
 use super::filter::scalar_text;
+use super::resource::id_of;
 use super::schema;
 use super::selector::{CompiledSelector, Id, Selector, SelectorError};
 use crate::error::{Classified, ErrorKind};
@@ -94,6 +95,20 @@ pub struct Resource<'a> {
     pub ids: Vec<Id>,
     /// Its fields.
     pub object: &'a mut Value,
+}
+
+impl Resource<'_> {
+    /// Takes the current id from the fields again: the next target is selected by it.
+    fn refresh(&mut self) {
+        let current = id_of(self.object);
+        for id in &mut self.ids {
+            id.gvk.group.clone_from(&current.gvk.group);
+            id.gvk.version.clone_from(&current.gvk.version);
+        }
+        if let Some(first) = self.ids.first_mut() {
+            *first = current;
+        }
+    }
 }
 
 /// Why a replacement cannot be carried out.
@@ -201,7 +216,8 @@ pub fn apply(
     resources: &mut [Resource<'_>],
     budget: &Budget,
 ) -> Result<(), ReplacementError> {
-    let targets = replacement.targets.as_deref().ok_or(ReplacementError::Incomplete)?;
+    let targets = replacement.targets.as_deref().filter(|targets| !targets.is_empty());
+    let targets = targets.ok_or(ReplacementError::Incomplete)?;
     let value = match (&replacement.source, &replacement.source_value) {
         (None, None) => return Err(ReplacementError::Incomplete),
         (Some(_), Some(_)) => return Err(ReplacementError::TwoSources),
@@ -216,6 +232,9 @@ pub fn apply(
         let reject = target.reject.iter().map(Selector::compile).collect::<Result<Vec<_>, _>>()?;
         for resource in resources.iter_mut().filter(|resource| is_selected(resource, &select, &reject)) {
             target.write(resource, &value, budget)?;
+            if target.changes_identity() {
+                resource.refresh();
+            }
         }
     }
     Ok(())
@@ -306,6 +325,15 @@ impl Source {
 }
 
 impl Target {
+    /// Whether it may write into the fields that make an id.
+    fn changes_identity(&self) -> bool {
+        let is_identity = |path: &String| {
+            let path = path.trim_start_matches('.');
+            ["metadata", "kind", "apiVersion"].iter().any(|field| path.starts_with(field))
+        };
+        self.field_paths.is_empty() || self.field_paths.iter().any(is_identity)
+    }
+
     fn write(
         &self,
         resource: &mut Resource<'_>,

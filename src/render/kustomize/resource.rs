@@ -11,7 +11,10 @@ use std::rc::Rc;
 
 use serde_json::{Map, Value};
 
-use super::{fieldspec::gvk_of, load::Place, manifest::Manifest, schema, selector::Id};
+use super::{
+    fieldspec::gvk_of, filter::scalar_text, load::Place, manifest::Manifest, schema, selector::Id,
+    shared::Shared,
+};
 use crate::files::RepoPath;
 
 /// Where something comes from, for `buildMetadata`.
@@ -86,6 +89,8 @@ pub(super) struct Resource {
     pub transformations: Vec<Rc<Provenance>>,
     /// Paths of the fields that are null because nothing is written there.
     pub blank_fields: Vec<Vec<String>>,
+    /// Texts that one write changes in several fields.
+    pub shared: Shared,
     /// A patch removed it.
     pub is_deleted: bool,
 }
@@ -106,6 +111,7 @@ impl Resource {
             origin: None,
             transformations: Vec::new(),
             blank_fields: manifest.blank_fields,
+            shared: Shared::default(),
             is_deleted: false,
         }
     }
@@ -132,6 +138,7 @@ impl Resource {
 
     /// Takes the identity from the fields again, after they have changed.
     pub fn refresh(&mut self) {
+        self.shared.settle(&mut self.value);
         self.current = id_of(&self.value);
         // Only name, namespace and kind are remembered; group and version are always the current ones.
         for previous in &mut self.previous {
@@ -224,14 +231,15 @@ impl Resource {
 
 /// The id that a value has.
 pub(super) fn id_of(value: &Value) -> Id {
+    // A JSON patch can make a number of a name: it counts by its text.
     let text = |field| {
         value
             .get("metadata")
             .and_then(|metadata| metadata.get(field))
-            .and_then(Value::as_str)
+            .and_then(scalar_text)
             .unwrap_or_default()
     };
-    Id { gvk: gvk_of(value), name: text("name").to_owned(), namespace: text("namespace").to_owned() }
+    Id { gvk: gvk_of(value), name: text("name"), namespace: text("namespace") }
 }
 
 /// Whether two ids mean the same resource: namespaces are compared as they take effect.

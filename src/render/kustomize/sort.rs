@@ -4,10 +4,11 @@ use std::{cmp::Ordering, collections::HashMap};
 
 use super::{
     error::KustomizeError,
+    fieldspec::FieldSpec,
     kustomization::{LegacySortOptions, SortOptions},
     resource::Resource,
-    selector::Id,
 };
+use crate::object::Gvk;
 
 const FIRST: [&str; 22] = [
     "Namespace",
@@ -68,10 +69,22 @@ fn sort_legacy(resources: &mut [Resource], options: Option<&LegacySortOptions>) 
     for (rank, kind) in (1..).zip(last) {
         ranks.insert(kind, rank);
     }
-    let rank = |id: &Id| ranks.get(id.gvk.kind.as_str()).copied().unwrap_or(0);
-    resources.sort_by(|a, b| {
-        let (a, b) = (a.id(), b.id());
-        rank(a).cmp(&rank(b)).then_with(|| compare_kinds(a, b)).then_with(|| compare_names(a, b))
+    resources.sort_by_cached_key(|resource| {
+        let id = resource.id();
+        let rank = ranks.get(id.gvk.kind.as_str()).copied().unwrap_or(0);
+        (rank, KindKey::of(&id.gvk), format!("{}|{}", or(&id.namespace, "~X"), or(&id.name, "~N")))
+    });
+}
+
+/// Sorts field specs by the kinds that they are for, as kustomize does.
+pub(super) fn sort_field_specs(specs: &mut [FieldSpec]) {
+    let rank = |kind: &str| {
+        let first = FIRST.iter().position(|other| *other == kind).map(|at| (0, at));
+        first.or_else(|| LAST.iter().position(|other| *other == kind).map(|at| (2, at))).unwrap_or((1, 0))
+    };
+    specs.sort_by_cached_key(|spec| {
+        let gvk = Gvk::new(spec.group.as_str(), spec.version.as_str(), spec.kind.as_str());
+        (rank(&spec.kind), KindKey::of(&gvk))
     });
 }
 
@@ -79,24 +92,39 @@ fn or<'a>(text: &'a str, default: &'a str) -> &'a str {
     if text.is_empty() { default } else { text }
 }
 
-fn compare_kinds(a: &Id, b: &Id) -> Ordering {
-    if a.gvk == b.gvk {
-        return Ordering::Equal;
-    }
-    let key = |id: &Id| {
-        format!("{}_{}_{}", or(&id.gvk.group, "~G"), or(&id.gvk.version, "~V"), or(&id.gvk.kind, "~K"))
-    };
-    let ordering = key(a).cmp(&key(b));
-    // The core Namespace comes before those of other groups.
-    let is_namespaces = a.gvk.kind == "Namespace" && b.gvk.kind == "Namespace";
-    if is_namespaces && (a.gvk.group.is_empty() != b.gvk.group.is_empty()) {
-        ordering.reverse()
-    } else {
-        ordering
+/// A kind in the order of kinds of one rank.
+#[derive(PartialEq, Eq)]
+struct KindKey {
+    text: String,
+    is_namespace: bool,
+    is_core: bool,
+}
+
+impl KindKey {
+    fn of(gvk: &Gvk) -> Self {
+        let (group, version, kind) = (or(&gvk.group, "~G"), or(&gvk.version, "~V"), or(&gvk.kind, "~K"));
+        Self {
+            text: format!("{group}_{version}_{kind}"),
+            is_namespace: gvk.kind == "Namespace",
+            is_core: gvk.group.is_empty(),
+        }
     }
 }
 
-fn compare_names(a: &Id, b: &Id) -> Ordering {
-    let key = |id: &Id| format!("{}|{}", or(&id.namespace, "~X"), or(&id.name, "~N"));
-    key(a).cmp(&key(b))
+impl Ord for KindKey {
+    fn cmp(&self, other: &Self) -> Ordering {
+        let ordering = self.text.cmp(&other.text);
+        // The core Namespace comes before those of other groups.
+        if self.is_namespace && other.is_namespace && self.is_core != other.is_core {
+            ordering.reverse()
+        } else {
+            ordering
+        }
+    }
+}
+
+impl PartialOrd for KindKey {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
 }

@@ -1,6 +1,7 @@
 //! Behaviour of whole builds that the conformance data does not show: hostile trees, limits, messages.
 
 mod properties;
+mod quirks;
 
 use std::sync::Arc;
 
@@ -172,6 +173,19 @@ fn an_unknown_field_is_an_error_at_any_depth() {
     assert!(message.contains("unknown field 'nameprefixx'"), "{message}");
     let message = refused(&[("kustomization.yaml", "images: [{name: a, newTagg: b}]")], ".");
     assert!(message.contains("field 'images[0]': unknown field 'newTagg'"), "{message}");
+}
+
+#[test]
+fn a_field_that_is_unknown_or_of_the_wrong_type_is_named_with_its_line() {
+    for (text, place) in [
+        ("resources: []\n# two\nimages:\n- {name: a}\n- name: b\n  newTagg: c\n", "line 6: field 'images[1]'"),
+        ("resources: []\n\nnamePrefx: a\n", "line 3: unknown field 'namePrefx'"),
+        ("resources:\n- a\n- [b]\n", "line 3: field 'resources[1]'"),
+        ("resources: []\nLabels:\n- pairs:\n    a: 1\n", "line 4: field 'labels[0].pairs.a'"),
+    ] {
+        let message = refused(&[("kustomization.yaml", text)], ".");
+        assert!(message.contains(place), "{place}: {message}");
+    }
 }
 
 #[test]

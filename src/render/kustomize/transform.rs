@@ -19,7 +19,7 @@ use serde_json::Value;
 use super::{
     error::KustomizeError,
     fieldspec::FieldSpec,
-    filter::{annotations, images, labels, name_prefix, name_prefix::Affix, namespace, replicas},
+    filter::{images, labels, name_prefix, name_prefix::Affix, namespace, replicas},
     hash,
     json_patch::Patch as JsonPatch,
     kustomization::Image,
@@ -89,6 +89,7 @@ impl Transformer {
         if !self.provenance.is_empty() {
             for resource in resources.iter_mut() {
                 resource.transformations.extend(self.provenance.iter().cloned());
+                resource.shared.forget_annotations();
             }
         }
         Ok(())
@@ -122,15 +123,9 @@ impl Step {
             Self::Namespace { config, fieldspecs } => set_namespace(config, fieldspecs, resources, budget),
             Self::Prefix { text, fieldspecs } => rename(Affix::Prefix(text), fieldspecs, resources, budget),
             Self::Suffix { text, fieldspecs } => rename(Affix::Suffix(text), fieldspecs, resources, budget),
-            Self::Labels { pairs, fieldspecs } => {
-                each(resources, budget, "labels", fieldspecs, |value, fieldspecs| {
-                    labels::apply(value, pairs, fieldspecs).map_err(KustomizeError::from)
-                })
-            }
+            Self::Labels { pairs, fieldspecs } => set_pairs("labels", pairs, fieldspecs, resources, budget),
             Self::Annotations { pairs, fieldspecs } => {
-                each(resources, budget, "annotations", fieldspecs, |value, fieldspecs| {
-                    annotations::apply(value, pairs, fieldspecs).map_err(KustomizeError::from)
-                })
+                set_pairs("annotations", pairs, fieldspecs, resources, budget)
             }
             Self::Images { images, fieldspecs } => set_images(images, fieldspecs, resources, budget),
             Self::Replicas { name, count, fieldspecs } => set_replicas(name, *count, fieldspecs, resources),
@@ -150,7 +145,7 @@ fn each(
     budget: &Budget,
     action: &'static str,
     fieldspecs: &[FieldSpec],
-    apply: impl Fn(&mut Value, &[FieldSpec]) -> Result<(), KustomizeError>,
+    apply: impl Fn(&mut Resource, &[FieldSpec]) -> Result<(), KustomizeError>,
 ) -> Result<(), KustomizeError> {
     let mut by_kind: HashMap<Gvk, Vec<FieldSpec>> = HashMap::new();
     for resource in resources.iter_mut() {
@@ -166,14 +161,26 @@ fn each(
             resource.annotations_mut();
         }
         budget.check()?;
-        apply(&mut resource.value, fitting)
-            .map_err(|error| error.of_object(action, describe(resource.id())))?;
+        apply(resource, fitting).map_err(|error| error.of_object(action, describe(resource.id())))?;
         if has_notes {
             resource.drop_empty_annotations();
         }
         resource.refresh();
     }
     Ok(())
+}
+
+fn set_pairs(
+    action: &'static str,
+    pairs: &[(String, String)],
+    fieldspecs: &[FieldSpec],
+    resources: &mut Resources,
+    budget: &Budget,
+) -> Result<(), KustomizeError> {
+    each(resources, budget, action, fieldspecs, |resource, fieldspecs| {
+        let Resource { value, shared, .. } = resource;
+        labels::apply(value, pairs, fieldspecs, shared).map_err(KustomizeError::from)
+    })
 }
 
 fn set_namespace(
@@ -236,36 +243,18 @@ fn set_images(
     resources: &mut Resources,
     budget: &Budget,
 ) -> Result<(), KustomizeError> {
-    let mut fields: Vec<String> = vec!["image".to_owned()];
-    for spec in fieldspecs {
-        let steps = spec.steps();
-        fields.extend(steps.last().map(|step| step.clone().into_owned()));
-        // Announced lists are made of nulls even where there is no image.
-        fields.extend(steps.iter().filter_map(|step| step.strip_suffix("[]")).map(str::to_owned));
-    }
-    fields.sort_unstable();
-    fields.dedup();
-    each(resources, budget, "images", fieldspecs, |value, fieldspecs| {
-        // Most objects have no image: they are looked through once, not once for each entry.
-        if !has_any_field(value, &fields) {
-            return Ok(());
+    each(resources, budget, "images", fieldspecs, |Resource { value, .. }, fieldspecs| {
+        // Objects are searched once and after each change, not once for each entry.
+        let mut found = images::images(value, fieldspecs)?;
+        for image in images {
+            if image.is_about_any(&found) {
+                budget.check()?;
+                images::apply(value, image, fieldspecs)?;
+                found = images::images(value, fieldspecs)?;
+            }
         }
-        images.iter().try_for_each(|image| {
-            budget.check()?;
-            images::apply(value, image, fieldspecs).map_err(KustomizeError::from)
-        })
+        Ok(())
     })
-}
-
-/// Whether a field of one of these names is anywhere in a value.
-fn has_any_field(value: &Value, names: &[String]) -> bool {
-    match value {
-        Value::Object(fields) => {
-            fields.iter().any(|(name, value)| names.contains(name) || has_any_field(value, names))
-        }
-        Value::Array(items) => items.iter().any(|item| has_any_field(item, names)),
-        _ => false,
-    }
 }
 
 fn set_replicas(
@@ -308,39 +297,16 @@ fn replace(
     resources: &mut Resources,
     budget: &Budget,
 ) -> Result<(), KustomizeError> {
-    let mut remaining = replacements;
-    while !remaining.is_empty() {
-        let mut views: Vec<replacement::Resource<'_>> = resources
-            .iter_mut()
-            .map(|resource| {
-                let ids = resource.ids().cloned().collect();
-                replacement::Resource { ids, object: &mut resource.value }
-            })
-            .collect();
-        // Ids stay as they are until a replacement writes into one.
-        while let Some((next, rest)) = remaining.split_first() {
-            remaining = rest;
-            replacement::apply(next, &mut views, budget)?;
-            if changes_identity(next) {
-                break;
-            }
-        }
-        for resource in resources.iter_mut() {
-            resource.refresh();
-        }
-    }
+    let mut views: Vec<replacement::Resource<'_>> = resources
+        .iter_mut()
+        .map(|resource| {
+            let ids = resource.ids().cloned().collect();
+            replacement::Resource { ids, object: &mut resource.value }
+        })
+        .collect();
+    replacements.iter().try_for_each(|next| replacement::apply(next, &mut views, budget))?;
+    resources.iter_mut().for_each(Resource::refresh);
     Ok(())
-}
-
-fn changes_identity(replacement: &Replacement) -> bool {
-    replacement.targets.iter().flatten().any(|target| {
-        target.field_paths.is_empty()
-            || target.field_paths.iter().any(|path| {
-                ["metadata", "kind", "apiVersion"]
-                    .iter()
-                    .any(|field| path.trim_start_matches('.').starts_with(field))
-            })
-    })
 }
 
 /// Adds the hash of its content to the name of each resource that wants one.

@@ -173,11 +173,11 @@ fn what_multiplies_itself_ends_at_a_limit() {
     for (what, fields, problem) in bombs {
         let kustomization = format!("resources: [all.yaml]\n{fields}");
         let tree = tree(&[("app/all.yaml", &base), ("app/kustomization.yaml", &kustomization)]);
-        let error = refusal(tree, json!({ "path": "app" }));
+        let error = within_memory(tree);
         assert!(error.contains(problem), "{what}: {error}");
     }
-    // A base of a megabyte, used a thousand times under other names.
-    let base = format!("{base}  y: {}\n", "x".repeat(1 << 20))
+    // A base of 64 KiB, used a thousand times under other names.
+    let base = format!("{base}  y: {}\n", "x".repeat(1 << 16))
         .replace("data: {x", "data:\n  x")
         .replace("}\n  y", "\n  y");
     let names: Vec<String> = (0..1000).map(|n| format!("app/{n}/kustomization.yaml")).collect();
@@ -189,8 +189,14 @@ fn what_multiplies_itself_ends_at_a_limit() {
         names.iter().zip(&layers).map(|(name, layer)| (name.as_str(), layer.as_str())).collect();
     files.extend([("base/all.yaml", base.as_str()), ("base/kustomization.yaml", "resources: [all.yaml]\n")]);
     files.push(("app/kustomization.yaml", &top));
-    let error = refusal(tree(&files), json!({ "path": "app" }));
-    assert!(error.contains("makes more than 256 MiB"), "{error}");
+    let error = within_memory(tree(&files));
+    assert!(error.contains("makes more than 16 MiB"), "{error}");
+}
+
+/// The error of a render that may make 16 MiB.
+fn within_memory(tree: MemoryTree) -> String {
+    let files = Files::new(Arc::new(tree), FileLimits::default()).within(Budget::of_bytes(16 << 20));
+    chain(&render(&files, &source(json!({ "path": "app" })), &context()).unwrap_err())
 }
 
 #[test]

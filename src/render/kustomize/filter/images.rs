@@ -13,10 +13,50 @@ use crate::render::kustomize::fieldspec::{Create, FieldSpec, gvk_of, visit};
 /// How deep an object is searched for containers.
 const MAX_DEPTH: usize = 512;
 
+/// The name of an entry.
+#[derive(Debug, Clone)]
+enum Pattern {
+    /// Nothing in it is special but dots: compared at once, where an expression would have to be compiled first.
+    Plain(String),
+    Expression(Regex),
+}
+
+impl Pattern {
+    fn new(name: &str) -> Result<Self, FilterError> {
+        if name.chars().all(|c| c.is_ascii_alphanumeric() || "/:_-.".contains(c)) {
+            return Ok(Self::Plain(name.to_owned()));
+        }
+        let expression = format!("^{name}(:[a-zA-Z0-9_.{{}}-]*)?(@sha256:[a-zA-Z0-9_.{{}}-]*)?$");
+        Regex::new(&expression)
+            .map(Self::Expression)
+            .map_err(|error| FilterError::ImagePattern { name: name.to_owned(), reason: error.to_string() })
+    }
+
+    fn matches(&self, image: &str) -> bool {
+        match self {
+            Self::Expression(expression) => expression.is_match(image),
+            Self::Plain(name) => {
+                let mut rest = image.chars();
+                let is_begun_by_name = name
+                    .chars()
+                    .all(|c| rest.next().is_some_and(|other| other == c || (c == '.' && other != '\n')));
+                is_begun_by_name && is_tag_and_digest(rest.as_str())
+            }
+        }
+    }
+}
+
+/// Whether a text is `[:tag][@sha256:digest]`.
+fn is_tag_and_digest(text: &str) -> bool {
+    let is_other = |c: char| !(c.is_ascii_alphanumeric() || "_.{}-".contains(c));
+    let digest = text.strip_prefix(':').map_or(text, |tag| tag.trim_start_matches(|c| !is_other(c)));
+    digest.is_empty() || digest.strip_prefix("@sha256:").is_some_and(|digest| !digest.contains(is_other))
+}
+
 /// One entry of `images`, its name compiled.
 #[derive(Debug, Clone)]
 pub struct Image {
-    pattern: Regex,
+    pattern: Pattern,
     new_name: String,
     new_tag: String,
     digest: String,
@@ -35,12 +75,8 @@ impl Image {
         digest: &str,
         tag_suffix: &str,
     ) -> Result<Self, FilterError> {
-        let pattern =
-            Regex::new(&format!("^{name}(:[a-zA-Z0-9_.{{}}-]*)?(@sha256:[a-zA-Z0-9_.{{}}-]*)?$")).map_err(
-                |error| FilterError::ImagePattern { name: name.to_owned(), reason: error.to_string() },
-            )?;
         Ok(Self {
-            pattern,
+            pattern: Pattern::new(name)?,
             new_name: new_name.to_owned(),
             new_tag: new_tag.to_owned(),
             digest: digest.to_owned(),
@@ -48,9 +84,14 @@ impl Image {
         })
     }
 
+    /// Whether the entry is about one of these images.
+    pub fn is_about_any(&self, images: &[String]) -> bool {
+        images.iter().any(|image| self.pattern.matches(image))
+    }
+
     /// The image that stands for `image`, or nothing when the entry is about another.
     fn replace(&self, image: &str) -> Option<String> {
-        if !self.pattern.is_match(image) {
+        if !self.pattern.matches(image) {
             return None;
         }
         let (name, tag, digest) = split(image);
@@ -71,23 +112,6 @@ impl Image {
         }
         Some(replaced)
     }
-
-    fn set(&self, place: &mut Value, path: &str) -> Result<(), FilterError> {
-        if place.is_null() {
-            return Ok(());
-        }
-        let Some(old) = scalar_text(place) else {
-            return Err(FilterError::WrongType {
-                path: path.to_owned(),
-                expected: "a string",
-                found: type_name(place),
-            });
-        };
-        if let Some(new) = self.replace(&old) {
-            *place = Value::String(new);
-        }
-        Ok(())
-    }
 }
 
 /// Name, tag and digest; the port of a registry is part of the name.
@@ -102,35 +126,72 @@ fn split(image: &str) -> (&str, &str, &str) {
     (name, tag, digest)
 }
 
-/// Changes the images of one object. CustomResourceDefinitions are left alone.
+/// The images of one object: an entry that is about none of them changes nothing.
 ///
 /// # Errors
 /// When an image is a mapping or a list, or when a field spec leads through a scalar.
+pub fn images(object: &mut Value, fieldspecs: &[FieldSpec]) -> Result<Vec<String>, FilterError> {
+    let mut images = Vec::new();
+    each(object, fieldspecs, &mut |image| {
+        images.push(image.to_owned());
+        None
+    })?;
+    Ok(images)
+}
+
+/// Changes the images of one object. CustomResourceDefinitions are left alone.
+///
+/// # Errors
+/// As [`images`].
 pub fn apply(object: &mut Value, image: &Image, fieldspecs: &[FieldSpec]) -> Result<(), FilterError> {
+    each(object, fieldspecs, &mut |old| image.replace(old))
+}
+
+/// What is to stand in the place of an image, if it changes.
+type Replace<'a> = &'a mut dyn FnMut(&str) -> Option<String>;
+
+fn each(object: &mut Value, fieldspecs: &[FieldSpec], replace: Replace<'_>) -> Result<(), FilterError> {
     if gvk_of(object).kind == "CustomResourceDefinition" {
         return Ok(());
     }
-    containers(object, image, 0)?;
+    containers(object, replace, 0)?;
     for spec in fieldspecs {
-        visit(object, spec, Create::Never, &mut |place| image.set(place, &spec.path))?;
+        visit(object, spec, Create::Never, &mut |place| set(place, &spec.path, replace))?;
     }
     Ok(())
 }
 
-fn containers(value: &mut Value, image: &Image, depth: usize) -> Result<(), FilterError> {
+fn set(place: &mut Value, path: &str, replace: Replace<'_>) -> Result<(), FilterError> {
+    if place.is_null() {
+        return Ok(());
+    }
+    let Some(old) = scalar_text(place) else {
+        return Err(FilterError::WrongType {
+            path: path.to_owned(),
+            expected: "a string",
+            found: type_name(place),
+        });
+    };
+    if let Some(new) = replace(&old) {
+        *place = Value::String(new);
+    }
+    Ok(())
+}
+
+fn containers(value: &mut Value, replace: Replace<'_>, depth: usize) -> Result<(), FilterError> {
     if depth > MAX_DEPTH {
         return Err(FilterError::TooDeep { path: "containers/image".to_owned() });
     }
     match value {
-        Value::Array(items) => items.iter_mut().try_for_each(|item| containers(item, image, depth + 1)),
+        Value::Array(items) => items.iter_mut().try_for_each(|item| containers(item, replace, depth + 1)),
         Value::Object(fields) => {
             for (key, field) in fields {
-                containers(field, image, depth + 1)?;
+                containers(field, replace, depth + 1)?;
                 if (key == "containers" || key == "initContainers")
                     && let Value::Array(items) = field
                 {
                     for place in items.iter_mut().filter_map(|item| item.get_mut("image")) {
-                        image.set(place, &format!("{key}/image"))?;
+                        set(place, &format!("{key}/image"), replace)?;
                     }
                 }
             }
@@ -153,6 +214,45 @@ mod tests {
         let mut object = json!({"kind": "Widget", "image": {"image": image}});
         apply(&mut object, &entry, &[FieldSpec::any("image/image", true)]).unwrap();
         object["image"]["image"].as_str().unwrap().to_owned()
+    }
+
+    #[test]
+    fn a_plain_name_matches_what_it_would_match_as_an_expression() {
+        let names = ["", "nginx", "n.inx", "reg.io:5000/a/b", "a.b/c-d_e", "nginx:"];
+        let images = [
+            "",
+            ":1",
+            "nginx",
+            "nginx:",
+            "nginx:1.2",
+            "nginx@sha256:ab",
+            "nginx:1@sha256:ab",
+            "nginx:1@sha256:",
+            "nginx@sha512:ab",
+            "nginx:1:2",
+            "nginx:1/2",
+            "nginxx",
+            "n/inx",
+            "reg.io:5000/a/b:v1",
+            "reg-io:5000/a/b",
+            "a.b/c-d_e:{}",
+            "nginx::1",
+            "nginx:1\n",
+            "ünginx",
+        ];
+        for name in names {
+            let Ok(Pattern::Plain(_)) = Pattern::new(name) else { panic!("{name} is plain") };
+            let Ok(Pattern::Expression(expression)) = Pattern::new(&format!("(?:{name})")) else {
+                panic!("{name}")
+            };
+            for image in images {
+                assert_eq!(
+                    Pattern::new(name).unwrap().matches(image),
+                    expression.is_match(image),
+                    "{name} {image:?}"
+                );
+            }
+        }
     }
 
     #[test]

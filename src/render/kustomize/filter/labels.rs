@@ -4,22 +4,28 @@ use serde_json::{Map, Value};
 
 use super::FilterError;
 use crate::object::type_name;
-use crate::render::kustomize::fieldspec::{Create, FieldSpec, visit};
+use crate::render::kustomize::{
+    fieldspec::{Create, FieldSpec, visit_places},
+    shared::{Place, Shared},
+};
 
-/// Sets the pairs at every place; values that are there are replaced, mappings that are missing are made.
+/// Sets the pairs at every place; values that are there are replaced, mappings that are missing are made. What is added to
+/// several places is noted in `shared`.
 ///
 /// # Errors
-/// When a place is neither a mapping nor null.
+/// When a place is neither a mapping nor null, or a key is empty.
 pub fn apply(
     object: &mut Value,
     pairs: &[(String, String)],
     fieldspecs: &[FieldSpec],
+    shared: &mut Shared,
 ) -> Result<(), FilterError> {
     if pairs.is_empty() {
         return Ok(());
     }
+    let mut added: Vec<Vec<Place>> = vec![Vec::new(); pairs.len()];
     for spec in fieldspecs {
-        visit(object, spec, Create::Mapping, &mut |place| {
+        visit_places(object, spec, Create::Mapping, &mut |place, trail| {
             if place.is_null() {
                 *place = Value::Object(Map::new());
             }
@@ -30,11 +36,20 @@ pub fn apply(
                     found: type_name(place),
                 });
             };
-            for (key, text) in pairs {
-                entries.insert(key.clone(), Value::from(text.as_str()));
+            let mut place = None;
+            for ((key, text), added) in pairs.iter().zip(&mut added) {
+                if key.is_empty() {
+                    return Err(FilterError::EmptyKey { path: spec.path.clone() });
+                }
+                if entries.insert(key.clone(), Value::from(text.as_str())).is_none() {
+                    added.push(Place::clone(place.get_or_insert_with(|| trail.to_place())));
+                }
             }
             Ok(())
         })?;
+    }
+    for ((key, text), places) in pairs.iter().zip(added) {
+        shared.add(key, text, places);
     }
     Ok(())
 }
@@ -52,7 +67,8 @@ mod tests {
     #[test]
     fn pairs_are_added_and_replace_what_is_there() {
         let mut object = json!({"metadata": {"labels": {"app": "old", "tier": "web"}}});
-        apply(&mut object, &pairs(), &[FieldSpec::any("metadata/labels", true)]).unwrap();
+        apply(&mut object, &pairs(), &[FieldSpec::any("metadata/labels", true)], &mut Shared::default())
+            .unwrap();
         assert_eq!(object["metadata"]["labels"], json!({"app": "new", "tier": "web", "team": "a"}));
     }
 
@@ -60,9 +76,11 @@ mod tests {
     fn a_missing_or_null_mapping_is_made_if_the_field_spec_creates() {
         for metadata in [json!({}), json!({"labels": null})] {
             let mut object = json!({"metadata": metadata});
-            apply(&mut object, &pairs(), &[FieldSpec::any("metadata/labels", false)]).unwrap();
+            apply(&mut object, &pairs(), &[FieldSpec::any("metadata/labels", false)], &mut Shared::default())
+                .unwrap();
             assert_eq!(object["metadata"], metadata);
-            apply(&mut object, &pairs(), &[FieldSpec::any("metadata/labels", true)]).unwrap();
+            apply(&mut object, &pairs(), &[FieldSpec::any("metadata/labels", true)], &mut Shared::default())
+                .unwrap();
             assert_eq!(object["metadata"]["labels"], json!({"app": "new", "team": "a"}));
         }
     }
@@ -73,6 +91,7 @@ mod tests {
             &mut json!({"metadata": {"labels": []}}),
             &pairs(),
             &[FieldSpec::any("metadata/labels", true)],
+            &mut Shared::default(),
         );
         assert_eq!(
             result,

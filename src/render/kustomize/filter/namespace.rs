@@ -101,10 +101,18 @@ fn set_subjects(object: &mut Value, config: &Namespace) -> Result<(), FilterErro
         }
     };
     for subject in subjects {
-        if let Value::Object(subject) = subject
-            && config.moves(subject)
-        {
-            config.set(subject.entry("namespace").or_insert(Value::Null), &spec)?;
+        match subject {
+            Value::Object(subject) if config.moves(subject) => {
+                config.set(subject.entry("namespace").or_insert(Value::Null), &spec)?;
+            }
+            Value::Object(_) | Value::Null => {}
+            other => {
+                return Err(FilterError::WrongType {
+                    path: spec.path,
+                    expected: "in a list of mappings",
+                    found: type_name(other),
+                });
+            }
         }
     }
     Ok(())

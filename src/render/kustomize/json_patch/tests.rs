@@ -34,6 +34,15 @@ fn every_operation_does_what_the_standard_says() {
 }
 
 #[test]
+fn null_is_added_where_no_value_is_given_and_the_whole_object_stays() {
+    assert_eq!(patched(json!({}), "[{op: add, path: /a}]").unwrap(), json!({"a": null}));
+    for patch in ["[{op: add, path: '', value: {}}]", "[{op: remove, path: ''}]", "[{op: replace, path: /a}]"]
+    {
+        assert!(patched(json!({"a": 1}), patch).is_err(), "{patch}");
+    }
+}
+
+#[test]
 fn a_negative_index_counts_from_the_end() {
     let object = || json!({"l": [1, 2, 3]});
     assert_eq!(
