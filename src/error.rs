@@ -42,13 +42,17 @@ pub trait Classified: std::error::Error {
 
 /// The whole chain of an error in one line: `message: cause: cause of the cause`.
 ///
-/// Messages in this code base never repeat their cause, so the chain reads as one sentence.
+/// Messages in this code base never repeat their cause, so the chain reads as one sentence. Those of libraries sometimes
+/// end with it; then it is left out.
 pub fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
+        let cause_text = cause.to_string();
+        if !text.ends_with(&cause_text) {
+            text.push_str(": ");
+            text.push_str(&cause_text);
+        }
         source = cause.source();
     }
     text

@@ -211,6 +211,10 @@ impl Step {
             (ErrorCode::Certificate, _) => {
                 GitError::HostKey { repository, problem: error.message().to_owned() }
             }
+            // Of the network, though libgit2 files it under the system.
+            (_, ErrorClass::Os) if !is_file && error.message().starts_with("failed to connect") => {
+                self.failed(&format!("{}; check host and port", error.message()))
+            }
             (_, ErrorClass::Os | ErrorClass::Filesystem | ErrorClass::NoMemory) => {
                 GitError::Mirror { repository, source: Box::new(error) }
             }

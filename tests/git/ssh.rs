@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use skiff::{
     error::{Classified as _, ErrorKind},
-    git::{Credentials, GitError, KnownHosts},
+    git::{Credentials, GitError, KnownHosts, RepoUrl},
     masked::Masked,
 };
 
@@ -98,6 +98,16 @@ async fn a_repository_that_is_not_there_is_the_users_to_correct() {
     std::fs::remove_dir_all(upstream.directory()).unwrap();
     let error = reader.references(&url).await.unwrap_err();
     assert!(matches!(error, GitError::NotFound { .. }), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_server_that_is_not_there_is_told_as_such() {
+    let _turn = TURN.lock().await;
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let url = RepoUrl::parse(&format!("ssh://git@127.0.0.1:{port}/shop.git")).unwrap();
+    let error = Reader::new().references(&url).await.unwrap_err();
+    assert!(matches!(error, GitError::Network { .. }), "{error:?}");
+    assert!(error.to_string().contains("failed to connect to 127.0.0.1"), "{error}");
 }
 
 #[tokio::test]
