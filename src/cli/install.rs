@@ -48,7 +48,6 @@ const ARGO_CONTROLLER: &str = "app.kubernetes.io/name=argocd-application-control
 
 /// The options of `skiff install`.
 #[derive(Debug, clap::Args)]
-#[allow(clippy::struct_excessive_bools)]
 pub struct InstallOptions {
     /// The namespace of the agent, its settings and its projects
     #[arg(long, value_name = "NAMESPACE", default_value = names::DEFAULT_NAMESPACE)]

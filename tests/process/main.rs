@@ -21,4 +21,6 @@ mod install;
 mod offline;
 mod repository;
 mod sandbox;
+mod steps;
+mod tekton;
 mod world;

@@ -7,7 +7,7 @@ use regex::Regex;
 use crate::files::{RepoPath, Tree};
 
 /// A line is looked for in files up to this size.
-const MAX_BYTES: usize = 4 << 20;
+const MAX_BYTES: u64 = 4 << 20;
 
 /// What a finding is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, clap::ValueEnum)]
@@ -135,7 +135,7 @@ pub(super) fn place_in(text: &str, tree: &dyn Tree) -> Option<Place> {
 
 /// The first line from `from` on that has a text; `from` itself where none has.
 pub(super) fn line_with(tree: &dyn Tree, from: &Place, text: &str) -> Place {
-    let content = tree.content(&from.path, MAX_BYTES as u64).unwrap_or_default();
+    let content = tree.content(&from.path, MAX_BYTES).unwrap_or_default();
     let content = String::from_utf8_lossy(&content);
     let lines = content.lines().enumerate().skip(from.line.saturating_sub(1));
     // A document ends where the next one begins.

@@ -406,9 +406,7 @@ fn problems(tested: &Tested, state: &Application, tree: &dyn Tree) -> Option<Vec
         errors.map(|condition| format!("{}: {}", condition.condition_type, condition.message))
     };
     let operation = status.operation_state.as_ref().filter(|it| it.phase.is_completed());
-    let Some(operation) = operation.filter(|_| state.operation.is_none()) else {
-        return None;
-    };
+    let operation = operation.filter(|_| state.operation.is_none())?;
     if operation.phase == crate::api::OperationPhase::Succeeded {
         return Some(Vec::new());
     }
