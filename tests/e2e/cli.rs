@@ -2,9 +2,12 @@
 
 use clap::Parser;
 use serde_json::{Value, json};
-use skiff::cli::{
-    app::{AppError, AppOptions, Session, run_command},
-    output::Console,
+use skiff::{
+    api::SyncStatusCode,
+    cli::{
+        app::{AppError, AppOptions, Session, run_command},
+        output::Console,
+    },
 };
 
 use super::harness::{World, config_map, deployment};
@@ -145,6 +148,11 @@ async fn waiting_ends_when_the_time_is_over() {
     world.repository.commit(&[("app/a.yaml", Some(&config_map("a", "1")))]);
     world.apply(manual(&world, "orders", "app")).await;
     skiff_app(&world, "refresh orders").await.expect(0, &[]);
+    world
+        .until_application("orders", "is compared", |application| {
+            application.status.sync_code() == SyncStatusCode::OutOfSync
+        })
+        .await;
     skiff_app(&world, "wait orders --sync --timeout 1")
         .await
         .expect(14, &["not synced after 1 s", "OutOfSync"]);

@@ -599,7 +599,9 @@ async fn killed_in_the_middle_of_a_long_sync_the_agent_continues_it() {
     let changes: Vec<(&str, Option<&str>)> =
         manifests.iter().map(|(path, text)| (path.as_str(), Some(text.as_str()))).collect();
     let commit = world.repository.commit(&changes);
-    world.faults.inject(FaultRule::on("patch", "configmaps"), Fault::Delay(Duration::from_millis(100)));
+    // This one's apply does not come to its end.
+    let last = FaultRule::on("patch", "configmaps").named("settings-29");
+    world.faults.inject(last, Fault::Delay(Duration::from_secs(3600)));
     world.apply(world.automated("orders", "app")).await;
     let applied = async |w: &World| {
         let all: kube::Api<k8s_openapi::api::core::v1::ConfigMap> =

@@ -1,7 +1,12 @@
 //! Two replicas of which one writes.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
+use jiff::{SignedDuration, Timestamp};
+use serde_json::Value;
 use skiff::{
     controller::{Agent, AgentOptions, Leadership},
     metrics::{Metrics, MetricsOptions},
@@ -57,11 +62,23 @@ fn quick(world: &World, identity: &str) -> AgentOptions {
     options
 }
 
-/// The same with a lease that holds longer than any test waits.
+/// The same with a lease that is held and trusted longer than any test waits.
 fn patient(world: &World, identity: &str) -> AgentOptions {
-    let mut options = quick(world, identity);
+    let mut options = world.agent_options(identity);
     options.leader.lease_duration = Duration::from_secs(600);
+    options.leader.trusted_for = Duration::from_secs(300);
+    options.leader.retry_period = Duration::from_millis(100);
     options
+}
+
+/// The lease, as it is stored.
+async fn lease(world: &World) -> Value {
+    let lease = world.get("coordination.k8s.io/v1", "Lease", &world.argocd, "skiff-agent").await.unwrap();
+    lease["spec"].clone()
+}
+
+fn time(value: &Value) -> Timestamp {
+    value.as_str().unwrap().parse().unwrap()
 }
 
 async fn world() -> World {
@@ -121,9 +138,13 @@ async fn a_killed_leader_is_replaced_once_its_lease_is_over() {
         })
         .await;
     first.task.abort();
-    let killed = Instant::now();
+    let held = lease(&world).await;
     second.until_leading(&world).await;
-    assert!(killed.elapsed() > Duration::from_millis(1500), "taken over after {:?}", killed.elapsed());
+    if held["holderIdentity"] == "first" {
+        let [renewed, taken] = [&held["renewTime"], &lease(&world).await["acquireTime"]].map(time);
+        let waited = taken.duration_since(renewed);
+        assert!(waited >= SignedDuration::from_secs(2), "taken over after {waited}");
+    }
     world.apply(world.automated("orders", "app")).await;
     let commit = world.repository.commit(&[("app/a.yaml", Some(&config_map("a", "1")))]);
     world.until_synced("orders", &commit).await;
@@ -142,13 +163,20 @@ async fn a_leader_that_cannot_renew_its_lease_stops_writing() {
 
         world.faults.inject(FaultRule::on("update", "leases"), fault.clone());
         let since = Instant::now();
+        let last = Mutex::new(since);
         let leadership = replica.leadership.clone();
         world
             .until("it does not trust its lease any more", async |_: &World| {
-                (!leadership.is_leading()).then_some(())
+                let now = Instant::now();
+                if leadership.is_leading() {
+                    *last.lock().unwrap() = now;
+                    return None;
+                }
+                Some(())
             })
             .await;
-        assert!(since.elapsed() < Duration::from_secs(2), "{fault:?}: it led on for {:?}", since.elapsed());
+        let led = last.lock().unwrap().duration_since(since);
+        assert!(led < Duration::from_secs(2), "{fault:?}: it led on for {led:?}");
         let written = replica.requests.writes().len();
         world.repository.commit(&[("app/a.yaml", Some(&config_map("a", "2")))]);
         let attempts = replica.requests.sent().len();
