@@ -576,12 +576,12 @@ mod tests {
 
     #[test]
     fn the_order_of_kinds_can_be_switched_off() {
-        let text = format!("{A}---\napiVersion: v1\nkind: Namespace\nmetadata: {{name: n}}\n");
+        let text = format!("{A}---\napiVersion: v1\nkind: Namespace\nmetadata: {{name: shop}}\n");
         let folder =
             Folder::new(&[("app/kustomization.yaml", "resources: [a.yaml]\n"), ("app/a.yaml", &text)]);
         let app = folder.path("app");
         let first = |arguments: &[&str]| {
-            folder.run_with(arguments).unwrap().1.contains("Namespace\nmetadata:\n  name: n\n---")
+            folder.run_with(arguments).unwrap().1.contains("Namespace\nmetadata:\n  name: shop\n---")
         };
         assert!(first(&[&app]) && first(&[&app, "--reorder", "legacy"]));
         assert!(!first(&[&app, "--reorder", "none"]));

@@ -93,7 +93,7 @@ fn what_is_not_a_patch_is_refused() {
         "[1]",
         "[{op: add}]",
         "[{op: fly, path: /a}]",
-        "[{op: add, path: /a}]",
+        "[{op: replace, path: /a}]",
         "[{op: move, path: /a}]",
         "{",
     ] {
