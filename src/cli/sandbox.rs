@@ -15,12 +15,10 @@ use kube::{
     discovery::{self, Scope},
 };
 
+use super::documents::{self, DocumentsError};
 use crate::{
     error::{Classified, ErrorKind},
-    object::{
-        Object, ObjectError,
-        yaml::{self, YamlError},
-    },
+    object::{Object, ObjectError, yaml},
     sandbox::{Sandbox, ServeError, ServeOptions},
 };
 
@@ -42,7 +40,7 @@ pub struct SandboxArguments {
     /// Seconds until a Pod is ready
     #[arg(long, value_name = "SECONDS", default_value_t = 0.5)]
     pod_ready_delay: f64,
-    /// Apply these manifests first
+    /// Apply these manifests first; '-' reads standard input
     #[arg(long, value_name = "FILE", num_args = 1..)]
     load: Vec<PathBuf>,
 }
@@ -56,33 +54,23 @@ pub enum SandboxCommandError {
     /// `--pod-ready-delay` is no time.
     #[error("--pod-ready-delay must be a number of seconds that is not negative, not {0}")]
     Delay(f64),
-    /// A file cannot be read or written.
-    #[error("cannot {action} {path}")]
-    File {
-        /// `read`, `write`.
-        action: &'static str,
+    /// The kubeconfig cannot be written.
+    #[error("cannot write {path}")]
+    Write {
         /// The file.
         path: String,
         /// Why.
         #[source]
         source: io::Error,
     },
-    /// A manifest is no YAML.
-    #[error("cannot read {path}")]
-    Yaml {
-        /// The manifest.
-        path: String,
-        /// Where and why.
-        #[source]
-        source: YamlError,
-    },
+    /// A manifest cannot be read.
+    #[error(transparent)]
+    Documents(#[from] DocumentsError),
     /// A document is no Kubernetes object.
-    #[error("cannot read {path}, line {line}")]
+    #[error("cannot read {place}")]
     Object {
-        /// The manifest.
-        path: String,
-        /// Where the document starts.
-        line: usize,
+        /// The manifest, and where the document starts.
+        place: String,
         /// What is wrong with it.
         #[source]
         source: ObjectError,
@@ -132,7 +120,7 @@ pub async fn run(arguments: SandboxArguments, output: &mut dyn Write) -> Result<
     let server = sandbox.serve(ServeOptions { address, tls: arguments.tls }).await?;
     let path = arguments.kubeconfig.display().to_string();
     fs::write(&arguments.kubeconfig, yaml::to_string(&server.kubeconfig()))
-        .map_err(|source| SandboxCommandError::File { action: "write", path: path.clone(), source })?;
+        .map_err(|source| SandboxCommandError::Write { path: path.clone(), source })?;
     write!(
         output,
         "Sandbox: {url}\n\
@@ -166,24 +154,14 @@ fn signal() -> Result<impl Future<Output = ()>, SandboxCommandError> {
 }
 
 async fn load(sandbox: &Sandbox, path: &Path) -> Result<(), SandboxCommandError> {
-    let shown = path.display().to_string();
-    let text = fs::read(path).map_err(|source| SandboxCommandError::File {
-        action: "read",
-        path: shown.clone(),
-        source,
-    })?;
-    let documents = yaml::parse(&text, &yaml::Options::default())
-        .map_err(|source| SandboxCommandError::Yaml { path: shown.clone(), source })?;
-    for document in documents {
-        let object = Object::from_value(document.value).map_err(|source| SandboxCommandError::Object {
-            path: shown.clone(),
-            line: document.line,
-            source,
-        })?;
+    for document in documents::read(path)? {
+        let place = document.place();
+        let object = Object::from_value(document.value)
+            .map_err(|source| SandboxCommandError::Object { place, source })?;
         let key = object.key().to_string();
         apply(sandbox, object).await.map_err(|source| SandboxCommandError::Apply {
             object: key,
-            path: shown.clone(),
+            path: document.file,
             source: Box::new(source),
         })?;
     }

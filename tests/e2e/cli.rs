@@ -101,6 +101,13 @@ async fn an_application_is_synced_by_hand_and_shown() {
     assert_eq!(pods.count(), 2, "{listed:?}");
     let history = skiff_app(&world, "history orders -o id").await.expect(0, &[]);
     assert_eq!(history.out, "0\n");
+    let history = skiff_app(&world, "history orders -o json").await.expect(0, &[]);
+    let history: Vec<Value> = serde_json::from_str(&history.out).unwrap();
+    assert_eq!((history.len(), &history[0]["id"]), (1, &json!(0)));
+    skiff_app(&world, "history orders -o yaml").await.expect(0, &["- deployStartedAt:", "  revision: "]);
+    let shown = skiff_app(&world, "refresh orders -o json").await.expect(0, &[]);
+    let shown: Value = serde_json::from_str(&shown.out).unwrap();
+    assert_eq!(shown["status"]["sync"]["status"], "Synced");
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 use super::{
     AppError, Session,
     error::EXIT_COMMAND,
-    name::{AppName, One},
+    name::One,
 };
 use crate::{
     cli::{
@@ -63,7 +63,7 @@ pub(super) async fn run(
 }
 
 async fn show(session: &Session, options: &Options, console: &mut Console<'_>) -> Result<u8, AppError> {
-    let name = AppName::parse(&options.one.name, session.namespace())?;
+    let name = options.one.named(session)?;
     let application = session.get(&name).await?.application;
     let known =
         Some(application.status.controller_namespace.as_str()).filter(|namespace| !namespace.is_empty());

@@ -3,12 +3,7 @@
 use std::{collections::HashMap, io, time::Duration};
 
 use super::{
-    AppError, Session,
-    list::cluster,
-    name::{AppName, One},
-    refresh,
-    session::Found,
-    tree as children, windows,
+    AppError, Session, list::cluster, name::One, refresh, session::Found, tree as children, windows,
 };
 use crate::{
     api::{Application, ApplicationSource, OperationState, ResourceStatus, Time, refresh::Refresh},
@@ -67,7 +62,7 @@ pub(super) async fn run(
     options: &Options,
     console: &mut Console<'_>,
 ) -> Result<u8, AppError> {
-    let name = AppName::parse(&options.one.name, session.namespace())?;
+    let name = options.one.named(session)?;
     let wanted = match (options.hard_refresh, options.refresh) {
         (true, _) => Some(Refresh::Hard),
         (false, true) => Some(Refresh::Normal),
@@ -322,7 +317,7 @@ fn tree(application: &Application, console: &mut Console<'_>) -> io::Result<()> 
 mod tests {
     use serde_json::json;
 
-    use super::*;
+    use super::{super::name::AppName, *};
 
     fn shown(format: Format) -> String {
         let value = json!({

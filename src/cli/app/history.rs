@@ -1,10 +1,8 @@
 //! `skiff app history`.
 
-use super::{
-    AppError, Session,
-    get::with_commit,
-    name::{AppName, One},
-};
+use serde_json::json;
+
+use super::{AppError, Session, get::with_commit, name::One};
 use crate::{
     api::{ApplicationSource, RevisionHistory},
     cli::output::Console,
@@ -18,6 +16,10 @@ pub enum Format {
     Wide,
     /// The ids only.
     Id,
+    /// The entries as JSON.
+    Json,
+    /// The entries as YAML.
+    Yaml,
 }
 
 /// The options of `skiff app history`.
@@ -37,11 +39,14 @@ pub(super) async fn run(
     options: &Options,
     console: &mut Console<'_>,
 ) -> Result<u8, AppError> {
-    let name = AppName::parse(&options.one.name, session.namespace())?;
-    let history = session.get(&name).await?.application.status.history;
+    let (_, found) = options.one.find(session).await?;
+    let history = &found.application.status.history;
+    let entries = || found.value.pointer("/status/history").cloned().unwrap_or_else(|| json!([]));
     match options.output {
+        Format::Json => console.json(&entries())?,
+        Format::Yaml => console.yaml(&entries())?,
         Format::Id => {
-            for entry in &history {
+            for entry in history {
                 console.line(&entry.id.to_string())?;
             }
         }

@@ -4,24 +4,11 @@ use serde_json::{Value, json};
 
 use super::{
     AppError, Session,
-    name::{AppName, One},
+    get::Format,
+    name::One,
     tree::{self, Row},
 };
 use crate::cli::output::{Cell, Console};
-
-/// What the objects look like.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
-enum Format {
-    /// A table.
-    #[default]
-    Wide,
-    /// A tree.
-    Tree,
-    /// JSON.
-    Json,
-    /// YAML.
-    Yaml,
-}
 
 /// The options of `skiff app resources`.
 #[derive(Debug, clap::Args)]
@@ -44,8 +31,7 @@ pub(super) async fn run(
     options: &Options,
     console: &mut Console<'_>,
 ) -> Result<u8, AppError> {
-    let name = AppName::parse(&options.one.name, session.namespace())?;
-    let found = session.get(&name).await?;
+    let (_, found) = options.one.find(session).await?;
     let mut tree = tree::read(session, &found.application).await?;
     if options.orphaned {
         tree.rows.retain(|row| row.is_orphan);

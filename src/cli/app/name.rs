@@ -32,7 +32,21 @@ impl std::fmt::Display for AppName {
 pub(super) struct One {
     /// The Application, 'name' or 'namespace/name'
     #[arg(value_name = "NAME")]
-    pub name: String,
+    name: String,
+}
+
+impl One {
+    /// Its name, whether it exists or not.
+    pub fn named(&self, session: &Session) -> Result<AppName, AppError> {
+        AppName::parse(&self.name, session.namespace())
+    }
+
+    /// Its name, and what there is of it.
+    pub async fn find(&self, session: &Session) -> Result<(AppName, Found), AppError> {
+        let name = self.named(session)?;
+        let found = session.get(&name).await?;
+        Ok((name, found))
+    }
 }
 
 /// Several Applications, by name or by label.

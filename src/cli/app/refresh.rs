@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::{
     AppError, Session,
-    get::limit,
+    get::{self, limit},
     name::{AppName, Several},
     session::Found,
 };
@@ -34,6 +34,10 @@ pub struct Options {
     /// How many seconds to wait; 0 for no limit
     #[arg(long, value_name = "SECONDS", default_value_t = DEFAULT_TIMEOUT)]
     timeout: u64,
+
+    /// Show the Applications afterwards, in place of a line for each
+    #[arg(short, long, value_enum)]
+    output: Option<get::Format>,
 }
 
 /// Refreshes Applications one after the other.
@@ -45,6 +49,10 @@ pub(super) async fn run(
     let wanted = if options.hard { Refresh::Hard } else { Refresh::Normal };
     for name in options.several.resolve(session).await? {
         let found = refresh(session, &name, wanted, limit(options.timeout)).await?;
+        if let Some(format) = options.output {
+            get::show_now(session, &found, format, false, console).await?;
+            continue;
+        }
         let status = &found.application.status;
         console.line(&format!(
             "application '{name}' is {} and {}",

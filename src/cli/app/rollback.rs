@@ -3,12 +3,9 @@
 
 use serde_json::json;
 
-use super::{AppError, Session, error::EXIT_COMMAND, get, get::limit, name::AppName, sync};
+use super::{AppError, Session, name::AppName, sync};
 use crate::{
-    api::{
-        Operation, OperationInitiator, OperationPhase, RevisionHistory, SyncOperation, SyncStrategy,
-        SyncStrategyApply,
-    },
+    api::{Operation, OperationInitiator, RevisionHistory, SyncOperation, SyncStrategy, SyncStrategyApply},
     cli::output::Console,
 };
 
@@ -31,13 +28,8 @@ pub struct Options {
     #[arg(long)]
     dry_run: bool,
 
-    /// How many seconds to wait; 0 for no limit
-    #[arg(long, value_name = "SECONDS", default_value_t = 0)]
-    timeout: u64,
-
-    /// What the output looks like
-    #[arg(short, long, value_enum, default_value_t)]
-    output: get::Format,
+    #[command(flatten)]
+    end: sync::End,
 }
 
 /// Syncs a history entry and waits for the end.
@@ -80,10 +72,7 @@ pub(super) async fn run(
     });
     let before = application.status.operation_state.clone();
     session.patch(&name, &patch).await?;
-    let found = sync::wait(session, &name, before.as_ref(), limit(options.timeout), console).await?;
-    let state = found.application.status.operation_state.clone().unwrap_or_default();
-    sync::show(&found, &state, options.output, console)?;
-    Ok(if state.phase == OperationPhase::Succeeded { 0 } else { EXIT_COMMAND })
+    options.end.show(session, &name, before.as_ref(), console).await
 }
 
 fn operation(entry: &RevisionHistory, options: &Options, sync_options: &[String]) -> Operation {

@@ -84,6 +84,13 @@ pub struct Options {
     #[arg(long = "async")]
     asynchronous: bool,
 
+    #[command(flatten)]
+    end: End,
+}
+
+/// How the end of an operation is waited for and shown.
+#[derive(Debug, clap::Args)]
+pub(super) struct End {
     /// How many seconds to wait; 0 for no limit
     #[arg(long, value_name = "SECONDS", default_value_t = 0)]
     timeout: u64,
@@ -91,6 +98,22 @@ pub struct Options {
     /// What the output looks like
     #[arg(short, long, value_enum, default_value_t)]
     output: get::Format,
+}
+
+impl End {
+    /// Waits for an operation that follows `before` and shows what came of it. 1 when it did not succeed.
+    pub async fn show(
+        &self,
+        session: &Session,
+        name: &AppName,
+        before: Option<&OperationState>,
+        console: &mut Console<'_>,
+    ) -> Result<u8, AppError> {
+        let found = wait(session, name, before, limit(self.timeout), console).await?;
+        let state = found.application.status.operation_state.clone().unwrap_or_default();
+        show(&found, &state, self.output, console)?;
+        Ok(if state.phase == OperationPhase::Succeeded { 0 } else { EXIT_COMMAND })
+    }
 }
 
 /// Syncs Applications: all are asked to at once, then waited for. 1 when one of them did not succeed.
@@ -108,7 +131,7 @@ pub(super) async fn run(
         let waits = options.confirm_prune && waits_for_approval(&session.get(&name).await?);
         let before = if waits { None } else { request(session, &name, options, &patterns, &notes).await? };
         if options.confirm_prune {
-            approve(session, &name, before.as_ref(), limit(options.timeout)).await?;
+            approve(session, &name, before.as_ref(), limit(options.end.timeout)).await?;
         }
         asked.push((name, before));
     }
@@ -118,12 +141,7 @@ pub(super) async fn run(
             console.line(&format!("application '{name}' is being synced"))?;
             continue;
         }
-        let found = wait(session, &name, before.as_ref(), limit(options.timeout), console).await?;
-        let state = found.application.status.operation_state.clone().unwrap_or_default();
-        show(&found, &state, options.output, console)?;
-        if state.phase != OperationPhase::Succeeded {
-            exit_code = EXIT_COMMAND;
-        }
+        exit_code = exit_code.max(options.end.show(session, &name, before.as_ref(), console).await?);
     }
     Ok(exit_code)
 }
@@ -289,7 +307,7 @@ async fn approve(
 }
 
 /// Waits until the operation is over, and tells of each object's progress.
-pub(super) async fn wait(
+async fn wait(
     session: &Session,
     name: &AppName,
     before: Option<&OperationState>,
@@ -357,7 +375,7 @@ fn result_in_words(result: &ResourceResult) -> String {
     words.into_iter().filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ")
 }
 
-pub(super) fn show(
+fn show(
     found: &Found,
     state: &OperationState,
     format: get::Format,

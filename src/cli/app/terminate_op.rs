@@ -4,11 +4,7 @@ use std::ops::ControlFlow;
 
 use serde_json::json;
 
-use super::{
-    AppError, Session,
-    get::limit,
-    name::{AppName, One},
-};
+use super::{AppError, Session, get::limit, name::One};
 use crate::{api::OperationPhase, cli::output::Console};
 
 /// The options of `skiff app terminate-op`.
@@ -28,8 +24,7 @@ pub(super) async fn run(
     options: &Options,
     console: &mut Console<'_>,
 ) -> Result<u8, AppError> {
-    let name = AppName::parse(&options.one.name, session.namespace())?;
-    let found = session.get(&name).await?;
+    let (name, found) = options.one.find(session).await?;
     let state = found.application.status.operation_state.as_ref();
     let runs = state.is_some_and(|state| !state.phase.is_completed());
     if !runs {
