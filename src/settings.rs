@@ -12,6 +12,7 @@
 //! that Skiff does not act on yet, and keys that nobody knows. Values of Secrets are [`Masked`].
 
 mod customizations;
+mod global_projects;
 mod health_scripts;
 mod ignored;
 mod kustomize;
@@ -22,6 +23,7 @@ mod values;
 
 use std::{collections::BTreeMap, time::Duration};
 
+pub use global_projects::GlobalProject;
 pub use ignored::Ignored;
 pub use kustomize::BuildOptions;
 pub use namespaces::NamespacePatterns;
@@ -118,6 +120,8 @@ pub struct Settings {
     pub ignore_differences: Vec<ResourceIgnoreDifferences>,
     /// `kustomize.buildOptions`.
     pub kustomize: BuildOptions,
+    /// `globalProjects`: the AppProjects whose rules others inherit.
+    pub global_projects: Vec<GlobalProject>,
     /// `application.namespaces`: where Applications may live besides the agent's namespace.
     pub application_namespaces: NamespacePatterns,
     /// `controller.self.heal.backoff.*`: the delay between two attempts to put drift back.
@@ -156,6 +160,7 @@ impl Default for Settings {
             health_scripts: Scripts::default(),
             ignore_differences: Vec::new(),
             kustomize: BuildOptions::default(),
+            global_projects: Vec::new(),
             application_namespaces: NamespacePatterns::default(),
             self_heal_backoff: SelfHealBackoff::default(),
             sync_timeout: Duration::ZERO,
@@ -210,6 +215,12 @@ impl Settings {
             last_good.kustomize,
             default.kustomize,
             kustomize::build_options,
+        );
+        let global_projects = config.read(
+            "globalProjects",
+            last_good.global_projects.clone(),
+            default.global_projects,
+            global_projects::parse,
         );
         let (last, base) = (&last_good.prune_guard, &default.prune_guard);
         let prune_guard = PruneGuard {
@@ -266,6 +277,7 @@ impl Settings {
             health_scripts,
             ignore_differences,
             kustomize,
+            global_projects,
             application_namespaces,
             self_heal_backoff: SelfHealBackoff { first, factor, longest },
             sync_timeout,

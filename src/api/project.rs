@@ -59,6 +59,22 @@ pub struct AppProjectSpec {
     pub sync_windows: Vec<SyncWindow>,
 }
 
+impl AppProjectSpec {
+    /// Adds the rules of a project that this one inherits from.
+    pub fn inherit(&mut self, from: Self) {
+        self.cluster_resource_whitelist.extend(from.cluster_resource_whitelist);
+        self.cluster_resource_blacklist.extend(from.cluster_resource_blacklist);
+        if let Some(permitted) = from.namespace_resource_whitelist {
+            self.namespace_resource_whitelist.get_or_insert_default().extend(permitted);
+        }
+        self.namespace_resource_blacklist.extend(from.namespace_resource_blacklist);
+        self.sync_windows.extend(from.sync_windows);
+        self.source_repos.extend(from.source_repos);
+        self.destinations.extend(from.destinations);
+        self.destination_service_accounts.extend(from.destination_service_accounts);
+    }
+}
+
 /// A cluster-scoped kind, and perhaps a name. Globs.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]

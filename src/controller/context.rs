@@ -212,6 +212,7 @@ impl Context {
             // Whose an object is was decided when it was seen.
             self.cluster.watches.begin_anew();
         }
+        self.projects.configure(settings.global_projects());
         let mut interval = settings.poll_interval();
         if let Some(fixed) = self.options.poll_interval {
             interval = PollInterval { interval: fixed, jitter: Duration::ZERO };

@@ -67,14 +67,11 @@ pub async fn follow_own_kinds(client: &Client, context: &Arc<Context>, backgroun
     let c = Arc::clone(context);
     let projects = in_namespace(resource("AppProject", "appprojects"));
     background.spawn(follow(projects, "AppProject", None, HashSet::new(), synced.clone(), move |change| {
-        let name = match change {
+        let changed = match change {
             Change::Present(value) => c.projects.observe(value),
-            Change::Gone { name, .. } => {
-                c.projects.forget(&name);
-                name
-            }
+            Change::Gone { name, .. } => c.projects.forget(&name),
         };
-        for key in c.applications.of_project(&name) {
+        for key in changed.iter().flat_map(|name| c.applications.of_project(name)) {
             c.orphans.ask(&key);
             c.queue.add(key, Level::Latest);
         }

@@ -239,6 +239,11 @@ async fn read_settings(
     }
     context.settings_changed();
     let projects = resource("AppProject", "appprojects");
+    for global in context.settings().global_projects() {
+        if let Some(value) = reader.get(&projects, &global.project_name, notes).await? {
+            context.projects.observe(value);
+        }
+    }
     match reader.get(&projects, application.spec.project_name(), notes).await? {
         Some(value) => {
             context.projects.observe(value);

@@ -17,6 +17,7 @@ use crate::{
         unsupported_project_fields,
     },
     project::{OrphanRules, Project, windows::SyncWindows},
+    settings::GlobalProject,
 };
 
 use super::orphans::OrphanSettings;
@@ -25,6 +26,9 @@ use super::orphans::OrphanSettings;
 pub struct Projects {
     controller_namespace: String,
     stored: RwLock<HashMap<String, Result<Stored, Arc<str>>>>,
+    /// As they were read, for those who inherit from them.
+    read: RwLock<HashMap<String, Value>>,
+    globals: RwLock<Vec<GlobalProject>>,
 }
 
 struct Stored {
@@ -38,14 +42,74 @@ struct Stored {
 impl Projects {
     /// No projects yet.
     pub fn new(controller_namespace: &str) -> Self {
-        Self { controller_namespace: controller_namespace.to_owned(), stored: RwLock::default() }
+        Self {
+            controller_namespace: controller_namespace.to_owned(),
+            stored: RwLock::default(),
+            read: RwLock::default(),
+            globals: RwLock::default(),
+        }
     }
 
-    /// Takes in a project; returns its name.
-    pub fn observe(&self, value: Value) -> String {
-        let text = |pointer| value.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
-        let name = text("/metadata/name");
-        let stored = match AppProject::from_value(value) {
+    /// Takes in a project; returns the names of those whose rules may be others now.
+    pub fn observe(&self, value: Value) -> Vec<String> {
+        let name = value.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default().to_owned();
+        self.read.write().unwrap_or_else(PoisonError::into_inner).insert(name.clone(), value);
+        self.changed(name)
+    }
+
+    /// Says from which projects others inherit.
+    pub fn configure(&self, globals: &[GlobalProject]) {
+        {
+            let mut known = self.globals.write().unwrap_or_else(PoisonError::into_inner);
+            if *known == globals {
+                return;
+            }
+            *known = globals.to_vec();
+        }
+        self.names().iter().for_each(|name| self.compile(name));
+    }
+
+    fn names(&self) -> Vec<String> {
+        self.read.read().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect()
+    }
+
+    /// Compiles a project that has changed, and those that may inherit from it.
+    fn changed(&self, name: String) -> Vec<String> {
+        let globals = self.globals.read().unwrap_or_else(PoisonError::into_inner);
+        let is_global = globals.iter().any(|global| global.project_name == name);
+        drop(globals);
+        let names = if is_global { self.names() } else { vec![name] };
+        names.iter().for_each(|name| self.compile(name));
+        names
+    }
+
+    /// A project with what it inherits.
+    fn effective(&self, name: &str, value: Value) -> Result<AppProject, String> {
+        let mut project = AppProject::from_value(value).map_err(|error| crate::error::chain(&error))?;
+        let labels = project.metadata.labels.clone().unwrap_or_default();
+        let globals = self.globals.read().unwrap_or_else(PoisonError::into_inner);
+        for global in globals.iter().filter(|global| global.is_inherited_by(name, &labels)) {
+            let from = &global.project_name;
+            let read = self.read.read().unwrap_or_else(PoisonError::into_inner).get(from).cloned();
+            let Some(read) = read else {
+                tracing::error!(project = name, global = from, "there is no such AppProject to inherit from");
+                continue;
+            };
+            // What it would refuse is not known, so nothing may be permitted.
+            let inherited = AppProject::from_value(read).map_err(|error| {
+                format!("it inherits from AppProject '{from}': {}", crate::error::chain(&error))
+            })?;
+            project.spec.inherit(inherited.spec);
+        }
+        Ok(project)
+    }
+
+    fn compile(&self, name: &str) {
+        let Some(value) = self.read.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned() else {
+            return;
+        };
+        let name = name.to_owned();
+        let stored = match self.effective(&name, value) {
             Ok(project) => {
                 let (compiled, problems) = Project::compile(&name, &project.spec, &self.controller_namespace);
                 for problem in problems {
@@ -66,15 +130,16 @@ impl Projects {
                     unsupported: unsupported_project_fields(&name, &project.spec),
                 })
             }
-            Err(error) => Err(crate::error::chain(&error).into()),
+            Err(problem) => Err(problem.into()),
         };
-        self.stored.write().unwrap_or_else(PoisonError::into_inner).insert(name.clone(), stored);
-        name
+        self.stored.write().unwrap_or_else(PoisonError::into_inner).insert(name, stored);
     }
 
-    /// Takes a project out.
-    pub fn forget(&self, name: &str) {
+    /// Takes a project out; returns the names of those whose rules may be others now.
+    pub fn forget(&self, name: &str) -> Vec<String> {
+        self.read.write().unwrap_or_else(PoisonError::into_inner).remove(name);
         self.stored.write().unwrap_or_else(PoisonError::into_inner).remove(name);
+        self.changed(name.to_owned())
     }
 
     /// One project; `None` when there is none of that name, an error when it cannot be read.

@@ -21,8 +21,8 @@ use crate::{
     object::Gvk,
     render::{RenderContext, kustomize},
     settings::{
-        COMMAND_PARAMETERS_CONFIG_MAP, CONFIG_MAP, KNOWN_HOSTS_CONFIG_MAP, NamespacePatterns, RawSecret,
-        RawSettings, Settings, TLS_CERTIFICATES_CONFIG_MAP,
+        COMMAND_PARAMETERS_CONFIG_MAP, CONFIG_MAP, GlobalProject, KNOWN_HOSTS_CONFIG_MAP, NamespacePatterns,
+        RawSecret, RawSettings, Settings, TLS_CERTIFICATES_CONFIG_MAP,
     },
     sync::{auto::SelfHealBackoff, guard::PruneGuard, ownership::TrackingSettings},
 };
@@ -95,6 +95,11 @@ impl AgentSettings {
     /// The labels that the agent's own cluster has in its Secret.
     pub fn cluster_labels(&self) -> &BTreeMap<String, String> {
         &self.settings.cluster_labels
+    }
+
+    /// The AppProjects whose rules others inherit.
+    pub fn global_projects(&self) -> &[GlobalProject] {
+        &self.settings.global_projects
     }
 
     /// Whether Applications of a namespace are looked after.

@@ -296,6 +296,7 @@ fn sample(key: &str) -> &'static str {
         | "application.sync.pruneGuard.minimum"
         | "application.sync.pruneGuard.percent" => "7",
         "application.sync.pruneGuard.enabled" => "false",
+        "globalProjects" => "- projectName: global",
         "installationID" => "blue",
         "kustomize.buildOptions" => "--load-restrictor LoadRestrictionsNone",
         "resource.compareoptions" => "ignoreAggregatedRoles: true",

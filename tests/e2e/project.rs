@@ -246,6 +246,32 @@ async fn a_project_that_is_edited_takes_effect_at_once() {
         .await;
 }
 
+#[tokio::test]
+async fn a_project_inherits_what_a_global_one_permits_and_refuses() {
+    let world = World::new().await;
+    let global = json!({
+        "namespaceResourceBlacklist": [{ "group": "", "kind": "Secret" }],
+        "sourceRepos": ["file://**"],
+    });
+    world.project("global", global).await;
+    world.project("team-a", restricted(|spec| spec["sourceRepos"] = json!([]))).await;
+    let secret = "apiVersion: v1\nkind: Secret\nmetadata: {name: token}\n";
+    world
+        .repository
+        .commit(&[("app/a.yaml", Some(&config_map("a", "1"))), ("app/secret.yaml", Some(secret))]);
+    world.apply(of_project(world.automated("orders", "app"), "team-a")).await;
+    world.until_condition("orders", names::CONDITION_INVALID_SPEC_ERROR, "is not permitted").await;
+
+    let all = "- projectName: global\n  labelSelector:\n    matchExpressions:\n    - {key: free, operator: DoesNotExist}\n";
+    world.settings(json!({ "globalProjects": all })).await;
+    until_refused(&world, ":Secret is not permitted").await;
+
+    // What the global project says counts as soon as it says so.
+    world.project("global", json!({ "sourceRepos": ["file://**"] })).await;
+    let commit = world.repository.commit(&[("app/a.yaml", Some(&config_map("a", "2")))]);
+    world.until_synced("orders", &commit).await;
+}
+
 async fn other_namespaces() -> (World, String, String) {
     let mut world = Setup::new().without_agent().build().await;
     let (team, strangers) = (world.unique("team-a"), world.unique("strangers"));
