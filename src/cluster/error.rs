@@ -98,7 +98,12 @@ impl ClusterError {
     }
 
     fn from_status(status: &Status, action: &'static str, object: String, secret: bool) -> Self {
-        let message = if secret {
+        let details = status.details.as_ref();
+        let is_of_namespace =
+            status.code == 404 && details.is_some_and(|details| details.kind == "namespaces");
+        let message = if is_of_namespace {
+            format!("{}: create it, or set the sync option CreateNamespace=true", status.message)
+        } else if secret {
             let fields: Vec<&str> = status
                 .details
                 .iter()
@@ -125,6 +130,15 @@ impl ClusterError {
     /// Whether somebody else changed the object meanwhile.
     pub fn is_conflict(&self) -> bool {
         matches!(self, Self::Refused { code: 409, .. })
+    }
+
+    /// Whether the object is larger than the API server, or etcd behind it, takes.
+    pub fn is_too_large(&self) -> bool {
+        match self {
+            Self::Refused { code: 413, .. } => true,
+            Self::Refused { code: 500, message, .. } => message.contains("request is too large"),
+            _ => false,
+        }
     }
 
     /// Whether permissions are missing.

@@ -1,13 +1,17 @@
 //! Whether a look begins a sync that nobody asked for.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, sync::Arc};
 
 use jiff::Timestamp;
 
 use super::{comparison::Comparison, reconcile::Look, target::Target};
 use crate::{
-    api::{Application, ResourceStatus, SyncStatusCode, unknown_options},
-    object::ObjectKey,
+    api::{
+        Application, ResourceStatus, SyncStatusCode,
+        sync_options::{Deletion, SyncOptions},
+        unknown_options,
+    },
+    object::{Object, ObjectKey},
     sync::auto::{self, AutoSyncInput, Decision, Nothing},
 };
 
@@ -27,6 +31,16 @@ impl Look<'_> {
             .filter_map(|candidate| Some(candidate.live.as_ref()?).filter(|live| live.is_terminating()))
             .map(|live| live.key())
             .collect();
+        // What is to stay is no drift that a sync would put right.
+        let options = SyncOptions::new(self.application.spec.sync_options());
+        let stays = |live: &&Arc<Object>| {
+            SyncOptions::prune(&options, &SyncOptions::of_object(live)) == Deletion::Forbidden
+        };
+        let no_longer_declared = comparison.candidates.iter().filter(|candidate| candidate.desired.is_none());
+        let kept: HashSet<ObjectKey> = no_longer_declared
+            .filter_map(|candidate| candidate.live.as_ref().filter(stays))
+            .map(|live| live.key())
+            .collect();
         let is_left = |row: &ResourceStatus| {
             row.status.is_some_and(|status| status != SyncStatusCode::Synced) && !going.contains(&row.key())
         };
@@ -40,6 +54,7 @@ impl Look<'_> {
             application: &application,
             sync: &sync,
             resources: &self.status.resources,
+            kept: &kept,
             sources: &target.sources,
             remotes_moved,
             now: Timestamp::now(),

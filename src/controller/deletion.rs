@@ -16,6 +16,7 @@ use jiff::Timestamp;
 use super::{
     comparison, operation,
     reconcile::{Level, Look, Memory, Next},
+    unwatched,
     writer::OperationChange,
 };
 use crate::{
@@ -144,6 +145,7 @@ async fn delete_next(look: &Look<'_>) -> Result<Came, String> {
     for gvk in watched.keys() {
         cluster.watches.synced(gvk, LISTING_LIMIT).await.map_err(|error| error.to_string())?;
     }
+    unwatched::read(cluster, &kinds, None, status).await.map_err(|error| error.to_string())?;
     let mut live = Vec::new();
     for found in cluster.live.owned_by(look.tracking.instance_name()) {
         let permitted = kinds.get(&found.gvk).is_ok_and(|info| {

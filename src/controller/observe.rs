@@ -10,6 +10,7 @@ use super::{
     renderer::Known,
     sources::Freshness,
     target::Target,
+    unwatched,
 };
 use crate::{
     api::{
@@ -36,6 +37,8 @@ pub(super) struct Observation {
     pub(super) comparison: Comparison,
     pub(super) admission: Admission,
     pub(super) kinds: Arc<Kinds>,
+    /// Whether every change of its objects is seen when it happens.
+    pub(super) is_watched: bool,
 }
 
 /// Why there is no observation.
@@ -133,12 +136,20 @@ impl Look<'_> {
             is_excluded: &is_excluded,
         };
         comparison::prepare(&input).await?;
+        let unwatched = unwatched::read(
+            &self.context.cluster,
+            &self.context.cluster.kinds(),
+            Some(&desired),
+            &self.status,
+        )
+        .await?;
+        self.conditions.extend(unwatched::warning(&unwatched));
         if self.turn.is_none() {
             self.turn = Some(self.context.turns.take(memory.is_slow).await);
         }
         // A look that waits for its turn does not hold the room that this takes.
         let comparison = Box::pin(comparison::compare(&input, &mut memory.verdicts)).await?;
-        Ok(Observation { desired, comparison, admission, kinds })
+        Ok(Observation { desired, comparison, admission, kinds, is_watched: unwatched.is_empty() })
     }
 
     /// An Application among those declared that declares this one, itself or through others. One that declares itself

@@ -282,7 +282,7 @@ async fn finish(
     if !sync.dry_run && !look.application.is_terminating() {
         Box::pin(compare_again(look, memory)).await;
     }
-    look.write(OperationChange::Clear).await?;
+    look.write_end(&state.operation).await?;
     look.context.reporter.operation_completed(&look.application, &state);
     // Whatever did not come out as wished is looked at once more.
     Ok(Next(Some((Level::Live, Duration::from_millis(200)))))

@@ -11,8 +11,8 @@ use super::{
 };
 use crate::{
     api::{
-        ApplicationCondition, ComparedTo, HealthStatus, HealthStatusCode, SyncStatus, SyncStatusCode, Time,
-        conditions, names, unknown_options, unsupported_fields,
+        ApplicationCondition, ApplicationSource, ComparedTo, HealthStatus, HealthStatusCode, SyncStatus,
+        SyncStatusCode, Time, conditions, names, unknown_options, unsupported_fields,
     },
     error::{Classified, chain},
     git::RepoUrl,
@@ -120,14 +120,33 @@ impl Look<'_> {
 
     /// A source whose URL holds a password is refused, and must not be copied into the status either.
     pub(super) fn drop_passwords(&mut self) {
-        let shows = |source: &mut crate::api::ApplicationSource| RepoUrl::shows_password(&source.repo_url);
+        fn drop_from(one: &mut Option<ApplicationSource>, several: &mut Vec<ApplicationSource>) {
+            let shows = |source: &ApplicationSource| RepoUrl::shows_password(&source.repo_url);
+            one.take_if(|source| shows(source));
+            if several.iter().any(shows) {
+                several.clear();
+            }
+        }
         if let Some(sync) = &mut self.status.sync {
-            sync.compared_to.source.take_if(shows);
+            drop_from(&mut sync.compared_to.source, &mut sync.compared_to.sources);
         }
-        let state = self.status.operation_state.as_mut();
-        if let Some(result) = state.and_then(|state| state.sync_result.as_mut()) {
-            result.source.take_if(shows);
+        let Some(state) = &mut self.status.operation_state else { return };
+        if let Some(result) = &mut state.sync_result {
+            drop_from(&mut result.source, &mut result.sources);
         }
+        // What an operation still has to do must be on record as it was asked for; its end is near.
+        if let Some(sync) = state.operation.sync.as_mut().filter(|_| state.phase.is_completed()) {
+            drop_from(&mut sync.source, &mut sync.sources);
+        }
+    }
+
+    pub(super) fn warn_of_size(&mut self, text: String) {
+        let told = ApplicationCondition::new(names::CONDITION_MANIFEST_WARNING, text);
+        let mut new = std::mem::take(&mut self.status.conditions);
+        new.push(told);
+        let types: Vec<&str> =
+            self.written.conditions.iter().map(|condition| condition.condition_type.as_str()).collect();
+        self.status.conditions = conditions::set(&self.written.conditions, &types, new, Time::now());
     }
 
     pub(super) fn note_drift(&self, memory: &mut Memory) {

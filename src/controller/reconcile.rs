@@ -15,8 +15,8 @@ use tokio::time::Instant;
 
 use super::{
     applications::ApplicationKey, comparison::Verdicts, context::Context, deletion, desired::Desired,
-    operation, renderer::Known, settings::AgentSettings, sources::Freshness, target::Target, turns::Turn,
-    writer::OperationChange,
+    operation, renderer::Known, settings::AgentSettings, size, sources::Freshness, target::Target,
+    turns::Turn, writer::OperationChange,
 };
 use crate::{
     api::{
@@ -49,6 +49,8 @@ pub struct Next(pub Option<(Level, Duration)>);
 
 /// When to look again at a difference that the server could not settle.
 const UNSETTLED: Duration = Duration::from_secs(5);
+/// How often the end of an operation is written anew when somebody else was quicker.
+const WRITES_OF_AN_END: usize = 5;
 /// Pauses between looks at an Application that cannot be compared.
 const FIRST_RETRY: Duration = Duration::from_secs(1);
 const LAST_RETRY: Duration = Duration::from_secs(180);
@@ -188,8 +190,14 @@ impl<'a> Look<'a> {
                 self.take_over(observation, &target);
                 self.keep_hook_finalizers(observation).await?;
                 self.note_drift(memory);
-                let settled = observation.comparison.settled;
-                Next((!settled).then_some((Level::Live, UNSETTLED)))
+                let poll = self.settings.poll_interval().interval;
+                let again = match (observation.comparison.settled, observation.is_watched) {
+                    (false, _) => Some(UNSETTLED),
+                    (true, false) => Some(self.context.options.poll_interval.unwrap_or(poll))
+                        .filter(|wait| !wait.is_zero()),
+                    (true, true) => None,
+                };
+                Next(again.map(|wait| (Level::Live, wait)))
             }
             Err(error) => self.take_error(memory, error),
         };
@@ -239,6 +247,9 @@ impl<'a> Look<'a> {
 
     /// Writes what changed of the status, and tells of it.
     pub(super) async fn write(&mut self, operation: OperationChange) -> Result<(), ClusterError> {
+        if let Some(text) = size::fit(&mut self.status) {
+            self.warn_of_size(text);
+        }
         if self.status == self.written && operation == OperationChange::Keep {
             return Ok(());
         }
@@ -255,6 +266,34 @@ impl<'a> Look<'a> {
         self.context.reporter.status_changed(&self.application, &self.written, &self.status);
         self.written = self.status.clone();
         Ok(())
+    }
+
+    /// Writes the end of an operation and takes it off the Application; one that was asked for meanwhile stays, and is
+    /// next.
+    pub(super) async fn write_end(&mut self, ended: &Operation) -> Result<(), ClusterError> {
+        let mut attempts = WRITES_OF_AN_END;
+        loop {
+            let known = self.context.applications.get(self.key);
+            let resource_version = known.as_ref().map(|it| it.resource_version.clone()).unwrap_or_default();
+            let known = known.and_then(|it| it.application.ok());
+            let asked = known.as_ref().and_then(|known| known.operation.as_ref());
+            let change = match asked.is_some_and(|asked| asked.is_request_of(ended)) {
+                true => OperationChange::Clear { resource_version },
+                false => OperationChange::Keep,
+            };
+            attempts -= 1;
+            match self.write(change).await {
+                Err(error) if error.is_conflict() && attempts > 0 => {
+                    self.context.writer.reread(self.key).await?;
+                    if let Some(known) = self.context.applications.get(self.key)
+                        && let Ok(application) = known.application
+                    {
+                        self.written = application.status.clone();
+                    }
+                }
+                result => return result,
+            }
+        }
     }
 
     async fn acknowledge_refresh(&self) -> Result<(), ClusterError> {

@@ -15,7 +15,7 @@ use serde_json::{Map, Value, json};
 
 use super::applications::{ApplicationKey, Applications, Asks, Own};
 use crate::{
-    api::{ApplicationCondition, ApplicationStatus, Operation, Time, conditions, names},
+    api::{ApplicationCondition, ApplicationStatus, Operation, OperationPhase, Time, conditions, names},
     cluster::ClusterError,
 };
 
@@ -31,8 +31,12 @@ pub enum OperationChange {
         /// The version in which no operation was set.
         resource_version: String,
     },
-    /// It is removed: the operation has ended.
-    Clear,
+    /// It is removed, because that operation has ended; the write fails when anybody changed the Application since
+    /// `resource_version`.
+    Clear {
+        /// The version in which it still was the one that has ended.
+        resource_version: String,
+    },
 }
 
 /// Told of what others asked for, where the answer to a write shows it before the watch does.
@@ -57,7 +61,8 @@ impl Writer {
     /// Brings status and operation to what they should be. Returns whether anything was written.
     ///
     /// # Errors
-    /// When the API server refuses or does not answer; 409 when an operation was to be set and somebody was quicker.
+    /// When the API server refuses or does not answer; 409 when an operation was to be set or removed and somebody was
+    /// quicker.
     pub async fn write(
         &self,
         key: &ApplicationKey,
@@ -75,16 +80,18 @@ impl Writer {
                 main.insert("operation".to_owned(), json_of(&*operation));
                 main.insert("metadata".to_owned(), json!({ "resourceVersion": resource_version }));
             }
-            OperationChange::Clear => {
+            OperationChange::Clear { resource_version } => {
                 main.insert("operation".to_owned(), Value::Null);
+                main.insert("metadata".to_owned(), json!({ "resourceVersion": resource_version }));
             }
         }
         let mut written = false;
         if status_subresource {
-            // An operation that begins is set before, one that ends is removed after its state is on record, so that
-            // a crash in between never loses it.
+            // An operation that is on record is removed before its end is, so that a crash in between has its end told
+            // later. One that is not would be lost by that: it is asked for until its end is on record.
             let clears = main.get("operation") == Some(&Value::Null);
-            if !clears && !main.is_empty() {
+            let on_record = old.operation_state.as_ref().is_some_and(|state| !state.phase.is_completed());
+            if (!clears || on_record) && !main.is_empty() {
                 self.patch(key, &Value::Object(std::mem::take(&mut main)), None, own).await?;
                 written = true;
             }
@@ -106,6 +113,15 @@ impl Writer {
             written = true;
         }
         Ok(written)
+    }
+
+    /// Reads an Application anew, where an answer has shown that it is not as the watch said last.
+    ///
+    /// # Errors
+    /// As [`Writer::write`].
+    pub async fn reread(&self, key: &ApplicationKey) -> Result<(), ClusterError> {
+        let api = self.api(key);
+        self.send(key, "get", Own::Status, api.get(&key.name)).await
     }
 
     /// Removes the refresh annotations, unless a later request (or a more thorough one) has come in meanwhile.
@@ -131,7 +147,10 @@ impl Writer {
         let patch: json_patch::Patch = serde_json::from_value(Value::Array(operations)).unwrap_or_default();
         let params = PatchParams::default();
         let api = self.api(key);
-        match self.send(key, Own::Refresh, api.patch(&key.name, &params, &Patch::Json::<()>(patch))).await {
+        match self
+            .send(key, "patch", Own::Refresh, api.patch(&key.name, &params, &Patch::Json::<()>(patch)))
+            .await
+        {
             // The test failed or the annotation is gone: then the next version of the object says what to do.
             Err(ClusterError::Refused { code: 422 | 400 | 404, .. }) => Ok(()),
             result => result,
@@ -159,7 +178,9 @@ impl Writer {
         let patch: json_patch::Patch = serde_json::from_value(patch).unwrap_or_default();
         let params = PatchParams::default();
         let api = self.api(key);
-        match self.send(key, Own::Finalizers, api.patch(&key.name, &params, &Patch::Json::<()>(patch))).await
+        match self
+            .send(key, "patch", Own::Finalizers, api.patch(&key.name, &params, &Patch::Json::<()>(patch)))
+            .await
         {
             Err(error) if error.is_not_found() => Ok(()),
             result => result,
@@ -183,7 +204,8 @@ impl Writer {
         Api::namespaced_with(self.client.clone(), &key.namespace, &self.resource)
     }
 
-    /// A status that the API server finds too large is replaced by a condition that says so; the operation still ends.
+    /// Where the API server finds an Application too large, a condition says so. An operation that ends does so all the same,
+    /// without its outcomes; what comes before that must not go on as if it were on record.
     async fn patch_sized(
         &self,
         key: &ApplicationKey,
@@ -191,12 +213,20 @@ impl Writer {
         own: Own,
     ) -> Result<(), ClusterError> {
         match self.patch(key, &Value::Object(patch.clone()), None, own).await {
-            Err(ClusterError::Refused { code: 413, message, .. }) => {
-                let text =
-                    format!("the status is too large for the API server: {message}; split the application");
-                let condition = ApplicationCondition::new(names::CONDITION_UNKNOWN_ERROR, text);
+            Err(error) if error.is_too_large() => {
+                let text = format!("the Application is too large: {error}; split it");
+                let condition = ApplicationCondition::new(names::CONDITION_UNKNOWN_ERROR, &text);
                 let conditions = conditions::set(&[], &[], vec![condition], Time::now());
-                patch.insert("status".to_owned(), json!({ "conditions": conditions }));
+                if patch.get("operation") != Some(&Value::Null) {
+                    let status = json!({ "status": { "conditions": conditions } });
+                    self.patch(key, &status, None, Own::Status).await?;
+                    return Err(error);
+                }
+                let state = json!({
+                    "phase": OperationPhase::Error, "message": text, "finishedAt": Time::now(), "syncResult": null,
+                });
+                let status = json!({ "conditions": conditions, "operationState": state });
+                patch.insert("status".to_owned(), status);
                 self.patch(key, &Value::Object(patch), None, own).await
             }
             result => result,
@@ -214,18 +244,19 @@ impl Writer {
         let params = PatchParams::default();
         let patch = Patch::Merge(patch);
         match subresource {
-            Some(_) => self.send(key, own, api.patch_status(&key.name, &params, &patch)).await,
-            None => self.send(key, own, api.patch(&key.name, &params, &patch)).await,
+            Some(_) => self.send(key, "patch", own, api.patch_status(&key.name, &params, &patch)).await,
+            None => self.send(key, "patch", own, api.patch(&key.name, &params, &patch)).await,
         }
     }
 
     async fn send(
         &self,
         key: &ApplicationKey,
+        action: &'static str,
         own: Own,
         request: impl Future<Output = Result<DynamicObject, kube::Error>>,
     ) -> Result<(), ClusterError> {
-        let (action, object) = ("patch", format!("Application {key}"));
+        let object = format!("Application {key}");
         match tokio::time::timeout(self.limit, request).await {
             Ok(Ok(mut application)) => {
                 application.metadata.managed_fields = None;

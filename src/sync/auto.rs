@@ -4,14 +4,17 @@
 //! the time. One revision is tried once (the operation's own retries apart); after that, only drift begins another
 //! sync, and drift that keeps coming back is put right ever less often.
 
-use std::time::Duration;
+use std::{collections::HashSet, time::Duration};
 
 use jiff::Timestamp;
 
-use crate::api::{
-    Application, ApplicationSource, ApplicationSpec, Operation, OperationInitiator, OperationPhase,
-    OperationState, ResourceStatus, SyncOperation, SyncOperationResource, SyncStatus, SyncStatusCode,
-    sync_options::SyncOptions,
+use crate::{
+    api::{
+        Application, ApplicationSource, ApplicationSpec, Operation, OperationInitiator, OperationPhase,
+        OperationState, ResourceStatus, SyncOperation, SyncOperationResource, SyncStatus, SyncStatusCode,
+        sync_options::SyncOptions,
+    },
+    object::ObjectKey,
 };
 
 /// How long to wait before drift that came back is put right again.
@@ -52,6 +55,8 @@ pub struct AutoSyncInput<'a> {
     pub sync: &'a SyncStatus,
     /// The rows of that comparison.
     pub resources: &'a [ResourceStatus],
+    /// Objects that the source no longer has and that stay all the same, such as those with `Prune=false`.
+    pub kept: &'a HashSet<ObjectKey>,
     /// The sources that were compared.
     pub sources: &'a [ApplicationSource],
     /// When a remote base was last seen to move, which no revision tells.
@@ -73,7 +78,7 @@ pub enum Nothing {
     Deleting,
     /// It is not out of sync.
     NotOutOfSync,
-    /// Only prunes are missing, and the policy does not prune.
+    /// Only prunes are missing that no automated sync would make.
     OnlyPrunesLeft,
     /// This revision was synced, and the policy does not heal.
     AlreadySynced,
@@ -141,12 +146,16 @@ pub fn decide(input: &AutoSyncInput<'_>) -> Decision {
         if !automated.heals() {
             return Decision::Nothing(Nothing::AlreadySynced);
         }
+        let drifted = || out_of_sync().filter(|row| !input.kept.contains(&row.key()));
+        if out_of_sync().next().is_some() && drifted().next().is_none() {
+            return Decision::Nothing(Nothing::OnlyPrunesLeft);
+        }
         let attempts = attempts_in_a_row(last, input);
         if let Some(at) = heal_at(last, attempts, &input.backoff).filter(|at| *at > input.now) {
             return Decision::Later(at);
         }
         sync.auto_heal_attempts_count = attempts.saturating_add(1);
-        sync.resources = out_of_sync().map(wanted).collect();
+        sync.resources = drifted().map(wanted).collect();
     }
     if automated.prunes()
         && !automated.allows_empty()

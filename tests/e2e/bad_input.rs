@@ -205,7 +205,7 @@ async fn a_namespace_that_does_not_exist() {
             let state = application.status.operation_state.as_ref();
             state.is_some_and(|state| {
                 state.phase != OperationPhase::Succeeded
-                    && state.message.contains("namespaces \"nowhere\" not found")
+                    && state.message.contains("namespaces \"nowhere\" not found: create it, or set")
             })
         })
         .await;

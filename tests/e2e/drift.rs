@@ -6,7 +6,10 @@ use skiff::{
     git::CommitId,
 };
 
-use super::harness::{World, config_map, deployment, is_synced};
+use super::{
+    harness::{Setup, World, config_map, deployment, is_synced},
+    recorder::Sent,
+};
 
 async fn synced_world(self_heal: bool) -> (World, CommitId) {
     let world = World::new().await;
@@ -211,4 +214,32 @@ async fn a_difference_that_a_dry_run_settled_is_not_asked_about_again_when_only_
     }
     world.until_metric("argocd_app_reconcile_count", &[], |count| count > looks).await;
     assert_eq!(applies(), asked);
+}
+
+#[tokio::test]
+async fn objects_of_a_kind_that_cannot_be_watched_are_looked_at_as_often_as_the_repository() {
+    let mut world = Setup::new().without_agent().build().await;
+    world.requests.hide_watch_of("configmaps");
+    world.start_agent().await;
+    let commit = world
+        .repository
+        .commit(&[("app/a.yaml", Some(&config_map("a", "1"))), ("app/b.yaml", Some(&config_map("b", "1")))]);
+    world.apply(world.automated("orders", "app")).await;
+    world.until_synced("orders", &commit).await;
+    world.until_condition("orders", "ManifestWarning", "cannot watch ConfigMap").await;
+    let value = async |world: &World, name: &str| {
+        Some(world.get("v1", "ConfigMap", &world.namespace, name).await?["data"]["key"].clone())
+    };
+    world.patch("v1", "ConfigMap", &world.namespace, "a", json!({ "data": { "key": "2" } })).await;
+    world.until("drift is put back", async |w: &World| (value(w, "a").await? == "1").then_some(())).await;
+    world.delete("v1", "ConfigMap", &world.namespace, "a").await;
+    world.until("it is there again", async |w: &World| (value(w, "a").await? == "1").then_some(())).await;
+
+    // What is known of them outlives the agent.
+    world.stop_agent().await;
+    world.repository.commit(&[("app/b.yaml", None)]);
+    world.start_agent().await;
+    world.until("it is pruned", async |w: &World| value(w, "b").await.is_none().then_some(())).await;
+    let listed = |sent: &Sent| sent.is_read() && sent.uri.starts_with("/api/v1/configmaps");
+    assert!(!world.requests.sent().iter().any(listed));
 }

@@ -1,12 +1,17 @@
 //! Syncs that somebody asks for through `operation`: what they do, how they end, and how they are tried again.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 use skiff::{
     api::{Application, OperationPhase, OperationState, ResourceResult, ResultCode, SyncStatusCode},
     sandbox::fault::{Fault, FaultRule},
 };
 
-use super::harness::{World, config_map};
+use super::{
+    harness::{Setup, World, config_map},
+    recorder::Sent,
+};
 
 const APPLICATION: (&str, &str) = ("argoproj.io/v1alpha1", "Application");
 
@@ -332,4 +337,114 @@ async fn a_dry_run_tells_what_would_be_pruned() {
     let pruned = results(&application).iter().find(|result| result.name == "b").unwrap();
     assert_eq!((pruned.status, pruned.message.as_str()), (Some(ResultCode::Pruned), "pruned (dry run)"));
     assert_eq!(world.names("v1", "ConfigMap", &world.namespace).await, ["a", "b"]);
+}
+
+/// Asks for a sync and leaves on record what runs already.
+async fn ask(world: &World, who: &str, retry: Value) {
+    let operation = json!({ "initiatedBy": { "username": who }, "sync": {}, "retry": retry });
+    let patch = json!({ "operation": operation });
+    world.patch(APPLICATION.0, APPLICATION.1, &world.argocd, "orders", patch).await;
+}
+
+/// Waits until the operation of `who` has ended well and nothing more is asked for.
+async fn until_done(world: &World, who: &str) -> Application {
+    let is_done = |application: &Application| {
+        let state = application.status.operation_state.as_ref();
+        application.operation.is_none()
+            && state.is_some_and(|state| {
+                state.phase == OperationPhase::Succeeded && state.operation.initiated_by.username == who
+            })
+    };
+    world.until_application("orders", &format!("has done what {who} asked for"), is_done).await
+}
+
+fn who_synced(application: &Application) -> Vec<&str> {
+    application.status.history.iter().map(|entry| entry.initiated_by.username.as_str()).collect()
+}
+
+#[tokio::test]
+async fn an_operation_that_is_asked_for_while_another_runs_is_next() {
+    let world = world_with(&[("app/a.yaml", Some(&config_map("a", "1")))]).await;
+    let apply = FaultRule::on("patch", "configmaps").named("a").times(1);
+    world.faults.inject(apply, Fault::Delay(Duration::from_millis(700)));
+    ask(&world, "first", json!({})).await;
+    world
+        .until_application("orders", "is being synced", |application| {
+            let state = application.status.operation_state.as_ref();
+            state.is_some_and(|state| state.phase == OperationPhase::Running)
+        })
+        .await;
+    ask(&world, "second", json!({})).await;
+    let application = until_done(&world, "second").await;
+    assert_eq!(who_synced(&application), ["first", "second"]);
+}
+
+#[tokio::test]
+async fn an_operation_that_is_asked_for_while_another_waits_for_its_retry_is_next() {
+    let world = world_with(&[("app/a.yaml", Some(&config_map("a", "1")))]).await;
+    world.faults.inject(FaultRule::on("patch", "configmaps").named("a").times(1), Fault::Forbidden);
+    let backoff = json!({ "limit": 3, "refresh": true, "backoff": { "duration": "2s" } });
+    ask(&world, "first", backoff).await;
+    world
+        .until_application("orders", "waits for its retry", |application| {
+            application.status.operation_state.as_ref().is_some_and(|state| state.retry_count == 1)
+        })
+        .await;
+    ask(&world, "second", json!({})).await;
+    let application = until_done(&world, "second").await;
+    assert_eq!(who_synced(&application), ["first", "second"]);
+}
+
+#[tokio::test]
+async fn an_operation_that_is_asked_for_at_the_instant_when_another_ends_is_next() {
+    let world = world_with(&[("app/a.yaml", Some(&config_map("a", "1")))]).await;
+    let ends = FaultRule::on("patch", "applications").named("orders");
+    // The agent's writes of the Application are late, so that it does not know of the second one when it ends the first.
+    world.faults.inject(ends, Fault::Delay(Duration::from_millis(500)));
+    ask(&world, "first", json!({})).await;
+    world
+        .until("the end is on its way", async |w: &World| {
+            let ends = |sent: &Sent| sent.is_write() && sent.body().contains("\"operation\":null");
+            w.requests.sent().iter().any(ends).then_some(())
+        })
+        .await;
+    ask(&world, "second", json!({})).await;
+    world.faults.clear();
+    let application = until_done(&world, "second").await;
+    assert_eq!(who_synced(&application), ["first", "second"]);
+}
+
+#[tokio::test]
+async fn an_operation_that_hangs_can_be_terminated() {
+    let mut world = Setup::new().without_agent().build().await;
+    let mut options = world.agent_options("agent-0");
+    // Longer than any test waits.
+    options.timeouts.write = Duration::from_secs(3600);
+    world.start_agent_with(options).await;
+    world.repository.commit(&[("app/a.yaml", Some(&config_map("a", "1")))]);
+    world.create_namespace(&world.namespace).await;
+    world.apply(world.application("orders", "app")).await;
+    world.until_status("orders", SyncStatusCode::OutOfSync).await;
+    let apply = FaultRule::on("patch", "configmaps").named("a");
+    world.faults.inject(apply, Fault::Delay(Duration::from_secs(3600)));
+    world.sync("orders", json!({})).await;
+    world
+        .until("the apply hangs", async |w: &World| {
+            w.requests
+                .sent()
+                .iter()
+                .any(|sent| sent.method == "PATCH" && sent.uri.contains("/configmaps/a"))
+                .then_some(())
+        })
+        .await;
+    let patch = json!({ "status": { "operationState": { "phase": "Terminating" } } });
+    world.patch(APPLICATION.0, APPLICATION.1, &world.argocd, "orders", patch).await;
+    let application = world.until_operation("orders", OperationPhase::Failed).await;
+    let state = application.status.operation_state.unwrap();
+    assert!(state.message.contains("Operation terminated"), "{}", state.message);
+    assert!(application.operation.is_none());
+
+    world.faults.clear();
+    world.sync("orders", json!({})).await;
+    world.until_operation("orders", OperationPhase::Succeeded).await;
 }

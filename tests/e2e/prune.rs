@@ -80,6 +80,45 @@ async fn an_object_that_says_prune_false_stays() {
 }
 
 #[tokio::test]
+async fn an_object_that_stays_is_no_reason_to_heal_again_and_again() {
+    let world = World::new().await;
+    let keep = "metadata:\n  annotations: {argocd.argoproj.io/sync-options: Prune=false}\n";
+    let kept = config_map("kept", "1").replacen("metadata:\n", keep, 1);
+    let commit = world
+        .repository
+        .commit(&[("app/a.yaml", Some(&config_map("a", "1"))), ("app/kept.yaml", Some(&kept))]);
+    world.apply(world.automated("orders", "app")).await;
+    world.until_synced("orders", &commit).await;
+    let commit = world.repository.commit(&[("app/kept.yaml", None)]);
+    let ended = world
+        .until_application("orders", "has tried to prune", |application| {
+            let result =
+                application.status.operation_state.as_ref().and_then(|state| state.sync_result.as_ref());
+            application.operation.is_none() && result.is_some_and(|result| result.revision == commit.as_str())
+        })
+        .await;
+    world.refresh("orders").await;
+    let drift = json!({ "data": { "key": "by hand" } });
+    world.patch("v1", "ConfigMap", &world.namespace, "a", drift).await;
+    world
+        .until("the drift beside it is put back", async |w: &World| {
+            let live = w.get("v1", "ConfigMap", &w.namespace, "a").await?;
+            (live["data"]["key"] == "1").then_some(())
+        })
+        .await;
+    let healed =
+        world.until_application("orders", "has healed", |application| application.operation.is_none()).await;
+    let resources = |application: &skiff::api::Application| {
+        let state = application.status.operation_state.clone().unwrap();
+        state.operation.sync.unwrap().resources
+    };
+    assert!(resources(&ended).is_empty(), "healed although nothing had drifted: {ended:?}");
+    let names: Vec<String> = resources(&healed).into_iter().map(|it| it.name).collect();
+    assert_eq!(names, ["a"]);
+    assert_eq!(world.names("v1", "ConfigMap", &world.namespace).await, ["a", "kept"]);
+}
+
+#[tokio::test]
 async fn an_object_that_moves_to_another_directory_of_the_application_is_not_pruned() {
     let world = two_config_maps().await;
     let before = world.get("v1", "ConfigMap", &world.namespace, "b").await.unwrap();

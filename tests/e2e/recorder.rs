@@ -16,7 +16,7 @@ use bytes::Bytes;
 use futures::{StreamExt, future::BoxFuture, stream};
 use http::{Method, Request, Response, StatusCode, header};
 use kube::{Client, client::Body};
-use serde_json::Value;
+use serde_json::{Value, json};
 use skiff::sandbox::fault::{Fault, Faults, RequestRecord};
 use tokio::time::Instant;
 use tower::Service;
@@ -72,6 +72,8 @@ pub struct Recorder {
     /// How many writes still come through, if not all.
     writes_left: Arc<Mutex<Option<usize>>>,
     is_cut: Arc<AtomicBool>,
+    /// The resources that cannot be watched.
+    unwatchable: Arc<Mutex<Vec<String>>>,
 }
 
 impl Recorder {
@@ -109,6 +111,11 @@ impl Recorder {
     /// Whether the writes that were let through are used up.
     pub fn is_cut(&self) -> bool {
         self.is_cut.load(Ordering::Acquire)
+    }
+
+    /// Lets discovery say that a resource (`configmaps`) can be neither listed nor watched.
+    pub fn hide_watch_of(&self, resource: &str) {
+        self.unwatchable.lock().unwrap().push(resource.to_owned());
     }
 
     async fn pass(
@@ -156,7 +163,7 @@ impl Recorder {
         }
         let response = client.send(request).await?;
         if record.verb == "discovery" {
-            return self.without_groups_that_are_down(response).await;
+            return self.as_discovered(response).await;
         }
         Ok(response.map(|body| match cut {
             Some(events) => cut_after(events, body),
@@ -164,17 +171,23 @@ impl Recorder {
         }))
     }
 
-    /// The same discovery, in which groups that a fault strikes are stale and empty, as when their server is down.
-    async fn without_groups_that_are_down(
-        &self,
-        response: Response<Body>,
-    ) -> Result<Response<Answer>, tower::BoxError> {
+    /// The same discovery, in which groups that a fault strikes are stale and empty, as when their server is down, and in
+    /// which some resources cannot be watched.
+    async fn as_discovered(&self, response: Response<Body>) -> Result<Response<Answer>, tower::BoxError> {
         let (mut head, body) = response.into_parts();
         let bytes = body.collect_bytes().await?;
         let mut document: Value = serde_json::from_slice(&bytes).unwrap_or_default();
         let mut struck = false;
+        let unwatchable = self.unwatchable.lock().unwrap().clone();
         for group in document["items"].as_array_mut().into_iter().flatten() {
             let name = group["metadata"]["name"].as_str().unwrap_or_default().to_owned();
+            let versions = group["versions"].as_array_mut().into_iter().flatten();
+            for resource in versions.flat_map(|version| version["resources"].as_array_mut()).flatten() {
+                if unwatchable.iter().any(|name| resource["resource"] == *name) {
+                    resource["verbs"] = json!(["create", "delete", "get", "patch", "update"]);
+                    struck = true;
+                }
+            }
             let asked =
                 RequestRecord { verb: "discovery".to_owned(), group: name, ..RequestRecord::default() };
             if !self.faults.strike_group(&asked) {

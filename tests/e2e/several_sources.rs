@@ -148,3 +148,23 @@ async fn applications_that_declare_each_other_are_an_error() {
     let text = format!("the source declares Application {}/first, which declares this one", world.argocd);
     world.until_condition("second", names::CONDITION_INVALID_SPEC_ERROR, &text).await;
 }
+
+#[tokio::test]
+async fn a_password_in_the_url_of_one_of_several_sources_is_refused_and_copied_nowhere() {
+    let world = World::new().await;
+    world.repository.commit(&[("app/a.yaml", Some(&config_map("a", "1")))]);
+    let mut application = world.automated("orders", "app");
+    let good = application["spec"].as_object_mut().unwrap().shift_remove("source").unwrap();
+    let shown = json!({ "repoURL": "https://robot:canary@git.example.com/shop.git", "path": "." });
+    application["spec"]["sources"] = json!([good, shown]);
+    world.apply(application).await;
+    world.until_condition("orders", names::CONDITION_INVALID_SPEC_ERROR, "holds a password").await;
+    world.apply(world.application("payments", "app")).await;
+    world.sync("payments", json!({ "sources": [good, shown] })).await;
+    world.until_operation("payments", OperationPhase::Error).await;
+    for name in ["orders", "payments"] {
+        let application = world.get("argoproj.io/v1alpha1", "Application", &world.argocd, name).await;
+        let status = application.unwrap()["status"].to_string();
+        assert!(!status.contains("canary"), "{status}");
+    }
+}

@@ -28,6 +28,25 @@ pub struct Operation {
     pub sync: Option<SyncOperation>,
 }
 
+impl Operation {
+    /// Whether this is the request that `recorded` began with. What is on record may have changed since: an attempt
+    /// that takes the newest revision forgets the one that was asked for, and an automated operation is the agent's
+    /// alone, one at a time.
+    pub fn is_request_of(&self, recorded: &Self) -> bool {
+        if self.initiated_by.automated && recorded.initiated_by.automated {
+            return true;
+        }
+        let mut asked = self.clone();
+        if recorded.retry.refresh
+            && let (Some(asked), Some(recorded)) = (&mut asked.sync, &recorded.sync)
+        {
+            asked.revision.clone_from(&recorded.revision);
+            asked.revisions.clone_from(&recorded.revisions);
+        }
+        asked == *recorded
+    }
+}
+
 /// Who asked for an operation.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]

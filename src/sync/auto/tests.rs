@@ -74,6 +74,7 @@ fn decided_after(
         application,
         sync: &sync,
         resources,
+        kept: &HashSet::from([ObjectKey::new("", "ConfigMap", "shop", "kept")]),
         sources: &application.spec.effective_sources(),
         remotes_moved,
         now: at(NOW),
@@ -183,6 +184,27 @@ fn another_source_is_another_attempt() {
     let mut status = attempted("Failed", 0, 0);
     status["operationState"]["syncResult"]["source"]["path"] = "other".into();
     assert_eq!(started(decision(json!({}), status)).auto_heal_attempts_count, 0);
+}
+
+#[test]
+fn what_is_to_stay_is_no_drift() {
+    let heals = json!({ "prune": true, "selfHeal": true });
+    let kept = || row("kept", Some(SyncStatusCode::OutOfSync), true);
+    let application = application(heals, attempted("Succeeded", 0, 0));
+    let decide = |rows: &[ResourceStatus], revision: &str| {
+        decided(&application, rows, SyncStatusCode::OutOfSync, revision)
+    };
+    let same = row("same", Some(SyncStatusCode::Synced), false);
+    assert_eq!(decide(&[same, kept()], "abc"), Decision::Nothing(Nothing::OnlyPrunesLeft));
+    let [same, changed] = changed().try_into().unwrap();
+    let sync = started(decide(&[same, changed, kept()], "abc"));
+    assert_eq!(sync.resources.iter().map(|it| it.name.as_str()).collect::<Vec<_>>(), ["changed"]);
+    // The first sync of a revision says what it leaves.
+    assert!(
+        started(decide(&[kept(), row("same", Some(SyncStatusCode::Synced), false)], "def"))
+            .resources
+            .is_empty()
+    );
 }
 
 #[test]
