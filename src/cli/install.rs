@@ -140,7 +140,8 @@ fn objects(options: &InstallOptions) -> Result<Vec<Object>, InstallError> {
     tree.insert(RepoPath::parse(&format!("{CHOSEN}/kustomization.yaml"))?, yaml::to_string(&chosen));
     let files = Files::new(Arc::new(tree), FileLimits::default());
     let source = ApplicationSource { path: CHOSEN.to_owned(), ..Default::default() };
-    let rendered = render(&files, &source, &RenderContext::default())?;
+    let rendered = render(&files, &source, &RenderContext::default());
+    let rendered = rendered.map_err(|error| InstallError::Render(Box::new(error)))?;
     let mut objects: Vec<Object> = rendered.objects.into_iter().map(|rendered| rendered.object).collect();
     objects.sort_by_key(|object| kind_rank(object.kind()));
     Ok(objects)

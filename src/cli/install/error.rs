@@ -21,7 +21,7 @@ pub enum InstallError {
     Connect(#[from] Box<AppError>),
     /// The objects cannot be made, for example because a name is none.
     #[error("cannot make the objects: check --namespace and --image")]
-    Render(#[from] RenderError),
+    Render(#[source] Box<RenderError>),
     /// A path of the tree is none.
     #[error("the files of this binary")]
     Path(#[from] PathError),

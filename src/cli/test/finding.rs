@@ -139,7 +139,7 @@ pub(super) fn line_with(tree: &dyn Tree, from: &Place, text: &str) -> Place {
     let content = String::from_utf8_lossy(&content);
     let lines = content.lines().enumerate().skip(from.line.saturating_sub(1));
     // A document ends where the next one begins.
-    let mut lines = lines.take_while(|(number, line)| *number + 1 <= from.line || !line.starts_with("---"));
+    let mut lines = lines.take_while(|(number, line)| *number < from.line || !line.starts_with("---"));
     let line = lines.find(|(_, line)| line.contains(text)).map_or(from.line, |(number, _)| number + 1);
     Place { path: from.path.clone(), line }
 }

@@ -455,13 +455,13 @@ fn object_in(tested: &Tested, message: &str, tree: &dyn Tree) -> Place {
 /// `spec.ports[0].port: Invalid value`.
 fn located(message: &str, place: &Place, tree: &dyn Tree) -> Place {
     let words = message.split(|c: char| c.is_whitespace() || ['"', '\'', ','].contains(&c));
-    let field = words.map(|word| word.trim_matches(['.', ':'])).filter(|word| {
+    let mut field = words.map(|word| word.trim_matches(['.', ':'])).filter(|word| {
         word.contains('.')
             && ["spec.", "metadata.", "data.", "stringData."]
                 .iter()
                 .any(|it| word.trim_start_matches('.').starts_with(it))
     });
-    let leaf = field.last().and_then(|field| field.rsplit('.').next());
+    let leaf = field.next_back().and_then(|field| field.rsplit('.').next());
     match leaf.map(|leaf| leaf.split('[').next().unwrap_or(leaf)) {
         Some(leaf) if !leaf.is_empty() => line_with(tree, place, &format!("{leaf}:")),
         _ => place.clone(),
