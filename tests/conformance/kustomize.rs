@@ -59,6 +59,84 @@ fn every_kustomize_case_gives_what_kustomize_gives() {
     assert!(passed_though_listed.is_empty(), "take these off the list of failures: {passed_though_listed:?}");
 }
 
+/// Cases that the command does not fail: where kustomize wants a kustomization file, it prints the directory's manifests.
+const PLAIN_DIRECTORIES: &[&str] = &["krusty--accumulation--targetmusthavekustomizationfile"];
+
+#[test]
+fn the_command_prints_what_kustomize_prints() {
+    let mut directories: Vec<PathBuf> = fs::read_dir(cases_directory())
+        .expect("the conformance data is beside the repository")
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.join("case.json").is_file())
+        .filter(|path| !PLAIN_DIRECTORIES.iter().any(|name| path.ends_with(name)))
+        .collect();
+    directories.sort();
+    let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let failures: Vec<String> = std::thread::scope(|scope| {
+        let parts = directories.chunks(directories.len().div_ceil(threads).max(1));
+        let started: Vec<_> = parts
+            .map(|part| {
+                scope.spawn(move || {
+                    let failure = |directory: &PathBuf| {
+                        let reason = run_command(directory).err()?;
+                        Some(format!("--- {}\n{reason}", directory.display()))
+                    };
+                    part.iter().filter_map(failure).collect::<Vec<_>>()
+                })
+            })
+            .collect();
+        started.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
+    });
+    println!("skiff render: {} of {} cases pass", directories.len() - failures.len(), directories.len());
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+fn run_command(directory: &Path) -> Result<(), String> {
+    let case: Value = serde_json::from_slice(&fs::read(directory.join("case.json")).unwrap()).unwrap();
+    let linked = tempfile::tempdir().unwrap();
+    let link = LINKS.iter().find(|(name, _)| directory.ends_with(name));
+    let input = match link {
+        None => directory.join("input"),
+        Some((_, link)) => {
+            copy(&directory.join("input"), linked.path());
+            let link = linked.path().join(link);
+            let target = fs::read_to_string(&link).unwrap();
+            fs::remove_file(&link).unwrap();
+            std::os::unix::fs::symlink(target, &link).unwrap();
+            linked.path().to_owned()
+        }
+    };
+    let arguments = case["args"].as_array().unwrap().iter().map(|argument| argument.as_str().unwrap());
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_skiff"))
+        .args(["render", "--root"])
+        .args([&input, &input.join(case["run_dir"].as_str().unwrap())])
+        .args(arguments)
+        .output()
+        .unwrap();
+    let message = String::from_utf8_lossy(&output.stderr);
+    match (case["expects_error"].as_bool().unwrap(), output.status.code()) {
+        (true, Some(1)) if message.contains("error: ") => Ok(()),
+        (false, Some(0)) => {
+            let expected = read_back(&fs::read(directory.join("expected.yaml")).unwrap())?;
+            compare(&expected, &read_back(&output.stdout)?)
+        }
+        (_, code) => Err(format!("ended with {code:?}: {message}")),
+    }
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let path = entry.unwrap().path();
+        let copied = to.join(path.file_name().unwrap());
+        if path.is_dir() {
+            copy(&path, &copied);
+        } else {
+            fs::copy(&path, copied).unwrap();
+        }
+    }
+}
+
 fn run_case(directory: &Path) -> Result<(), String> {
     let case: Value = serde_json::from_slice(&fs::read(directory.join("case.json")).unwrap()).unwrap();
     let arguments: Vec<&str> = case["args"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
