@@ -70,6 +70,7 @@ async fn a_rollback_is_a_commit_that_takes_back_what_the_application_reads() {
     let (message, other) = world.repository.read_at(&present, "other/a.yaml");
     assert!(message.starts_with(&format!("Roll back orders to {}", first.short())), "{message}");
     assert!(message.contains(&format!("From: {second}\nTo: {first}\n")), "{message}");
+    assert!(message.contains("Application: ") && message.contains("\nRequested-by: "), "{message}");
     assert!(other.contains("key: \"2\""), "what the application does not read stays");
 }
 

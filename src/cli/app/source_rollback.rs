@@ -29,7 +29,8 @@ use crate::{
     files::{EntryKind, FileLimits, Files, FilesError, PathError, RepoPath, Tree},
     git::{
         CommitId, Content, Draft, GitError, GitOptions, GitTree, Publication, Published, RepoUrl,
-        Repositories, RevisionError, RevisionSpec, writer::Change,
+        Repositories, RevisionError, RevisionSpec,
+        writer::{Author, Change},
     },
     render::{RenderContext, render},
 };
@@ -173,18 +174,20 @@ pub async fn run_on(
         let changes = changes(&tree, &good, &read)?;
         return show(&changes, &tree, &branch, &to, console);
     }
+    let author = options.login.author()?;
+    let person = person(&author);
     let publication = Publication {
         credentials,
         url,
         from: branch.clone(),
         to: branch.clone(),
-        author: options.login.author()?,
+        author,
         signing_key: options.login.signing_key()?,
         patience: PATIENCE,
     };
     let draft = |tree: &Arc<GitTree>| {
         let changes = changes(tree, &good, &read)?;
-        let message = message(&name, tree.commit(), &to);
+        let message = message(&name, tree.commit(), &to, &person);
         let draft = Draft { content: Content::Changes(changes.clone()), message };
         Ok::<_, RollbackError>((!changes.is_empty()).then_some(draft))
     };
@@ -302,13 +305,17 @@ fn collect(
     Ok(())
 }
 
+/// Who is logged in, or else whoever commits.
+fn person(author: &Author) -> String {
+    let logged_in = ["USER", "LOGNAME"].iter().filter_map(|name| std::env::var(name).ok());
+    logged_in.into_iter().find(|name| !name.is_empty()).unwrap_or_else(|| author.name.clone())
+}
+
 /// The commit's message: what goes back, from where to where, and who asked for it.
-fn message(name: &AppName, from: &CommitId, to: &CommitId) -> String {
-    let person = std::env::var("USER").unwrap_or_default();
-    let asked = if person.is_empty() { String::new() } else { format!("Requested-by: {person}\n") };
+fn message(name: &AppName, from: &CommitId, to: &CommitId, person: &str) -> String {
     format!(
         "Roll back {} to {}\n\nThe files that the application reads are again as they were.\n\nApplication: {name}\n\
-         From: {from}\nTo: {to}\n{asked}",
+         From: {from}\nTo: {to}\nRequested-by: {person}\n",
         name.name,
         to.short(),
     )
