@@ -204,7 +204,7 @@ pub enum RenderError {
         path: RepoPath,
         /// Why.
         #[source]
-        source: KustomizeError,
+        source: Box<KustomizeError>,
     },
     /// The kustomization reads remotes that are not mounted in the files: fetch what is permitted and render again.
     #[error("remote bases are needed that are not fetched here: {}", .0.iter().map(|remote| format!("'{remote}'")).collect::<Vec<_>>().join(", "))]
@@ -315,7 +315,7 @@ fn kustomization(
     }
     let output = kustomize::build(files, root, &options).map_err(|error| match error {
         KustomizeError::Remotes(remotes) => RenderError::Remotes(remotes),
-        source => RenderError::Kustomize { path: root.clone(), source },
+        source => RenderError::Kustomize { path: root.clone(), source: Box::new(source) },
     })?;
     warnings.extend(output.warnings);
     let origins = output.origins.into_iter().map(|origin| Origin { path: origin.path, line: origin.line });

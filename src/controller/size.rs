@@ -100,8 +100,8 @@ mod tests {
 
     #[test]
     fn a_status_of_common_size_is_left_alone() {
-        let mut status = ApplicationStatus::default();
-        status.resources = (0..2000).map(|number| row("ConfigMap", number, SyncStatusCode::Synced)).collect();
+        let resources = (0..2000).map(|number| row("ConfigMap", number, SyncStatusCode::Synced)).collect();
+        let mut status = ApplicationStatus { resources, ..ApplicationStatus::default() };
         let before = status.clone();
         assert_eq!(fit(&mut status), None);
         assert_eq!(status, before);
@@ -109,9 +109,8 @@ mod tests {
 
     #[test]
     fn what_is_out_of_sync_and_one_of_each_kind_stays() {
-        let mut status = ApplicationStatus::default();
-        status.resources =
-            (0..20_000).map(|number| row("ConfigMap", number, SyncStatusCode::Synced)).collect();
+        let resources = (0..20_000).map(|number| row("ConfigMap", number, SyncStatusCode::Synced)).collect();
+        let mut status = ApplicationStatus { resources, ..ApplicationStatus::default() };
         status.resources.push(row("Secret", 1, SyncStatusCode::Synced));
         status.resources.push(row("ConfigMap", 77_777, SyncStatusCode::OutOfSync));
         let told = fit(&mut status).unwrap();

@@ -1,10 +1,6 @@
 //! `skiff app diff`: what a sync would change, found out here and now.
 
-use super::{
-    AppError, Session,
-    error::EXIT_COMMAND,
-    name::One,
-};
+use super::{AppError, Session, error::EXIT_COMMAND, name::One};
 use crate::{
     cli::{
         changes::{self, ChangesFormat, Colour, ShownChange},

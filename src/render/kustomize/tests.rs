@@ -178,7 +178,10 @@ fn an_unknown_field_is_an_error_at_any_depth() {
 #[test]
 fn a_field_that_is_unknown_or_of_the_wrong_type_is_named_with_its_line() {
     for (text, place) in [
-        ("resources: []\n# two\nimages:\n- {name: a}\n- name: b\n  newTagg: c\n", "line 6: field 'images[1]'"),
+        (
+            "resources: []\n# two\nimages:\n- {name: a}\n- name: b\n  newTagg: c\n",
+            "line 6: field 'images[1]'",
+        ),
         ("resources: []\n\nnamePrefx: a\n", "line 3: unknown field 'namePrefx'"),
         ("resources:\n- a\n- [b]\n", "line 3: field 'resources[1]'"),
         ("resources: []\nLabels:\n- pairs:\n    a: 1\n", "line 4: field 'labels[0].pairs.a'"),

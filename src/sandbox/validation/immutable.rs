@@ -99,12 +99,10 @@ pub(super) fn immutable(resource: &Resource, live: &Value, object: &Value, cause
             }
         }
         ("", "Pod") => pod_immutable(live, object, causes),
-        ("rbac.authorization.k8s.io", "RoleBinding" | "ClusterRoleBinding") => {
-            if changed("/roleRef") {
-                let part = |field: &str| text(object, &format!("/roleRef/{field}")).to_owned();
-                let value = json!({"APIGroup": part("apiGroup"), "Kind": part("kind"), "Name": part("name")});
-                causes.push(Cause::invalid("roleRef", &value, "cannot change roleRef"));
-            }
+        ("rbac.authorization.k8s.io", "RoleBinding" | "ClusterRoleBinding") if changed("/roleRef") => {
+            let part = |field: &str| text(object, &format!("/roleRef/{field}")).to_owned();
+            let value = json!({"APIGroup": part("apiGroup"), "Kind": part("kind"), "Name": part("name")});
+            causes.push(Cause::invalid("roleRef", &value, "cannot change roleRef"));
         }
         ("storage.k8s.io", "StorageClass") => {
             for field in ["parameters", "provisioner", "reclaimPolicy", "volumeBindingMode"] {
