@@ -49,10 +49,11 @@ async fn a_sync_that_somebody_asks_for_ends_in_an_error_that_names_the_field() {
 async fn a_field_that_restricts_nothing_is_only_told_of() {
     let world = World::new().await;
     let commit = world.repository.commit(&[("app/a.yaml", Some(&config_map("a", "1")))]);
-    world.project("team-a", with("orphanedResources", json!({ "warn": true }))).await;
+    let accounts = json!([{ "server": "*", "namespace": "*", "defaultServiceAccount": "deployer" }]);
+    world.project("team-a", with("destinationServiceAccounts", accounts)).await;
     world.apply(of_project(world.automated("orders", "app"), "team-a")).await;
     let application = world.until_synced("orders", &commit).await;
-    let text = "AppProject 'team-a': spec.orphanedResources";
+    let text = "AppProject 'team-a': spec.destinationServiceAccounts";
     assert!(find_condition(&application, names::CONDITION_UNSUPPORTED_FIELD_WARNING, text).is_some());
     assert_eq!(application.status.conditions.len(), 1, "{:?}", application.status.conditions);
 }
