@@ -9,7 +9,7 @@ use super::{
 
 const WARNING: &str = "OrphanedResourceWarning";
 
-fn project(orphans: Value) -> Value {
+fn project(orphans: &Value) -> Value {
     json!({
         "sourceRepos": ["*"],
         "destinations": [{ "server": "*", "namespace": "*" }],
@@ -28,7 +28,7 @@ async fn a_project_that_asks_is_warned_of_what_belongs_to_nobody() {
     let world = World::new().await;
     let commit = world.repository.commit(&[("app/a.yaml", Some(&config_map("a", "1")))]);
     let ignore = json!([{ "group": "", "kind": "ConfigMap", "name": "known-*" }]);
-    world.project("team-a", project(json!({ "warn": true, "ignore": ignore }))).await;
+    world.project("team-a", project(&json!({ "warn": true, "ignore": ignore }))).await;
     let mut application = world.automated("orders", "app");
     application["spec"]["project"] = json!("team-a");
     world.apply(application).await;
@@ -50,7 +50,7 @@ async fn a_project_that_asks_is_warned_of_what_belongs_to_nobody() {
 async fn orphans_are_counted_and_nobody_is_warned_unless_the_project_says_so() {
     let world = World::new().await;
     let commit = world.repository.commit(&[("app/a.yaml", Some(&config_map("a", "1")))]);
-    world.project("team-a", project(json!({}))).await;
+    world.project("team-a", project(&json!({}))).await;
     let mut application = world.automated("orders", "app");
     application["spec"]["project"] = json!("team-a");
     world.apply(application).await;
@@ -60,6 +60,6 @@ async fn orphans_are_counted_and_nobody_is_warned_unless_the_project_says_so() {
     world.until_metric("argocd_app_orphaned_resources_count", &["orders"], |count| count == 1.0).await;
     let application = world.refresh("orders").await;
     assert!(find_condition(&application, WARNING, "").is_none());
-    world.project("team-a", project(json!({ "warn": true }))).await;
+    world.project("team-a", project(&json!({ "warn": true }))).await;
     world.until_condition("orders", WARNING, "Application has 1 orphaned resources").await;
 }

@@ -80,17 +80,18 @@ impl World {
         let write = |(path, text): &(&str, &str)| {
             Change::Write(RepoPath::parse(path).unwrap(), text.as_bytes().to_vec())
         };
-        self.change(files.iter().map(write).collect())
+        self.change(&files.iter().map(write).collect::<Vec<_>>())
     }
 
     /// Removes files from `main`.
     pub fn remove(&self, paths: &[&str]) -> String {
-        self.change(paths.iter().map(|path| Change::Remove(RepoPath::parse(path).unwrap())).collect())
+        let remove = |path: &&str| Change::Remove(RepoPath::parse(path).unwrap());
+        self.change(&paths.iter().map(remove).collect::<Vec<_>>())
     }
 
-    fn change(&self, changes: Vec<Change>) -> String {
+    fn change(&self, changes: &[Change]) -> String {
         let author = Author::new("Developer", "developer@example.com");
-        writer::commit(&self.path("repository"), "main", &changes, "a change", &author).unwrap().to_string()
+        writer::commit(&self.path("repository"), "main", changes, "a change", &author).unwrap().to_string()
     }
 
     /// An Application of this world's repository.
