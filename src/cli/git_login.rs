@@ -13,7 +13,7 @@ use url::Url;
 
 use crate::{
     error::{Classified, ErrorKind},
-    git::{Credentials, KnownHosts, RepoUrl, SigningKey, SigningKeyError, UrlError, writer::Author},
+    git::{Credentials, KnownHosts, RepoUrl, Scheme, SigningKey, SigningKeyError, UrlError, writer::Author},
     masked::Masked,
 };
 
@@ -23,16 +23,9 @@ pub const PASSWORD_VARIABLE: &str = "SKIFF_GIT_PASSWORD";
 /// A credentials file has a line for each repository.
 const MAX_CREDENTIAL_LINES: usize = 10_000;
 
-/// How to log in.
-#[derive(Debug, clap::Args)]
-#[command(next_help_heading = "Git options")]
-pub struct GitAccess {
-    /// The user for HTTP; the password comes from --password-file or $SKIFF_GIT_PASSWORD
-    #[arg(long, value_name = "NAME", env = "SKIFF_GIT_USERNAME")]
-    username: Option<String>,
-    /// A file with the password or token for HTTP
-    #[arg(long, value_name = "FILE")]
-    password_file: Option<PathBuf>,
+/// How to log in to whatever repository: each file says by itself what it is for.
+#[derive(Debug, Default, clap::Args)]
+pub struct GitFiles {
     /// A file of URLs with user and password, as 'git credential-store' keeps them
     #[arg(long, value_name = "FILE")]
     git_credentials: Option<PathBuf>,
@@ -45,6 +38,20 @@ pub struct GitAccess {
     /// The only certificate authorities to trust for HTTPS, as PEM
     #[arg(long, value_name = "FILE")]
     certificate_authority: Option<PathBuf>,
+}
+
+/// How to log in to one repository.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Git options")]
+pub struct GitAccess {
+    /// The user for HTTP; the password comes from --password-file or $SKIFF_GIT_PASSWORD
+    #[arg(long, value_name = "NAME", env = "SKIFF_GIT_USERNAME")]
+    username: Option<String>,
+    /// A file with the password or token for HTTP
+    #[arg(long, value_name = "FILE")]
+    password_file: Option<PathBuf>,
+    #[command(flatten)]
+    files: GitFiles,
 }
 
 /// How to log in, and as whom to commit.
@@ -96,25 +103,22 @@ impl Classified for GitLoginError {
     }
 }
 
-impl GitAccess {
+impl GitFiles {
     /// The credentials for a repository.
     ///
     /// # Errors
     /// [`GitLoginError::Read`].
     pub fn credentials(&self, url: &RepoUrl) -> Result<Credentials, GitLoginError> {
-        let mut credentials = Credentials { username: self.username.clone(), ..Credentials::default() };
-        let variable = env::var(PASSWORD_VARIABLE).ok().filter(|value| !value.is_empty());
-        let password = match &self.password_file {
-            Some(file) => Some(read(file)?.trim_end_matches(['\r', '\n']).to_owned()),
-            None => variable,
-        };
-        credentials.password = password.map(Masked::new);
-        if let (None, None, Some(file)) =
-            (&credentials.username, &credentials.password, &self.git_credentials)
+        let mut credentials = Credentials::default();
+        if let Some(file) = &self.git_credentials
             && let Some((user, password)) = stored(&read(file)?, url)
         {
             credentials.username = Some(user);
             credentials.password = Some(password);
+            credentials.origins.push("--git-credentials".to_owned());
+        }
+        if self.ssh_private_key.is_some() && url.scheme() == Scheme::Ssh {
+            credentials.origins.push("--ssh-private-key".to_owned());
         }
         credentials.ssh_private_key = self.ssh_private_key.as_deref().map(read).transpose()?.map(Masked::new);
         if let Some(file) = &self.ssh_known_hosts {
@@ -124,6 +128,29 @@ impl GitAccess {
             credentials.certificate_authorities = Some(read(file)?.into());
         }
         Ok(credentials)
+    }
+}
+
+impl GitAccess {
+    /// The credentials for a repository.
+    ///
+    /// # Errors
+    /// [`GitLoginError::Read`].
+    pub fn credentials(&self, url: &RepoUrl) -> Result<Credentials, GitLoginError> {
+        let credentials = self.files.credentials(url)?;
+        let variable = env::var(PASSWORD_VARIABLE).ok().filter(|value| !value.is_empty());
+        let password = match &self.password_file {
+            Some(file) => Some(read(file)?.trim_end_matches(['\r', '\n']).to_owned()),
+            None => variable,
+        };
+        if self.username.is_none() && password.is_none() {
+            return Ok(credentials);
+        }
+        Ok(Credentials {
+            username: self.username.clone(),
+            password: password.map(Masked::new),
+            ..credentials
+        })
     }
 }
 
@@ -157,7 +184,7 @@ impl GitLogin {
 }
 
 /// User and password of the first line that is for the same scheme, host and port, and for no other path.
-pub(super) fn stored(text: &str, url: &RepoUrl) -> Option<(String, Masked)> {
+fn stored(text: &str, url: &RepoUrl) -> Option<(String, Masked)> {
     text.lines().take(MAX_CREDENTIAL_LINES).find_map(|line| {
         let entry = Url::parse(line.trim()).ok()?;
         let wanted = Url::parse(&url.to_string()).ok()?;

@@ -70,7 +70,7 @@ pub struct Credentials {
     pub known_hosts: Arc<KnownHosts>,
     /// Settings that were found and that Skiff does not support; using the credentials fails and names them.
     pub unsupported: Vec<String>,
-    /// Names of the Secrets that they come from.
+    /// The Secrets that they come from; of a command, its options and variables (`--…`, `$…`).
     pub origins: Vec<String>,
 }
 

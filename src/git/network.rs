@@ -235,17 +235,22 @@ impl Step {
 
     /// The error for credentials that the server does not accept.
     pub(super) fn refused(&self) -> GitError {
-        let origins = self.credentials.origins.join("' and '");
+        // No Secret's name begins like an option or a variable.
+        let named = |origin: &String| match origin.starts_with(['-', '$']) {
+            true => origin.clone(),
+            false => format!("Secret '{origin}'"),
+        };
+        let origins = self.credentials.origins.iter().map(named).collect::<Vec<_>>().join(" and ");
         let problem = if self.credentials.origins.is_empty() && self.url.user_info().1.is_none() {
             "the server asks for credentials and there are none (some servers do so for repositories that do not exist, \
-             too); check the URL, or add a Secret with label \
-             argocd.argoproj.io/secret-type=repository or repo-creds for this URL"
+             too); check the URL, or give credentials: to the agent in a Secret with label \
+             argocd.argoproj.io/secret-type=repository or repo-creds for this URL, to a command by its Git options"
                 .to_owned()
         } else if origins.is_empty() {
             "the server refused the credentials in the URL; correct them, better in a repository Secret"
                 .to_owned()
         } else {
-            format!("the server refused the credentials of Secret '{origins}'; correct them")
+            format!("the server refused the credentials of {origins}; correct them")
         };
         GitError::Authentication { repository: self.repository(), problem }
     }
@@ -300,8 +305,9 @@ impl Step {
                 Cred::userpass_plaintext(user, password.reveal())
             }
             _ => {
-                let problem = "the server accepts SSH keys and there is none for it; add a Secret with label \
-                               argocd.argoproj.io/secret-type=repository for this URL with the field sshPrivateKey"
+                let problem = "the server accepts SSH keys and there is none for it; give one: to the agent in a Secret with label \
+                               argocd.argoproj.io/secret-type=repository for this URL with the field sshPrivateKey, to \
+                               a command by --ssh-private-key"
                     .to_owned();
                 Err(self.fail(GitError::Authentication { repository: self.repository(), problem }))
             }
@@ -319,11 +325,11 @@ impl Step {
             Trust::Revoked => format!("its key {fingerprint} is marked as revoked"),
             Trust::Different => format!(
                 "its key {fingerprint} is not one of those known for it: either the server was given a new key, or \
-                 somebody stands in between; once it is verified, correct ConfigMap argocd-ssh-known-hosts-cm"
+                 somebody stands in between; once it is verified, correct ConfigMap argocd-ssh-known-hosts-cm, or the file of --ssh-known-hosts"
             ),
             _ => format!(
                 "no key is known for {host} at port {port}; once {fingerprint} is verified, add the output of \
-                 `ssh-keyscan -p {port} {host}` to ConfigMap argocd-ssh-known-hosts-cm"
+                 `ssh-keyscan -p {port} {host}` to ConfigMap argocd-ssh-known-hosts-cm, or to the file of --ssh-known-hosts"
             ),
         };
         Err(self.fail(GitError::HostKey { repository: self.repository(), problem }))

@@ -23,6 +23,8 @@ mod local_tests;
 mod mirror_tests;
 #[path = "publish.rs"]
 mod publish_tests;
+#[path = "remote_bases.rs"]
+mod remote_bases_tests;
 #[path = "ssh_server.rs"]
 mod ssh_server;
 #[path = "ssh.rs"]

@@ -3,19 +3,15 @@
 //! Mirrors are kept in a cache directory, so that a second run brings only what is new. Nothing is taken from the machine's
 //! own Git configuration: who has to log in names files, and a password goes to no other host than that of its line.
 
-use std::{env, fs, io, path::PathBuf, sync::Arc, time::Duration};
+use std::{env, path::PathBuf, sync::Arc, time::Duration};
 
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    cli::git_login::stored,
+    cli::git_login::{GitFiles, GitLoginError},
     error::{Classified, ErrorKind},
     files::{SingleFile, Tree},
-    git::{
-        Credentials, GitError, GitOptions, KnownHosts, RepoUrl, Repositories, RevisionError, RevisionSpec,
-        UrlError, download,
-    },
-    masked::Masked,
+    git::{GitError, GitOptions, RepoUrl, Repositories, RevisionError, RevisionSpec, UrlError, download},
     render::kustomize::{Remote, RemoteSource},
 };
 
@@ -26,32 +22,16 @@ pub(in crate::cli) struct FetchOptions {
     /// Where repositories are kept [default: $XDG_CACHE_HOME/skiff, else ~/.cache/skiff]
     #[arg(long, value_name = "DIR")]
     cache_dir: Option<PathBuf>,
-    /// A file of URLs with user and password, as 'git credential-store' keeps them
-    #[arg(long, value_name = "FILE")]
-    git_credentials: Option<PathBuf>,
-    /// A private key for SSH
-    #[arg(long, value_name = "FILE")]
-    ssh_private_key: Option<PathBuf>,
-    /// The SSH hosts to trust, as ~/.ssh/known_hosts has them
-    #[arg(long, value_name = "FILE")]
-    ssh_known_hosts: Option<PathBuf>,
-    /// The only certificate authorities to trust for HTTPS, as PEM
-    #[arg(long, value_name = "FILE")]
-    certificate_authority: Option<PathBuf>,
+    #[command(flatten)]
+    files: GitFiles,
 }
 
 /// Why a remote base could not be fetched.
 #[derive(Debug, thiserror::Error)]
 pub enum FetchError {
-    /// A file of the options cannot be read.
-    #[error("cannot read {path}")]
-    Read {
-        /// The file.
-        path: String,
-        /// Why.
-        #[source]
-        source: io::Error,
-    },
+    /// The options cannot be used.
+    #[error(transparent)]
+    Login(#[from] GitLoginError),
     /// There is no directory for the mirrors.
     #[error("there is no place to keep repositories: set --cache-dir, XDG_CACHE_HOME or HOME")]
     NoCache,
@@ -87,7 +67,8 @@ pub enum FetchError {
 impl Classified for FetchError {
     fn kind(&self) -> ErrorKind {
         match self {
-            Self::Read { .. } | Self::NoCache => ErrorKind::Configuration,
+            Self::Login(error) => error.kind(),
+            Self::NoCache => ErrorKind::Configuration,
             Self::Revision { .. } | Self::Url { .. } => ErrorKind::User,
             Self::Git { source, .. } => source.kind(),
         }
@@ -118,7 +99,7 @@ impl<'a> Fetcher<'a> {
             RemoteSource::Repository { url, revision } => {
                 let revision = RevisionSpec::reference(revision)
                     .map_err(|source| FetchError::Revision { remote: name.clone(), source })?;
-                let credentials = self.credentials(url)?;
+                let credentials = self.options.files.credentials(url)?;
                 let fetching = async {
                     let known = repositories.references(url, &credentials, &stop).await?;
                     let commit = repositories.resolve(url, &credentials, &revision, &known, &stop).await?;
@@ -133,7 +114,7 @@ impl<'a> Fetcher<'a> {
                 address.set_fragment(None);
                 let address = RepoUrl::parse(address.as_str())
                     .map_err(|source| FetchError::Url { remote: name.clone(), source })?;
-                let credentials = self.credentials(&address)?;
+                let credentials = self.options.files.credentials(&address)?;
                 let downloading = download(url, &credentials, repositories.options(), &stop);
                 let content = within(remote.timeout, &name, downloading).await.map_err(failed)?;
                 Ok(Arc::new(SingleFile::new(content)))
@@ -157,30 +138,6 @@ impl<'a> Fetcher<'a> {
         let repositories = Repositories::new(GitOptions::new(directory), None);
         self.repositories = Some(repositories.clone());
         Ok(repositories)
-    }
-
-    fn credentials(&self, url: &RepoUrl) -> Result<Credentials, FetchError> {
-        let read = |path: &PathBuf| {
-            let path_shown = || path.display().to_string();
-            fs::read_to_string(path).map_err(|source| FetchError::Read { path: path_shown(), source })
-        };
-        let options = self.options;
-        let mut credentials = Credentials::default();
-        if let Some(file) = &options.git_credentials
-            && let Some((user, password)) = stored(&read(file)?, url)
-        {
-            credentials.username = Some(user);
-            credentials.password = Some(password);
-        }
-        credentials.ssh_private_key =
-            options.ssh_private_key.as_ref().map(read).transpose()?.map(Masked::new);
-        if let Some(file) = &options.ssh_known_hosts {
-            credentials.known_hosts = Arc::new(KnownHosts::parse(&read(file)?));
-        }
-        if let Some(file) = &options.certificate_authority {
-            credentials.certificate_authorities = Some(read(file)?.into());
-        }
-        Ok(credentials)
     }
 }
 
