@@ -24,7 +24,7 @@ use std::{
 
 use clap::Parser;
 
-use self::output::{Console, colours_wanted};
+use self::output::{Console, Output, colours_wanted};
 use crate::error::{Classified, ErrorKind};
 
 /// A light GitOps agent for Kubernetes that speaks Argo CD's API.
@@ -68,74 +68,49 @@ pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
-        Err(error) => return fail(&error, None, ErrorKind::Bug),
+        Err(error) => return fail(&error, ErrorKind::Bug),
     };
     runtime.block_on(run(arguments.command))
 }
 
 async fn run(command: Command) -> ExitCode {
+    let (mut out, mut err) = (Output::new(), io::stderr());
     match command {
         Command::Agent(arguments) => report(agent::run(arguments).await),
         Command::App(options) => app_command(&options).await,
-        Command::Rollback(options) => rollback_command(&options).await,
-        Command::Render(arguments) => {
-            match render::run(&arguments, &mut io::stdout(), &mut io::stderr()).await {
-                Ok(code) => ExitCode::from(code),
-                Err(error) => fail(&error, None, error.kind()),
-            }
+        Command::Rollback(options) => {
+            report(app::source_rollback::run(&options, &mut console(&mut out, &mut err)).await)
         }
-        Command::Test(options) => test_command(&options).await,
-        Command::Diff(options) => with_code(|console| diff::run(&options, console)),
-        Command::Health(options) => with_code(|console| health::run(&options, console)),
-        Command::Image(options) => report(image::run(&options, &mut io::stdout(), &mut io::stderr()).await),
-        Command::Install(options) => install_command(&options).await,
-        Command::Crds(options) => report(crds::run(&options, &mut io::stdout())),
-        Command::Demo(arguments) => demo_command(&arguments).await,
-        Command::Sandbox(arguments) => report(sandbox::run(arguments, &mut io::stdout()).await),
+        Command::Render(arguments) => code(render::run(&arguments, &mut out, &mut err).await),
+        Command::Test(options) => code(Box::pin(test::run(&options, &mut console(&mut out, &mut err))).await),
+        Command::Diff(options) => code(diff::run(&options, &mut console(&mut out, &mut err))),
+        Command::Health(options) => code(health::run(&options, &mut console(&mut out, &mut err))),
+        Command::Image(options) => report(image::run(&options, &mut out, &mut err).await),
+        Command::Install(options) => report(install::run(&options, &mut console(&mut out, &mut err)).await),
+        Command::Crds(options) => report(crds::run(&options, &mut out)),
+        Command::Demo(arguments) => {
+            let live = io::stdout().is_terminal() && err.is_terminal();
+            let mut console = Console { colours: colours_wanted(live), ..console(&mut out, &mut err) };
+            report(demo::run(&arguments, &mut console, live).await)
+        }
+        Command::Sandbox(arguments) => report(sandbox::run(arguments, &mut out).await),
     }
 }
 
-async fn rollback_command(options: &app::source_rollback::Options) -> ExitCode {
-    let (mut out, mut err) = (io::stdout(), io::stderr());
-    let colours = colours_wanted(out.is_terminal());
-    let mut console = Console { out: &mut out, err: &mut err, input: None, colours };
-    report(app::source_rollback::run(options, &mut console).await)
-}
-
-async fn test_command(options: &test::TestOptions) -> ExitCode {
-    let (mut out, mut err) = (io::stdout(), io::stderr());
-    let colours = colours_wanted(out.is_terminal());
-    let mut console = Console { out: &mut out, err: &mut err, input: None, colours };
-    match Box::pin(test::run(options, &mut console)).await {
-        Ok(code) => ExitCode::from(code),
-        Err(error) => fail(&error, None, error.kind()),
-    }
-}
-
-async fn install_command(options: &install::InstallOptions) -> ExitCode {
-    let (mut out, mut err) = (io::stdout(), io::stderr());
-    let colours = colours_wanted(out.is_terminal());
-    let mut console = Console { out: &mut out, err: &mut err, input: None, colours };
-    report(install::run(options, &mut console).await)
-}
-
-async fn demo_command(arguments: &demo::DemoArguments) -> ExitCode {
-    let (mut out, mut err) = (io::stdout(), io::stderr());
-    let live = out.is_terminal() && err.is_terminal();
-    let colours = colours_wanted(live);
-    let mut console = Console { out: &mut out, err: &mut err, input: None, colours };
-    report(demo::run(arguments, &mut console, live).await)
+/// Standard output and standard error of a command that asks nothing.
+fn console<'a>(out: &'a mut Output, err: &'a mut io::Stderr) -> Console<'a> {
+    Console { out, err, input: None, colours: colours_wanted(io::stdout().is_terminal()) }
 }
 
 async fn app_command(options: &app::AppOptions) -> ExitCode {
-    let (mut out, mut err) = (io::stdout(), io::stderr());
+    let (mut out, mut err) = (Output::new(), io::stderr());
     let mut input = io::BufReader::new(io::stdin());
     let interactive = io::stdin().is_terminal();
-    let colours = colours_wanted(out.is_terminal());
     let input: Option<&mut (dyn io::BufRead + Send)> = if interactive { Some(&mut input) } else { None };
-    let mut console = Console { out: &mut out, err: &mut err, input, colours };
+    let mut console = Console { input, ..console(&mut out, &mut err) };
     match app::run(options, &mut console).await {
         Ok(code) => ExitCode::from(code),
+        Err(_) if Output::is_given_up() => ExitCode::SUCCESS,
         Err(error) => {
             // Where the error itself cannot be written there is nobody to tell.
             let _ = console.problem(&error, error.hint().as_deref());
@@ -144,29 +119,22 @@ async fn app_command(options: &app::AppOptions) -> ExitCode {
     }
 }
 
-/// Runs a command that tells its exit code.
-fn with_code<E: Classified>(command: impl FnOnce(&mut Console<'_>) -> Result<u8, E>) -> ExitCode {
-    let (mut out, mut err) = (io::stdout(), io::stderr());
-    let colours = colours_wanted(out.is_terminal());
-    let mut console = Console { out: &mut out, err: &mut err, input: None, colours };
-    match command(&mut console) {
-        Ok(code) => ExitCode::from(code),
-        Err(error) => fail(&error, None, error.kind()),
-    }
-}
-
 fn report<E: Classified>(result: Result<(), E>) -> ExitCode {
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => fail(&error, None, error.kind()),
-    }
+    code(result.map(|()| 0))
 }
 
-fn fail(error: &dyn std::error::Error, hint: Option<&str>, kind: ErrorKind) -> ExitCode {
-    let (mut out, mut err) = (io::stdout(), io::stderr());
+/// The exit code that a command tells, or that of its error's kind.
+fn code<E: Classified>(result: Result<u8, E>) -> ExitCode {
+    result.map_or_else(|error| fail(&error, error.kind()), ExitCode::from)
+}
+
+fn fail(error: &dyn std::error::Error, kind: ErrorKind) -> ExitCode {
+    if Output::is_given_up() {
+        return ExitCode::SUCCESS;
+    }
+    let (mut out, mut err) = (Output::new(), io::stderr());
     let colours = colours_wanted(err.is_terminal());
-    let mut console = Console { out: &mut out, err: &mut err, input: None, colours };
-    let _ = console.problem(error, hint);
+    let _ = Console { colours, ..console(&mut out, &mut err) }.problem(error, None);
     match kind {
         ErrorKind::User => ExitCode::from(1),
         ErrorKind::Configuration => ExitCode::from(2),

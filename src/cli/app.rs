@@ -89,7 +89,7 @@ pub async fn run_command(
     command: &AppCommand,
     console: &mut Console<'_>,
 ) -> Result<u8, AppError> {
-    let result = match command {
+    match command {
         AppCommand::List(options) => list::run(session, options, console).await,
         AppCommand::Get(options) => Box::pin(get::run(session, options, console)).await,
         AppCommand::Resources(options) => Box::pin(inventory::run(session, options, console)).await,
@@ -101,10 +101,5 @@ pub async fn run_command(
         AppCommand::TerminateOp(options) => terminate_op::run(session, options, console).await,
         AppCommand::Delete(options) => delete::run(session, options, console).await,
         AppCommand::Refresh(options) => refresh::run(session, options, console).await,
-    };
-    match result {
-        // Whoever reads the output has had enough.
-        Err(AppError::Output(error)) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(0),
-        other => other,
     }
 }

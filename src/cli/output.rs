@@ -6,6 +6,7 @@
 use std::{
     error::Error,
     io::{self, BufRead, Write},
+    sync::atomic::{AtomicBool, Ordering},
 };
 
 use comfy_table::{Cell as TableCell, Color, ColumnConstraint, ContentArrangement, Table};
@@ -16,6 +17,48 @@ use crate::{
     error::chain,
     object::yaml,
 };
+
+/// Whether whoever read the output has gone, as `head` does when it has had enough.
+static READER_IS_GONE: AtomicBool = AtomicBool::new(false);
+
+/// Standard output. That nobody reads it any more is the end of a command, but nothing that has failed.
+pub struct Output(io::Stdout);
+
+impl Output {
+    /// The process's own.
+    pub fn new() -> Self {
+        Self(io::stdout())
+    }
+
+    /// Whether an output of this process was given up by its reader.
+    pub fn is_given_up() -> bool {
+        READER_IS_GONE.load(Ordering::Acquire)
+    }
+
+    fn noted<T>(result: io::Result<T>) -> io::Result<T> {
+        result.inspect_err(|error| {
+            if error.kind() == io::ErrorKind::BrokenPipe {
+                READER_IS_GONE.store(true, Ordering::Release);
+            }
+        })
+    }
+}
+
+impl Default for Output {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Write for Output {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        Self::noted(self.0.write(bytes))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Self::noted(self.0.flush())
+    }
+}
 
 /// Where a command reads and writes.
 pub struct Console<'a> {

@@ -1,10 +1,13 @@
 //! `skiff health`: the health of files.
 
-use std::fs;
+use std::{
+    fs,
+    process::{Command, Stdio},
+};
 
 use serde_json::{Value, json};
 
-use crate::world::{run, skiff};
+use crate::world::{config_map, run, skiff};
 
 const OBJECTS: &str = "apiVersion: v1
 kind: Service
@@ -85,4 +88,32 @@ async fn what_cannot_be_read_is_named_with_its_place() {
         .await
         .expect(2, &["ConfigMap 'argocd-cm'", key, "Pod"]);
     run(skiff(&["health", &object, "--fail-on", "Sick"])).await.expect(2, &["Healthy, Suspended"]);
+}
+
+#[test]
+fn a_reader_that_has_had_enough_is_no_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("objects.yaml");
+    fs::write(&file, OBJECTS).unwrap();
+    let directory = folder.path().join("app");
+    fs::create_dir(&directory).unwrap();
+    fs::write(directory.join("a.yaml"), config_map("a", "1")).unwrap();
+    let (file, directory) = (file.to_str().unwrap(), directory.to_str().unwrap());
+    let commands: [&[&str]; 5] = [
+        &["health", file],
+        &["health", file, "-o", "json"],
+        &["crds"],
+        &["render", directory],
+        &["diff", "--desired", file, "--live", "/dev/null"],
+    ];
+    for arguments in commands {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_skiff"));
+        let mut child =
+            command.args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        // Nobody reads it from the beginning, so that its first write fails.
+        drop(child.stdout.take());
+        let said = child.wait_with_output().unwrap();
+        let err = String::from_utf8_lossy(&said.stderr);
+        assert!(said.status.success() && !err.contains("error"), "{arguments:?}: {}: {err}", said.status);
+    }
 }
