@@ -403,13 +403,18 @@ fn show(
         .collect();
     let rows = results.iter().map(|result| {
         let key = ObjectKey::new(&result.group, &result.kind, &result.namespace, &result.name);
+        // A hook is known by how it ended: its object may be gone, or be another one by now.
+        let (status, health) = match result.hook_type {
+            Some(_) => (Cell::of_optional(result.hook_phase), Cell::default()),
+            None => (Cell::of_optional(result.status), health.get(&key).cloned().unwrap_or_default()),
+        };
         vec![
             result.group.as_str().into(),
             result.kind.as_str().into(),
             result.namespace.as_str().into(),
             result.name.as_str().into(),
-            Cell::of_optional(result.status),
-            health.get(&key).cloned().unwrap_or_default(),
+            status,
+            health,
             result.hook_type.map(|hook_type| hook_type.to_string()).unwrap_or_default().into(),
             result.message.as_str().into(),
         ]
