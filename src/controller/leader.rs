@@ -27,11 +27,12 @@ use k8s_openapi::{
 use kube::{
     Api, Client,
     api::{ObjectMeta, PostParams},
+    core::Status,
 };
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::cluster::transport::Gate;
+use crate::cluster::{ClusterError, transport::Gate};
 
 /// Names and times of an election.
 #[derive(Clone, Debug)]
@@ -88,15 +89,6 @@ impl Gate for Leadership {
     }
 }
 
-/// Why the lease could be neither taken nor renewed.
-#[derive(Debug, thiserror::Error)]
-enum LeaseError {
-    #[error(transparent)]
-    Refused(#[from] kube::Error),
-    #[error("the API server did not answer within {} s", limit.as_secs_f32())]
-    Timeout { limit: Duration },
-}
-
 /// One replica's part in the election.
 pub struct Elector {
     options: LeaderOptions,
@@ -124,8 +116,7 @@ impl Elector {
                 Some(Ok(false)) => ready.store(true, Ordering::Release),
                 Some(Err(error)) => {
                     ready.store(false, Ordering::Release);
-                    let LeaderOptions { namespace, name, .. } = &self.options;
-                    tracing::warn!(%error, namespace, lease = name, "cannot take the lease: check that the namespace is there and that the agent may write leases");
+                    tracing::warn!(%error, "this replica cannot lead: check that the namespace is there and that the agent may write leases");
                 }
             }
             let pause = jittered(self.options.retry_period);
@@ -147,7 +138,7 @@ impl Elector {
                     tracing::warn!("another replica has taken the lease");
                     break;
                 }
-                Err(error) => tracing::warn!(%error, "cannot renew the lease"),
+                Err(error) => tracing::warn!(%error, "the lease is not renewed"),
             }
         }
         self.leadership.trust_until(None);
@@ -169,21 +160,38 @@ impl Elector {
         match tokio::time::timeout(Duration::from_secs(3), released).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => {
-                let error: kube::Error = error;
-                tracing::warn!(%error, "cannot give up the lease");
+                let error = self.told(error, "give up");
+                tracing::warn!(%error, "the lease will expire");
             }
             Err(_) => tracing::warn!("giving up the lease takes too long; it will expire"),
         }
     }
 
     /// Takes or renews the lease. `false`: somebody else holds it.
-    async fn attempt(&mut self) -> Result<bool, LeaseError> {
+    async fn attempt(&mut self) -> Result<bool, ClusterError> {
         // Several attempts must fit into the time for which a lease is trusted: one that hangs costs no leadership.
         let limit = (self.options.trusted_for / 3).min(Duration::from_secs(5));
+        let action = "take or renew";
         match tokio::time::timeout(limit, self.ask()).await {
-            Ok(answer) => Ok(answer?),
-            Err(_) => Err(LeaseError::Timeout { limit }),
+            Ok(answer) => answer.map_err(|error| self.told(error, action)),
+            Err(_) => Err(ClusterError::Timeout { action, object: self.lease(), limit }),
         }
+    }
+
+    /// An error in the API server's own words.
+    fn told(&self, error: kube::Error, action: &'static str) -> ClusterError {
+        let object = self.lease();
+        match error {
+            kube::Error::Api(status) => {
+                let Status { code, reason, message, .. } = *status;
+                ClusterError::Refused { action, object, code, reason, message }
+            }
+            other => ClusterError::from_kube(other, action, object, false),
+        }
+    }
+
+    fn lease(&self) -> String {
+        format!("Lease {}/{}", self.options.namespace, self.options.name)
     }
 
     async fn ask(&mut self) -> Result<bool, kube::Error> {
