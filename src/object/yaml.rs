@@ -13,9 +13,12 @@
 
 mod emitter;
 mod expand;
+mod folded;
 mod locate;
+pub mod packed;
 mod reader;
 mod scalar;
+mod simple;
 #[cfg(test)]
 mod tests;
 mod text;
@@ -32,7 +35,8 @@ pub enum Schema {
     /// a merge key overrides the keys that stand before it.
     Yaml11,
     /// What kustomize does with resource files: `yes` is a string, timestamps are written out in full, keys must be
-    /// strings, explicit keys always win over merged ones, an object's annotations keep the text that is written.
+    /// strings, explicit keys always win over merged ones, an object's annotations keep the text that is written, folded
+    /// texts get the line breaks that kustomize prints.
     Yaml12ish,
 }
 
@@ -175,10 +179,19 @@ pub fn parse(text: &[u8], options: &Options) -> Result<Vec<Document>, YamlError>
 /// Writes one value as go-yaml does: block style, lists at the indent of their key, quotes only where a YAML 1.1 reader
 /// would misread the text. Fields stay in their order. Ends with a newline.
 pub fn to_string(value: &Value) -> String {
-    emitter::to_string(value)
+    let mut text = String::new();
+    emitter::write(&mut text, value);
+    text
 }
 
 /// Writes several values with `---` lines between them.
 pub fn documents_to_string<'a>(values: impl IntoIterator<Item = &'a Value>) -> String {
-    values.into_iter().map(to_string).collect::<Vec<_>>().join("---\n")
+    let mut text = String::new();
+    for value in values {
+        if !text.is_empty() {
+            text.push_str("---\n");
+        }
+        emitter::write(&mut text, value);
+    }
+    text
 }

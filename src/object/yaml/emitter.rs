@@ -9,17 +9,16 @@ const SIMPLE_KEY: usize = 128;
 /// A line is broken at the first space behind this column.
 const WIDTH: usize = 80;
 
-pub(super) fn to_string(value: &Value) -> String {
-    let mut text = String::new();
+/// Writes a value at the end of a text, from the beginning of a line.
+pub(super) fn write(text: &mut String, value: &Value) {
     match value {
-        Value::Object(map) if !map.is_empty() => mapping(&mut text, map, 0, false),
-        Value::Array(items) if !items.is_empty() => sequence(&mut text, items, 0, false),
+        Value::Object(map) if !map.is_empty() => mapping(text, map, 0, false),
+        Value::Array(items) if !items.is_empty() => sequence(text, items, 0, false),
         _ => {
-            scalar_or_empty(&mut text, value, 0);
+            scalar_or_empty(text, value, 0);
             text.push('\n');
         }
     }
-    text
 }
 
 /// A number as go-yaml writes it: six digits and an exponent where Go's `%g` has one.
@@ -120,6 +119,10 @@ struct Allowed {
 }
 
 fn string(text: &mut String, value: &str, indent: usize, place: Place) {
+    if is_plain_word(value) {
+        text.push_str(value);
+        return;
+    }
     let allowed = analyze(value);
     let reads_back = scalar::reads_back_as_string(value) && !(place == Place::Key && value == "<<");
     let folded = Folded::new(text, indent, place);
@@ -140,6 +143,14 @@ fn string(text: &mut String, value: &str, indent: usize, place: Place) {
     } else {
         folded.double_quoted(text, value);
     }
+}
+
+/// Whether a string is a word that is nothing but a string to any reader and has no place to be folded at: most are.
+fn is_plain_word(value: &str) -> bool {
+    // The words that mean something else are shorter.
+    value.len() > 5
+        && value.starts_with(|c: char| c.is_ascii_alphabetic())
+        && value.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'/'))
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -293,5 +304,9 @@ fn escaped(text: &mut String, c: char) {
 }
 
 fn spaces(text: &mut String, count: usize) {
-    text.extend(std::iter::repeat_n(' ', count));
+    const SPACES: &str = "                                ";
+    match SPACES.get(..count) {
+        Some(spaces) => text.push_str(spaces),
+        None => text.extend(std::iter::repeat_n(' ', count)),
+    }
 }

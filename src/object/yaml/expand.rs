@@ -197,7 +197,9 @@ impl Expander<'_> {
                 continue;
             }
             let key = self.key(key, depth, reached)?;
-            let is_new = !map.contains_key(&key);
+            // In a small mapping a look at every key is cheaper than a hash.
+            let is_new =
+                if map.len() <= 8 { map.keys().all(|other| *other != key) } else { !map.contains_key(&key) };
             if !is_new {
                 self.repeated(&map, &mut given, &key, place)?;
             }

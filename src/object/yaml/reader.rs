@@ -12,7 +12,9 @@ use serde_json::Value;
 use super::{
     Document, DuplicateKeys, Options, Schema, YamlError, YamlProblem,
     expand::expand,
+    folded::written_and_read_back,
     scalar::{self, Resolved},
+    simple,
     text::{check, prepare, sentinel},
 };
 
@@ -85,6 +87,11 @@ impl Refusal {
 
 pub(super) fn parse(text: &[u8], options: &Options) -> Result<Vec<Document>, YamlError> {
     let text = check(text, options).map_err(|refusal| refusal.into_error(0))?;
+    simple::parse(text, options).map_or_else(|| parse_in_full(text, options), Ok)
+}
+
+/// Reads any text.
+pub(super) fn parse_in_full(text: &str, options: &Options) -> Result<Vec<Document>, YamlError> {
     let sentinel = sentinel(text);
     let (prepared, line_added) = prepare(text, sentinel);
     let documents = Reader::new(options, sentinel, line_added).read(&prepared);
@@ -231,6 +238,9 @@ impl<'a> Reader<'a> {
                 if self.line_added && at_end && is_block && value.ends_with('\n') {
                     value.pop();
                 }
+                if matches!(style, ScalarStyle::Folded) && self.options.schema == Schema::Yaml12ish {
+                    value = written_and_read_back(&value);
+                }
                 let kind = self.scalar(value, tag.as_deref(), style, place)?;
                 let node = self.push(kind, place, anchor.is_some())?;
                 if let Some(anchor) = anchor {
@@ -300,7 +310,7 @@ impl<'a> Reader<'a> {
         place: Place,
     ) -> Result<NodeKind, Refusal> {
         let refuse = |message: String| Err(Refusal::new(YamlProblem::Value, place, message));
-        let plain = matches!(style, ScalarStyle::Plain);
+        let is_plain = matches!(style, ScalarStyle::Plain);
         let tag = tag.map(|tag| tag.strip_prefix("tag:yaml.org,2002:").unwrap_or(tag));
         let value = match tag {
             Some("binary") => return binary(&text, place),
@@ -328,28 +338,40 @@ impl<'a> Reader<'a> {
                 _ => return refuse(format!("'{}' is tagged !!null, but is not null", short(&text))),
             },
             Some("merge") => return Ok(NodeKind::Merge),
-            None if plain && text.is_empty() => return Ok(NodeKind::Blank),
-            None if plain => match scalar::resolve(&text, self.options.schema) {
-                Resolved::Value(value @ Value::String(_)) => value,
-                Resolved::Value(value) if self.options.schema == Schema::Yaml12ish => {
-                    return Ok(NodeKind::Plain(value, text.into()));
-                }
-                Resolved::Value(value) => value,
-                Resolved::Merge => return Ok(NodeKind::Merge),
-                Resolved::Timestamp(full) if self.options.schema == Schema::Yaml12ish => {
-                    return Ok(NodeKind::Plain(Value::String(full), text.into()));
-                }
-                Resolved::Timestamp(_) => Value::String(text),
-                Resolved::NotFinite => {
-                    return refuse(format!(
-                        "'{text}' is no number that a Kubernetes object can hold: put it in quotes if it is a text"
-                    ));
-                }
-            },
+            None if is_plain => return plain(&text, self.options.schema, place),
             _ => Value::String(text),
         };
         Ok(NodeKind::Scalar(value))
     }
+}
+
+/// A scalar without quotes and without a tag.
+pub(super) fn plain(text: &str, schema: Schema, place: Place) -> Result<NodeKind, Refusal> {
+    if text.is_empty() {
+        return Ok(NodeKind::Blank);
+    }
+    let value = match scalar::resolve(text, schema) {
+        Resolved::Value(value @ Value::String(_)) => value,
+        Resolved::Value(value) if schema == Schema::Yaml12ish => {
+            return Ok(NodeKind::Plain(value, text.into()));
+        }
+        Resolved::Value(value) => value,
+        Resolved::Merge => return Ok(NodeKind::Merge),
+        Resolved::Timestamp(full) if schema == Schema::Yaml12ish => {
+            return Ok(NodeKind::Plain(Value::String(full), text.into()));
+        }
+        Resolved::Timestamp(_) => Value::from(text),
+        Resolved::NotFinite => {
+            return Err(Refusal::new(
+                YamlProblem::Value,
+                place,
+                format!(
+                    "'{text}' is no number that a Kubernetes object can hold: put it in quotes if it is a text"
+                ),
+            ));
+        }
+    };
+    Ok(NodeKind::Scalar(value))
 }
 
 enum Step {

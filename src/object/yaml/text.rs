@@ -33,13 +33,17 @@ pub(super) fn check<'a>(text: &'a [u8], options: &Options) -> Result<&'a str, Re
         matches!(c, '\0'..='\x08' | '\x0b' | '\x0c' | '\x0e'..='\x1f' | '\x7f'..='\u{84}' | '\u{86}'..='\u{9f}')
             || matches!(c, '\u{fffe}' | '\u{ffff}')
     };
-    if let Some((before, found)) = text.char_indices().find(|(_, c)| control(*c)) {
+    let is_doubtful = |byte: u8| (byte < 0x20 && !matches!(byte, b'\t' | b'\n' | b'\r')) || byte >= 0x7f;
+    if text.bytes().any(is_doubtful)
+        && let Some((before, found)) = text.char_indices().find(|(_, c)| control(*c))
+    {
         let place = end_of(text.get(..before).unwrap_or_default());
         let message =
             format!("control characters are not allowed, but U+{:04X} stands here", u32::from(found));
         return Err(Refusal::new(YamlProblem::Syntax, place, message));
     }
-    if text.lines().filter(|line| line.starts_with("%TAG")).count() > TAG_DIRECTIVES {
+    if text.contains("%TAG") && text.lines().filter(|line| line.starts_with("%TAG")).count() > TAG_DIRECTIVES
+    {
         let message = format!("more than {TAG_DIRECTIVES} %TAG directives");
         return Err(Refusal::new(YamlProblem::Limit, start, message));
     }
@@ -76,6 +80,7 @@ pub(super) fn prepare(text: &str, sentinel: Option<char>) -> (Cow<'_, str>, bool
 /// A character that cannot stand there makes such a tag an error; where the same letters are part of a text or
 /// comment, the reader takes the character out again.
 pub(super) fn sentinel(text: &str) -> Option<char> {
+    text.find('!')?;
     commas_behind_tags(text).next()?;
     ('\u{e000}'..='\u{f8ff}').find(|candidate| !text.contains(*candidate))
 }
