@@ -3,15 +3,19 @@
 #![allow(clippy::unwrap_used)]
 
 use std::{
+    collections::HashMap,
+    hash::{DefaultHasher, Hash, Hasher},
     path::Path,
     process::{Command, Stdio},
     sync::Arc,
+    time::Duration,
 };
 
+use bytes::Bytes;
 use divan::{Bencher, counter::ItemsCount};
 use skiff::{
     api::ApplicationSource,
-    files::{DiskTree, FileLimits, Files},
+    files::{DerivedCache, DiskTree, EntryKind, FileLimits, Files, FilesError, RepoPath, Tree, TreeEntry},
     render::{RenderContext, render},
 };
 
@@ -19,6 +23,10 @@ use skiff::{
 mod application;
 #[path = "support/tree.rs"]
 mod tree;
+
+/// The one that the binary has.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() {
     divan::main();
@@ -34,6 +42,68 @@ fn kustomize_overlay(bencher: Bencher, objects: usize) {
         let rendered = render(&files, &source, &RenderContext::default()).unwrap();
         assert!(rendered.objects.len() >= objects);
         rendered
+    });
+}
+
+/// A tree whose entries are known by their contents, as Git's are.
+#[derive(Clone, Default)]
+struct Stored(HashMap<RepoPath, (TreeEntry, Bytes)>);
+
+impl Stored {
+    fn insert(&mut self, path: RepoPath, content: Vec<u8>) {
+        let mut hasher = DefaultHasher::new();
+        content.hash(&mut hasher);
+        let id = format!("{:x}-{}", hasher.finish(), content.len()).into();
+        self.0.insert(path.clone(), (TreeEntry { kind: EntryKind::File, id }, content.into()));
+        let mut above = path.parent();
+        while let Some(directory) = above {
+            above = directory.parent();
+            let entry = TreeEntry { kind: EntryKind::Directory, id: "".into() };
+            self.0.entry(directory).or_insert((entry, Bytes::new()));
+        }
+    }
+}
+
+impl Tree for Stored {
+    fn entry(&self, path: &RepoPath) -> Result<Option<TreeEntry>, FilesError> {
+        Ok(self.0.get(path).map(|(entry, _)| entry.clone()))
+    }
+
+    fn children(&self, _: &RepoPath) -> Result<Vec<(String, TreeEntry)>, FilesError> {
+        Ok(Vec::new())
+    }
+
+    fn content(&self, path: &RepoPath, _: u64) -> Result<Bytes, FilesError> {
+        self.0
+            .get(path)
+            .map(|(_, content)| content.clone())
+            .ok_or_else(|| FilesError::NotFound { path: path.clone() })
+    }
+}
+
+/// The same tree, one file of it changed since the last render, as the agent renders it after a commit.
+#[divan::bench(args = [500, 5000], sample_count = 10, sample_size = 1)]
+fn kustomize_overlay_one_file_changed(bencher: Bencher, objects: usize) {
+    let directory = tempfile::tempdir().unwrap();
+    tree::write(directory.path(), objects);
+    let mut tree = Stored::default();
+    for name in ["base", "overlays/o0"] {
+        for entry in std::fs::read_dir(directory.path().join(name)).unwrap() {
+            let path = entry.unwrap().path();
+            let inside = path.strip_prefix(directory.path()).unwrap().to_str().unwrap();
+            tree.insert(RepoPath::parse(inside).unwrap(), std::fs::read(&path).unwrap());
+        }
+    }
+    let source = ApplicationSource { path: "overlays/o0".to_owned(), ..Default::default() };
+    let parsed = Arc::new(DerivedCache::new(64 << 20, Duration::from_secs(3600)));
+    let changed = RepoPath::parse("base/app0.yaml").unwrap();
+    let mut count = 0;
+    bencher.counter(ItemsCount::new(objects)).bench_local(|| {
+        count += 1;
+        tree.insert(changed.clone(), format!("{}# {count}\n", application::application(0)).into());
+        let files =
+            Files::new(Arc::new(tree.clone()), FileLimits::default()).with_derived(Arc::clone(&parsed));
+        render(&files, &source, &RenderContext::default()).unwrap()
     });
 }
 

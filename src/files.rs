@@ -13,16 +13,21 @@
 //! ([`Inputs::unchanged_in`]).
 
 mod budget;
+mod derived;
 mod disk;
 mod memory;
 mod mounted;
 mod path;
 mod recorder;
 
-use std::sync::Arc;
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
 pub use budget::{Budget, Exhausted};
 use bytes::Bytes;
+pub use derived::{Derived, DerivedCache, Form};
 pub use disk::DiskTree;
 pub use memory::MemoryTree;
 pub use mounted::{MountedTree, SingleFile};
@@ -165,7 +170,15 @@ pub struct Files {
     limits: FileLimits,
     recorder: recorder::Recorder,
     budget: Budget,
+    /// Where paths lead: the same ones are asked for again and again.
+    resolved: Mutex<HashMap<RepoPath, Resolved>>,
+    /// The entries on the way there.
+    entries: Mutex<HashMap<RepoPath, Option<TreeEntry>>>,
+    derived: Option<Arc<DerivedCache>>,
 }
+
+/// What is at a path once links are followed, and where that really is.
+type Resolved = Option<(RepoPath, TreeEntry)>;
 
 /// A symbolic link may pass through this many others (Linux has the same number).
 const LINK_DEPTH: usize = 40;
@@ -173,7 +186,21 @@ const LINK_DEPTH: usize = 40;
 impl Files {
     /// Wraps a tree for one render.
     pub fn new(tree: Arc<dyn Tree>, limits: FileLimits) -> Self {
-        Self { tree, limits, recorder: recorder::Recorder::default(), budget: Budget::default() }
+        Self {
+            tree,
+            limits,
+            recorder: recorder::Recorder::default(),
+            budget: Budget::default(),
+            resolved: Mutex::default(),
+            entries: Mutex::default(),
+            derived: None,
+        }
+    }
+
+    /// Gives the render what earlier ones made of files. Only for trees whose ids of files are those of their contents.
+    pub fn with_derived(mut self, derived: Arc<DerivedCache>) -> Self {
+        self.derived = Some(derived);
+        self
     }
 
     /// Gives the render a budget of its own.
@@ -239,6 +266,37 @@ impl Files {
         Ok(content)
     }
 
+    /// What an earlier render made of a file in some form ([`Files::derive`]). It counts as read.
+    ///
+    /// # Errors
+    /// As [`Files::read`].
+    pub fn derived(&self, path: &RepoPath, form: Form) -> Result<Option<Bytes>, FilesError> {
+        let Some(derived) = &self.derived else { return Ok(None) };
+        let Some((_, entry)) = self.resolve(path)? else { return Ok(None) };
+        let Some(kept) = derived.get(&entry.id, form) else { return Ok(None) };
+        self.recorder.count(path, kept.length, &self.limits)?;
+        Ok(Some(kept.made))
+    }
+
+    /// Keeps what was made of a file's content for later renders, if there is a place for it.
+    ///
+    /// # Errors
+    /// As [`Files::kind`].
+    pub fn derive(
+        &self,
+        path: &RepoPath,
+        form: Form,
+        content: &[u8],
+        make: impl FnOnce() -> Vec<u8>,
+    ) -> Result<(), FilesError> {
+        if let Some(derived) = &self.derived
+            && let Some((_, entry)) = self.resolve(path)?
+        {
+            derived.put(entry.id, form, Derived { made: make().into(), length: content.len() });
+        }
+        Ok(())
+    }
+
     /// Names and kinds of what a directory holds, sorted by name; links show the kind of what they lead to.
     ///
     /// # Errors
@@ -271,9 +329,28 @@ impl Files {
         self.tree.boundary(path)
     }
 
-    /// Follows links from a path to what is really there, recording each entry on the way.
-    fn resolve(&self, path: &RepoPath) -> Result<Option<(RepoPath, TreeEntry)>, FilesError> {
+    fn resolve(&self, path: &RepoPath) -> Result<Resolved, FilesError> {
         self.budget.check()?;
+        if let Some(known) = lock(&self.resolved).get(path) {
+            return Ok(known.clone());
+        }
+        let found = self.look_up(path)?;
+        lock(&self.resolved).insert(path.clone(), found.clone());
+        Ok(found)
+    }
+
+    /// What the tree has at a path, links not followed.
+    fn entry(&self, path: &RepoPath) -> Result<Option<TreeEntry>, FilesError> {
+        if let Some(known) = lock(&self.entries).get(path) {
+            return Ok(known.clone());
+        }
+        let found = self.tree.entry(path)?;
+        lock(&self.entries).insert(path.clone(), found.clone());
+        Ok(found)
+    }
+
+    /// Follows links from a path to what is really there, recording each entry on the way.
+    fn look_up(&self, path: &RepoPath) -> Result<Resolved, FilesError> {
         let top = self.tree.boundary(path);
         let below = |path: &RepoPath| -> Vec<String> {
             let rest = path.relative_to(&top).unwrap_or_default();
@@ -282,14 +359,14 @@ impl Files {
         let mut pending = below(path);
         let mut real = top.clone();
         let mut links = 0usize;
-        let Some(mut entry) = self.tree.entry(&real)? else {
+        let Some(mut entry) = self.entry(&real)? else {
             return Ok(None);
         };
         while let Some(component) = pending.pop() {
             let Ok(next) = real.join(&component) else {
                 return Ok(None);
             };
-            let found = if entry.kind == EntryKind::Directory { self.tree.entry(&next)? } else { None };
+            let found = if entry.kind == EntryKind::Directory { self.entry(&next)? } else { None };
             let Some(found) = found else {
                 self.recorder.absent(&next);
                 return Ok(None);
@@ -315,7 +392,7 @@ impl Files {
                 })?;
             pending.extend(below(&resolved));
             real = top.clone();
-            match self.tree.entry(&real)? {
+            match self.entry(&real)? {
                 Some(root) => entry = root,
                 None => return Ok(None),
             }
@@ -323,6 +400,10 @@ impl Files {
         self.recorder.present(&real, &entry);
         Ok(Some((real, entry)))
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn wrong_kind(path: &RepoPath, found: EntryKind, expected: &'static str) -> FilesError {

@@ -16,6 +16,7 @@ mod environment;
 pub mod kustomize;
 mod overrides;
 mod parameters;
+mod parsed;
 #[cfg(test)]
 mod tests;
 

@@ -19,7 +19,7 @@ use super::{
 use crate::{
     api::ApplicationSourceType,
     error::chain,
-    files::{Budget, FileLimits, Files, Inputs, MountedTree, Tree},
+    files::{Budget, DerivedCache, FileLimits, Files, Inputs, MountedTree, Tree},
     git::{CommitId, RepoUrl, RevisionSpec},
     metrics::Metrics,
     render::{RenderError, Rendered, kustomize::Remote, render},
@@ -27,6 +27,11 @@ use crate::{
 
 /// A render that has not noticed after this much more time that it is over does not keep its Application waiting.
 const GRACE: Duration = Duration::from_secs(10);
+
+/// Bytes of parsed files that are kept at most, packed.
+const PARSED_BYTES: usize = 16 << 20;
+/// How long a parsed file is kept that no render asks for: commits come in bursts, and at rest nothing is kept.
+const PARSED_AGE: Duration = Duration::from_secs(600);
 
 /// What earlier looks learned of an Application's declared objects.
 #[derive(Default)]
@@ -50,6 +55,8 @@ pub struct Renderer {
     remotes: Arc<Remotes>,
     permits: Arc<Semaphore>,
     limits: FileLimits,
+    /// Parsed files: where one file of a source changes, the others need not be parsed again.
+    parsed: Arc<DerivedCache>,
     metrics: Arc<Metrics>,
 }
 
@@ -58,7 +65,8 @@ impl Renderer {
     pub fn new(sources: Arc<Sources>, remotes: Arc<Remotes>, metrics: Arc<Metrics>) -> Self {
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
         let permits = Arc::new(Semaphore::new(processors));
-        Self { sources, remotes, permits, limits: FileLimits::default(), metrics }
+        let parsed = Arc::new(DerivedCache::new(PARSED_BYTES, PARSED_AGE));
+        Self { sources, remotes, permits, limits: FileLimits::default(), parsed, metrics }
     }
 
     /// The objects that an Application declares. What is `known` is used where it still holds, and kept up to date.
@@ -71,6 +79,7 @@ impl Renderer {
         known: &mut Known,
         freshness: Freshness,
     ) -> Result<Desired, DesiredError> {
+        self.parsed.drop_old();
         let url = RepoUrl::parse(&input.source.repo_url).map_err(DesiredError::Url)?;
         let prefix = Some(input.source.tag_prefix.as_str());
         let revision = RevisionSpec::parse(input.revision, prefix).map_err(DesiredError::Revision)?;
@@ -210,12 +219,12 @@ impl Renderer {
     ) -> Result<Rendered, DesiredError> {
         let (source, mut context) = (input.source.clone(), input.context.clone());
         context.revision = resolved.commit.to_string();
-        let (limit, limits) = (input.time_limit, self.limits);
+        let (limit, limits, parsed) = (input.time_limit, self.limits, Arc::clone(&self.parsed));
         let began = Instant::now();
         let permit = Arc::clone(&self.permits).acquire_owned().await.ok();
         self.metrics.render_waited(began.elapsed());
         let rendering = blocking(permit, move || {
-            let files = Files::new(tree, limits).within(Budget::of(limit));
+            let files = Files::new(tree, limits).within(Budget::of(limit)).with_derived(parsed);
             let rendered = render(&files, &source, &context);
             (rendered, files.budget().is_overdue())
         });

@@ -5,10 +5,13 @@ use serde_json::Value;
 use super::{Origin, RenderError, parameters::is_parameters_file};
 use crate::{
     api::ApplicationSourceDirectory,
-    files::{EntryKind, Files, RepoPath},
+    files::{EntryKind, Files, Form, RepoPath},
     glob::{Dialect, Glob},
-    object::yaml::{self, YamlProblem},
+    object::yaml::{self, YamlProblem, packed},
 };
+
+/// The form in which parsed files are kept for later renders.
+const MANIFESTS: Form = "manifests";
 
 /// A file with this text is not rendered.
 const SKIP_MARKER: &str = "+argocd:skip-file-rendering";
@@ -96,12 +99,16 @@ fn file(
             problem: "is not supported yet: keep the manifest as YAML, or name the file in spec.source.directory.exclude",
         });
     }
+    let is_json = extension == Some("json");
+    let known = files.derived(path, MANIFESTS)?.and_then(|bytes| packed::unpack(&bytes));
+    if let Some(documents) = known {
+        return values(path, is_json, documents, |_| true, warnings);
+    }
     let text = files.read(path)?;
     let lenient = String::from_utf8_lossy(&text);
     if lenient.contains(SKIP_MARKER) {
         return Ok(Vec::new());
     }
-    let is_json = extension == Some("json");
     let documents = match yaml::parse(&text, &yaml::Options::default()) {
         Ok(documents) => documents,
         Err(error)
@@ -116,13 +123,28 @@ fn file(
             return Err(RenderError::Yaml { file: path.clone(), source });
         }
     };
+    // Whatever else the text decides is asked only of documents that are no objects.
+    if documents.iter().all(|document| document.value.is_object()) {
+        files.derive(path, MANIFESTS, &text, || packed::pack(&documents))?;
+    }
+    values(path, is_json, documents, |before| is_unrelated(&lenient, before), warnings)
+}
+
+/// The manifests among the documents of a file.
+fn values(
+    path: &RepoPath,
+    is_json: bool,
+    documents: Vec<yaml::Document>,
+    is_unrelated: impl Fn(usize) -> bool,
+    warnings: &mut Vec<String>,
+) -> Result<Vec<(Value, Origin)>, RenderError> {
     if is_json && documents.len() != 1 {
         let problem = format!("a JSON file must hold one object, but this one holds {}", documents.len());
         return Err(RenderError::Document { origin: Origin { path: path.clone(), line: 1 }, problem });
     }
     let some_manifest = is_json
         || documents.iter().any(|document| claims_to_be_an_object(&document.value))
-        || (documents.iter().any(|document| !document.value.is_object()) && !is_unrelated(&lenient, 0));
+        || (documents.iter().any(|document| !document.value.is_object()) && !is_unrelated(0));
     let mut values = Vec::with_capacity(documents.len());
     for document in documents {
         let origin = Origin { path: path.clone(), line: document.line };

@@ -90,6 +90,8 @@ pub(super) struct BuildMetadata {
     pub origin: bool,
     pub transformations: bool,
     pub managed_by: bool,
+    /// Whether records are kept at all: any option makes kustomize do so, be they put out or not.
+    pub is_recorded: bool,
 }
 
 /// A build under way.
@@ -140,6 +142,7 @@ impl<'a> Build<'a> {
             None => self.loader.kustomization(&root)?,
         };
         let kustomization = self.load(&root, &value)?;
+        self.metadata.is_recorded = !kustomization.build_metadata.is_empty();
         for name in &kustomization.build_metadata {
             match name.as_str() {
                 "originAnnotations" => self.metadata.origin = true,
@@ -255,8 +258,8 @@ impl<'a> Build<'a> {
     ) -> Result<(), KustomizeError> {
         match self.loader.entry(root, entry)? {
             Entry::File(manifests) => {
-                for manifest in manifests.iter() {
-                    let resource = self.resource(manifest.clone());
+                for manifest in manifests {
+                    let resource = self.resource(manifest);
                     self.append(resource, accumulator)?;
                 }
                 Ok(())
@@ -276,7 +279,7 @@ impl<'a> Build<'a> {
 
     fn resource(&self, manifest: Manifest) -> Resource {
         let mut resource = Resource::new(manifest);
-        if self.metadata.origin
+        if self.metadata.is_recorded
             && let Some(file) = &resource.file
         {
             resource.origin = Some(Rc::new(Provenance::File(self.loader.place(file, &self.top))));
@@ -368,7 +371,7 @@ impl<'a> Build<'a> {
             for arguments in list {
                 generator::generate(kind, arguments, defaults, &self.loader, root)
                     .and_then(|mut resource| {
-                        if self.metadata.origin {
+                        if self.metadata.is_recorded {
                             resource.origin = Some(self.provenance(&root.file, &["builtin", plugin, "", ""]));
                         }
                         generator::absorb(&mut accumulator.resources, resource, &arguments.behavior)
@@ -380,7 +383,7 @@ impl<'a> Build<'a> {
             let mut generate = || -> Result<(), KustomizeError> {
                 let plugins = Plugins { loader: &self.loader, root };
                 for mut generated in plugins.generate(&config.value)? {
-                    if self.metadata.origin {
+                    if self.metadata.is_recorded {
                         generated.resource.origin = Some(self.plugin_provenance(root, &config));
                     }
                     let Generated { resource, behavior } = generated;
@@ -449,7 +452,7 @@ impl<'a> Build<'a> {
         for FieldStep { place, plugin, entries, step } in
             steps::of(kustomization, accumulator.configuration(), &plugins)?
         {
-            let records = if self.metadata.transformations { entries } else { 0 };
+            let records = if self.metadata.is_recorded { entries } else { 0 };
             let provenance =
                 (0..records).map(|_| self.provenance(&root.file, &["builtin", plugin, "", ""])).collect();
             transformers.push((place, Transformer { step, provenance }));
@@ -470,7 +473,7 @@ impl<'a> Build<'a> {
             let steps = plugins.steps(&config.value).map_err(|error| error.within(&root.file, &*place))?;
             for (at, step) in steps.into_iter().enumerate() {
                 // A plugin leaves one record, however many steps it takes.
-                let is_recorded = self.metadata.transformations && at == 0;
+                let is_recorded = self.metadata.is_recorded && at == 0;
                 let provenance =
                     if is_recorded { vec![self.plugin_provenance(root, &config)] } else { Vec::new() };
                 transformers.push((place.clone(), Transformer { step, provenance }));

@@ -9,6 +9,7 @@ use crate::{
     error::{Classified, ErrorKind},
     files::{Exhausted, FilesError, PathError, RepoPath},
     object::yaml::YamlError,
+    render::parsed::Unparsed,
 };
 
 /// Why a kustomization cannot be built. The chain of causes leads from the kustomization that was asked for, through the
@@ -136,6 +137,15 @@ impl KustomizeError {
 
 fn list(remotes: &[Remote]) -> String {
     remotes.iter().map(|remote| format!("'{remote}'")).collect::<Vec<_>>().join(", ")
+}
+
+impl From<Unparsed> for KustomizeError {
+    fn from(error: Unparsed) -> Self {
+        match error {
+            Unparsed::Files(source) => Self::Files(source),
+            Unparsed::Yaml { file, source } => Self::Yaml { file, source },
+        }
+    }
 }
 
 impl Classified for KustomizeError {

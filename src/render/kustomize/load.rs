@@ -2,7 +2,7 @@
 //!
 //! A [`Root`] is a directory with a kustomization file, together with the chain of roots that led to it. Directories may be
 //! anywhere in the repository, but not on that chain; files must lie in or below their root once links are followed, unless
-//! the load restrictor is lifted. Each resource file is parsed once however often it is named. Remotes are read where the
+//! the load restrictor is lifted. Each resource file is parsed at most twice however often it is named. Remotes are read where the
 //! caller mounted them; one that is not mounted is noted and ends the build.
 
 use std::{cell::RefCell, collections::HashMap, rc::Rc};
@@ -17,9 +17,14 @@ use super::{
     remote::{self, Location, Remote, RemoteSource},
 };
 use crate::{
-    files::{Budget, EntryKind, Files, PathError, RepoPath},
+    files::{Budget, EntryKind, Files, Form, PathError, RepoPath},
     object::yaml::{self, DuplicateKeys, Schema},
+    render::parsed::{self, Unparsed},
 };
+
+/// Forms in which parsed files are kept for later renders.
+const RESOURCES: Form = "kustomize resources";
+const CONFIGURATION: Form = "kustomize configuration";
 
 const FILE_NAMES: [&str; 3] = ["kustomization.yaml", "kustomization.yml", "Kustomization"];
 
@@ -36,7 +41,7 @@ pub(super) struct Root {
 
 /// What an entry of `resources` leads to.
 pub(super) enum Entry {
-    File(Rc<Vec<Manifest>>),
+    File(Vec<Manifest>),
     Directory,
 }
 
@@ -44,7 +49,8 @@ pub(super) enum Entry {
 pub(super) struct Loader<'a> {
     files: &'a Files,
     options: &'a Options,
-    manifests: RefCell<HashMap<RepoPath, Rc<Vec<Manifest>>>>,
+    /// What was read from files, kept from the second time on: few are named twice.
+    manifests: RefCell<HashMap<RepoPath, Option<Vec<Manifest>>>>,
     configurations: RefCell<HashMap<RepoPath, Rc<Value>>>,
     /// Directories as named, where they really are, and their kustomization file.
     directories: RefCell<HashMap<RepoPath, (RepoPath, RepoPath)>>,
@@ -245,19 +251,17 @@ impl<'a> Loader<'a> {
         if let Some(known) = self.configurations.borrow().get(file) {
             return Ok(Rc::clone(known));
         }
-        let text = self.files.read(file)?;
         let options = yaml::Options::new(Schema::Yaml11, DuplicateKeys::LastWins);
-        let documents = match yaml::parse(&text, &options) {
+        let documents = match parsed::documents(self.files, file, CONFIGURATION, &options) {
             Ok(documents) => documents,
             // What follows the first document is never looked at.
-            Err(error) if error.documents_before > 0 => {
+            Err(Unparsed::Yaml { file, source }) if source.documents_before > 0 => {
+                let text = self.files.read(&file)?;
                 let lines = String::from_utf8_lossy(&text);
                 yaml::parse(first_part(&lines).as_bytes(), &options)
-                    .map_err(|_| KustomizeError::Yaml { file: file.clone(), source: error })?
+                    .map_err(|_| KustomizeError::Yaml { file, source })?
             }
-            Err(source) => {
-                return Err(KustomizeError::Yaml { file: file.clone(), source });
-            }
+            Err(error) => return Err(error.into()),
         };
         let value = Rc::new(documents.into_iter().next().map_or(Value::Null, |document| document.value));
         self.configurations.borrow_mut().insert(file.clone(), Rc::clone(&value));
@@ -289,14 +293,16 @@ impl<'a> Loader<'a> {
     }
 
     /// The manifests in a file.
-    pub fn manifests(&self, root: &Root, entry: &str) -> Result<Rc<Vec<Manifest>>, KustomizeError> {
+    pub fn manifests(&self, root: &Root, entry: &str) -> Result<Vec<Manifest>, KustomizeError> {
         let file = self.file(root, entry)?;
-        if let Some(known) = self.manifests.borrow().get(&file) {
-            return Ok(Rc::clone(known));
-        }
-        let text = self.files.read(&file)?;
-        let manifests = Rc::new(Manifest::parse(&text, Some(&file))?);
-        self.manifests.borrow_mut().insert(file, Rc::clone(&manifests));
+        let is_known = match self.manifests.borrow().get(&file) {
+            Some(Some(known)) => return Ok(known.clone()),
+            Some(None) => true,
+            None => false,
+        };
+        let documents = parsed::documents(self.files, &file, RESOURCES, &Manifest::reading())?;
+        let manifests = Manifest::from_documents(documents, Some(&file))?;
+        self.manifests.borrow_mut().insert(file, is_known.then(|| manifests.clone()));
         Ok(manifests)
     }
 

@@ -38,8 +38,25 @@ impl Manifest {
     /// # Errors
     /// When the text is no YAML, or a document has no kind or no name.
     pub fn parse(text: &[u8], file: Option<&RepoPath>) -> Result<Vec<Self>, KustomizeError> {
-        let options = yaml::Options::new(Schema::Yaml12ish, DuplicateKeys::Error);
-        Self::parse_with(text, file, &options)
+        Self::from_documents(read(text, file, &Self::reading())?, file)
+    }
+
+    /// As [`Manifest::parse`], for a text that has been read as YAML.
+    ///
+    /// # Errors
+    /// When a document has no kind or no name.
+    pub fn from_documents(
+        documents: Vec<yaml::Document>,
+        file: Option<&RepoPath>,
+    ) -> Result<Vec<Self>, KustomizeError> {
+        let mut manifests = Self::unpacked(documents, file)?;
+        manifests.iter_mut().for_each(|manifest| write_out_annotations(&mut manifest.value));
+        Ok(manifests)
+    }
+
+    /// How the text of resources is read.
+    pub fn reading() -> yaml::Options {
+        yaml::Options::new(Schema::Yaml12ish, DuplicateKeys::Error)
     }
 
     /// Reads the objects of a patch. Its keys meet those of the object as text: `80:` is the key `"80"`.
@@ -47,9 +64,8 @@ impl Manifest {
     /// # Errors
     /// As [`Manifest::parse`].
     pub fn parse_patch(text: &[u8], file: Option<&RepoPath>) -> Result<Vec<Self>, KustomizeError> {
-        let mut options = yaml::Options::new(Schema::Yaml12ish, DuplicateKeys::Error);
-        options.is_patch = true;
-        Self::parse_with(text, file, &options)
+        let options = yaml::Options { is_patch: true, ..Self::reading() };
+        Self::unpacked(read(text, file, &options)?, file)
     }
 
     /// Reads a patch that kustomize writes to before it is applied. One with options gets notes among its annotations; one
@@ -63,9 +79,9 @@ impl Manifest {
         file: Option<&RepoPath>,
         is_copied: bool,
     ) -> Result<Vec<Self>, KustomizeError> {
-        let mut options = yaml::Options::new(Schema::Yaml12ish, DuplicateKeys::Error);
+        let mut options = Self::reading();
         (options.is_patch, options.annotations_as_text, options.labels_as_text) = (true, true, is_copied);
-        let mut patches = Self::parse_with(text, file, &options)?;
+        let mut patches = Self::unpacked(read(text, file, &options)?, file)?;
         for patch in patches.iter_mut().filter(|_| is_copied) {
             let Some(Value::Object(metadata)) = patch.value.get_mut("metadata") else { continue };
             for field in ["labels", "annotations"] {
@@ -78,15 +94,10 @@ impl Manifest {
         Ok(patches)
     }
 
-    fn parse_with(
-        text: &[u8],
+    fn unpacked(
+        documents: Vec<yaml::Document>,
         file: Option<&RepoPath>,
-        options: &yaml::Options,
     ) -> Result<Vec<Self>, KustomizeError> {
-        let documents = yaml::parse(text, options).map_err(|source| match file {
-            Some(file) => KustomizeError::Yaml { file: file.clone(), source },
-            None => KustomizeError::InlineYaml(source),
-        })?;
         let mut manifests = Vec::with_capacity(documents.len());
         let mut lists = Vec::new();
         for document in documents {
@@ -100,11 +111,19 @@ impl Manifest {
         for (value, blank_fields, place) in lists {
             place.unpack(value, &blank_fields, &mut manifests, 0)?;
         }
-        if !options.is_patch {
-            manifests.iter_mut().for_each(|manifest| write_out_annotations(&mut manifest.value));
-        }
         Ok(manifests)
     }
+}
+
+fn read(
+    text: &[u8],
+    file: Option<&RepoPath>,
+    options: &yaml::Options,
+) -> Result<Vec<yaml::Document>, KustomizeError> {
+    yaml::parse(text, options).map_err(|source| match file {
+        Some(file) => KustomizeError::Yaml { file: file.clone(), source },
+        None => KustomizeError::InlineYaml(source),
+    })
 }
 
 /// Annotations are text, also where a number or a boolean is written without quotes.

@@ -1,4 +1,9 @@
+use std::{sync::Mutex, time::Duration};
+
+use bytes::Bytes;
+
 use super::*;
+use crate::files::{DerivedCache, Tree, TreeEntry};
 
 /// Renders, changes the tree, and says whether the first render still holds for it.
 fn holds_after(tree: &MemoryTree, spec: &Value, change: impl FnOnce(&mut MemoryTree)) -> bool {
@@ -128,4 +133,77 @@ fn a_render_tells_when_it_holds_the_commit() {
     assert_eq!(with.objects[0].object.label("rev"), Some("0123456"));
     assert!(with.uses_revision);
     assert!(!rendered(&files[..2], json!({ "path": "app" })).uses_revision);
+}
+
+/// A tree that notes whose contents are asked for.
+struct Watched {
+    tree: MemoryTree,
+    read: Mutex<Vec<String>>,
+}
+
+impl Tree for Watched {
+    fn entry(&self, path: &RepoPath) -> Result<Option<TreeEntry>, FilesError> {
+        self.tree.entry(path)
+    }
+
+    fn children(&self, path: &RepoPath) -> Result<Vec<(String, TreeEntry)>, FilesError> {
+        self.tree.children(path)
+    }
+
+    fn content(&self, path: &RepoPath, limit: u64) -> Result<Bytes, FilesError> {
+        self.read.lock().unwrap().push(path.as_str().to_owned());
+        self.tree.content(path, limit)
+    }
+}
+
+/// Renders with a cache of parsed files; the files that were read for it, and what came out.
+fn read_with(cache: &Arc<DerivedCache>, tree: &MemoryTree, spec: &Value) -> (Vec<String>, Vec<Value>) {
+    let watched = Arc::new(Watched { tree: tree.clone(), read: Mutex::default() });
+    let files = Files::new(Arc::clone(&watched) as Arc<dyn Tree>, FileLimits::default());
+    let rendered = render(&files.with_derived(Arc::clone(cache)), &source(spec.clone()), &context()).unwrap();
+    let without = try_render(tree.clone(), spec.clone()).unwrap();
+    let values = |rendered: &Rendered| -> Vec<Value> {
+        rendered.objects.iter().map(|rendered| rendered.object.value().clone()).collect()
+    };
+    assert_eq!(values(&rendered), values(&without), "the cache changes what is rendered");
+    assert_eq!((&rendered.inputs, &rendered.warnings), (&without.inputs, &without.warnings));
+    let mut read = watched.read.lock().unwrap().clone();
+    read.sort();
+    (read, values(&rendered))
+}
+
+#[test]
+fn where_one_file_of_many_changes_only_that_one_is_read_and_parsed_again() {
+    let mut tree = tree(&[
+        ("base/kustomization.yaml", "resources: [a.yaml, b.yaml]\n"),
+        ("base/a.yaml", &config_map("a")),
+        ("base/b.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: b\ndata:\n  x: 1.5\n  y:\n"),
+        ("dev/kustomization.yaml", "resources: [../base]\nnamePrefix: dev-\n"),
+        ("plain/a.yaml", "apiVersion: v1\nkind: A\nmetadata: {name: a, name: a}\n"),
+        ("plain/b.yaml", &config_map("b")),
+    ]);
+    for (spec, changed) in [("dev", "base/a.yaml"), ("plain", "plain/b.yaml")] {
+        let cache = Arc::new(DerivedCache::new(1 << 20, Duration::from_secs(3600)));
+        let spec = json!({ "path": spec });
+        let (first, _) = read_with(&cache, &tree, &spec);
+        assert!(first.len() >= 2, "{first:?}");
+        assert_eq!(read_with(&cache, &tree, &spec).0, [""; 0]);
+        tree.insert(path(changed), config_map("z"));
+        let (read, values) = read_with(&cache, &tree, &spec);
+        assert_eq!(read, [changed]);
+        assert!(values.iter().any(|value| value["metadata"]["name"].as_str().unwrap().ends_with('z')));
+    }
+}
+
+#[test]
+fn a_parsed_file_counts_against_the_limits_as_if_it_were_read() {
+    let tree = tree(&[("app/a.yaml", &config_map("a")), ("app/b.yaml", &config_map("b"))]);
+    let cache = Arc::new(DerivedCache::new(1 << 20, Duration::from_secs(3600)));
+    let render_with = |files: usize| {
+        let limits = FileLimits { files, ..FileLimits::default() };
+        let files = Files::new(Arc::new(tree.clone()), limits).with_derived(Arc::clone(&cache));
+        render(&files, &source(json!({ "path": "app" })), &context())
+    };
+    render_with(2).unwrap();
+    assert!(matches!(render_with(1), Err(RenderError::Files(FilesError::Limit { .. }))));
 }
