@@ -122,31 +122,25 @@ impl FieldSpec {
             && selects(&self.kind, &gvk.kind)
     }
 
+    /// Whether writing to the field can change what an object is called.
+    pub fn is_identity(&self) -> bool {
+        let path = self.path.trim_start_matches('/');
+        ["metadata/name", "apiVersion", "kind"].iter().any(|field| path.starts_with(field))
+            || path == "metadata"
+    }
+
     /// Whether an object is of a kind that has the field.
     fn matches_object(&self, object: &Value) -> bool {
         let text = |field| object.get(field).and_then(Value::as_str).unwrap_or_default();
+        if !self.kind.is_empty() && self.kind != text("kind") {
+            return false;
+        }
+        if self.group.is_empty() && self.version.is_empty() {
+            return true;
+        }
         let api_version = text("apiVersion");
         let (group, version) = api_version.rsplit_once('/').unwrap_or(("", api_version));
-        selects(&self.kind, text("kind")) && selects(&self.group, group) && selects(&self.version, version)
-    }
-
-    /// The steps of the path, escapes resolved.
-    pub fn steps(&self) -> Vec<Cow<'_, str>> {
-        let mut steps: Vec<Cow<'_, str>> = Vec::new();
-        let mut escaped = false;
-        for part in self.path.strip_prefix('/').unwrap_or(&self.path).split('/') {
-            match steps.last_mut() {
-                Some(last) if escaped => {
-                    let last = last.to_mut();
-                    last.pop();
-                    last.push('/');
-                    last.push_str(part);
-                }
-                _ => steps.push(Cow::Borrowed(part)),
-            }
-            escaped = part.ends_with('\\');
-        }
-        steps
+        selects(&self.group, group) && selects(&self.version, version)
     }
 
     /// Whether `other`, taken as a selector, picks this one: it then adds nothing to a list that has this one.
@@ -156,6 +150,23 @@ impl FieldSpec {
             && selects(&other.version, &self.version)
             && selects(&other.kind, &self.kind)
     }
+}
+
+/// The first step of a path, its escapes resolved, and what is behind it.
+fn split_step(path: &str) -> (Cow<'_, str>, Option<&str>) {
+    let mut from = 0;
+    while let Some(slash) = path.get(from..).and_then(|rest| rest.find('/')).map(|at| from + at) {
+        let before = path.get(..slash).unwrap_or_default();
+        if !before.ends_with('\\') {
+            return (unescaped(before), path.get(slash + 1..));
+        }
+        from = slash + 1;
+    }
+    (unescaped(path), None)
+}
+
+fn unescaped(step: &str) -> Cow<'_, str> {
+    if step.contains("\\/") { Cow::Owned(step.replace("\\/", "/")) } else { Cow::Borrowed(step) }
 }
 
 fn selects(wanted: &str, actual: &str) -> bool {
@@ -308,14 +319,15 @@ fn walk(
     set: &mut dyn FnMut(&mut Value, &Trail<'_>) -> Result<(), FilterError>,
 ) -> Result<(), FilterError> {
     let create = if spec.create { create } else { Create::Never };
-    Walk { spec, create, set, trail: Trail(Vec::new()) }.follow(object, &spec.steps())
+    let path = spec.path.strip_prefix('/').unwrap_or(&spec.path);
+    Walk { spec, create, set, trail: Trail(Vec::new()) }.follow(object, Some(path))
 }
 
 /// The way to a place.
 pub struct Trail<'s>(Vec<TrailStep<'s>>);
 
 enum TrailStep<'s> {
-    Field(&'s str),
+    Field(Cow<'s, str>),
     Index(usize),
 }
 
@@ -323,7 +335,7 @@ impl Trail<'_> {
     /// The way to keep.
     pub fn to_place(&self) -> shared::Place {
         let keep = |step: &TrailStep<'_>| match step {
-            TrailStep::Field(name) => shared::Step::Field((*name).to_owned()),
+            TrailStep::Field(name) => shared::Step::Field(name.clone().into_owned()),
             TrailStep::Index(at) => shared::Step::Index(*at),
         };
         self.0.iter().map(keep).collect()
@@ -342,7 +354,7 @@ impl<'s> Walk<'_, 's> {
         &mut self,
         step: TrailStep<'s>,
         value: &mut Value,
-        rest: &'s [Cow<'_, str>],
+        rest: Option<&'s str>,
     ) -> Result<(), FilterError> {
         self.trail.0.push(step);
         let outcome = self.follow(value, rest);
@@ -350,23 +362,26 @@ impl<'s> Walk<'_, 's> {
         outcome
     }
 
-    fn follow(&mut self, value: &mut Value, steps: &'s [Cow<'_, str>]) -> Result<(), FilterError> {
+    fn follow(&mut self, value: &mut Value, path: Option<&'s str>) -> Result<(), FilterError> {
         if self.trail.0.len() > MAX_DEPTH {
             return Err(FilterError::TooDeep { path: self.spec.path.clone() });
         }
-        let Some((step, rest)) = steps.split_first() else {
+        let Some(remaining) = path else {
             return (self.set)(value, &self.trail);
         };
         match value {
             Value::Array(items) => items
                 .iter_mut()
                 .enumerate()
-                .try_for_each(|(at, item)| self.into(TrailStep::Index(at), item, steps)),
+                .try_for_each(|(at, item)| self.into(TrailStep::Index(at), item, path)),
             Value::Object(fields) => {
-                let (name, is_list) =
-                    step.strip_suffix("[]").map_or((step.as_ref(), false), |name| (name, true));
-                if is_list {
-                    return match fields.get_mut(name) {
+                let (name, rest) = split_step(remaining);
+                let list = match &name {
+                    Cow::Borrowed(name) => name.strip_suffix("[]").map(Cow::Borrowed),
+                    Cow::Owned(name) => name.strip_suffix("[]").map(|name| Cow::Owned(name.to_owned())),
+                };
+                if let Some(name) = list {
+                    return match fields.get_mut(name.as_ref()) {
                         None => Ok(()),
                         Some(next) => {
                             // A list that is announced and null becomes an empty one, as in kustomize.
@@ -377,7 +392,7 @@ impl<'s> Walk<'_, 's> {
                         }
                     };
                 }
-                match field_or_created(fields, name, self.create, rest.is_empty()) {
+                match field_or_created(fields, &name, self.create, rest.is_none()) {
                     Some(next) => self.into(TrailStep::Field(name), next, rest),
                     None => Ok(()),
                 }

@@ -65,9 +65,10 @@ pub(super) fn finish(resource: &mut Resource, metadata: BuildMetadata) -> Result
             }
         }
     }
-    let value = std::mem::take(&mut resource.value);
+    let mut value = std::mem::take(&mut resource.value);
     check_text(&value).map_err(|error| error.of_object("output", describe(resource.id())))?;
-    Ok(sorted(value))
+    sort(&mut value);
+    Ok(value)
 }
 
 fn annotate(
@@ -126,6 +127,9 @@ fn check_text(value: &Value) -> Result<(), KustomizeError> {
 }
 
 fn check_characters(text: &str) -> Result<(), KustomizeError> {
+    if text.bytes().all(|byte| byte < 0x7f) {
+        return Ok(());
+    }
     let is_refused =
         |c: char| matches!(c, '\u{7f}'..='\u{84}' | '\u{86}'..='\u{9f}' | '\u{fffe}' | '\u{ffff}');
     match text.chars().find(|c| is_refused(*c)) {
@@ -137,22 +141,33 @@ fn check_characters(text: &str) -> Result<(), KustomizeError> {
     }
 }
 
-/// The value with the keys of every mapping in the order in which kustomize prints them.
-fn sorted(value: Value) -> Value {
+/// Puts the keys of every mapping into the order in which kustomize prints them.
+fn sort(value: &mut Value) {
     match value {
         Value::Object(fields) => {
-            let mut fields: Vec<(String, Value)> =
-                fields.into_iter().map(|(key, value)| (key, sorted(value))).collect();
-            fields.sort_by(|(a, _), (b, _)| compare_keys(a, b));
-            Value::Object(fields.into_iter().collect())
+            fields.values_mut().for_each(sort);
+            // Most mappings of manifests are in order, and making one anew costs much more than looking.
+            if !fields.keys().is_sorted_by(|a, b| compare_keys(a, b).is_le()) {
+                let mut entries: Vec<(String, Value)> = std::mem::take(fields).into_iter().collect();
+                entries.sort_by(|(a, _), (b, _)| compare_keys(a, b));
+                *fields = entries.into_iter().collect();
+            }
         }
-        Value::Array(items) => Value::Array(items.into_iter().map(sorted).collect()),
-        other => other,
+        Value::Array(items) => items.iter_mut().for_each(sort),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
     }
 }
 
 /// Punctuation, digits, letters; runs of digits by their number: `a2` before `a10`.
 fn compare_keys(a: &str, b: &str) -> Ordering {
+    // Keys mostly differ in letters before there is any digit.
+    let differing = a.bytes().zip(b.bytes()).take_while(|(x, _)| !x.is_ascii_digit()).find(|(x, y)| x != y);
+    if let Some((x, y)) = differing
+        && x.is_ascii_alphabetic()
+        && y.is_ascii_alphabetic()
+    {
+        return x.cmp(&y);
+    }
     let mut left = a.chars().peekable();
     let mut right = b.chars().peekable();
     loop {

@@ -211,8 +211,14 @@ fn merge_at(
         }
         drop_blank_fields(resource, schema);
         resource.shared.prepare_merge(patch);
+        // A patch that removes all annotations removes kustomize's notes too: references to former names end, and a
+        // generated object gets no hash.
+        let has_note = resource.write_note();
         let merged = strategic_merge(&mut resource.value, patch, schema)
             .map_err(|error| KustomizeError::from(error).of_object("strategic merge patch", describe(&id)))?;
+        if has_note && !resource.take_note() {
+            resource.forget();
+        }
         if merged == Merged::Deleted || resource.value.as_object().is_none_or(serde_json::Map::is_empty) {
             resource.is_deleted = true;
             return Ok(());
@@ -282,6 +288,7 @@ pub(super) fn apply_json(
         if remembers {
             resource.store_previous_id();
         }
+        let has_origin = resource.origin.is_some() && resource.write_note();
         let outcome = if resource.has_annotations_of_kustomize() {
             json_patch::apply_keeping_annotations(patch, &mut resource.value, budget)
         } else {
@@ -290,6 +297,10 @@ pub(super) fn apply_json(
         // On its way through JSON a blank field becomes an explicit null.
         resource.blank_fields.clear();
         resource.shared.clear();
+        // kustomize puts back what it remembers after a JSON patch, but not where the object is from.
+        if has_origin && !resource.take_note() {
+            resource.forget_origin();
+        }
         outcome
             .map_err(|error| KustomizeError::from(error).of_object("JSON patch", describe(resource.id())))?;
         if resource.value.as_object().is_none_or(serde_json::Map::is_empty) {

@@ -17,6 +17,9 @@ use super::{
 };
 use crate::files::RepoPath;
 
+/// One of the annotations in which kustomize remembers things.
+const NOTE: &str = "internal.config.kubernetes.io/previousNames";
+
 /// Where something comes from, for `buildMetadata`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Provenance {
@@ -139,7 +142,9 @@ impl Resource {
     /// Takes the identity from the fields again, after they have changed.
     pub fn refresh(&mut self) {
         self.shared.settle(&mut self.value);
-        self.current = id_of(&self.value);
+        if !is_id_of(&self.current, &self.value) {
+            self.current = id_of(&self.value);
+        }
         // Only name, namespace and kind are remembered; group and version are always the current ones.
         for previous in &mut self.previous {
             if previous.gvk.group != self.current.gvk.group {
@@ -171,6 +176,48 @@ impl Resource {
     /// Whether kustomize would have notes of its own in the annotations, which therefore exist.
     pub fn has_annotations_of_kustomize(&self) -> bool {
         !self.previous.is_empty() || self.needs_hash || self.origin.is_some() || !self.prefixes.is_empty()
+    }
+
+    /// Writes a note of kustomize's into the annotations, if it would have any; whether it is there. A step that removes it
+    /// removes all that kustomize remembers: [`Resource::forget`].
+    pub fn write_note(&mut self) -> bool {
+        let annotations = if self.has_annotations_of_kustomize() { self.annotations_mut() } else { None };
+        annotations.map(|annotations| annotations.insert(NOTE.to_owned(), Value::from(""))).is_some()
+    }
+
+    /// Takes the note out again; whether it was still there.
+    pub fn take_note(&mut self) -> bool {
+        let Some(Value::Object(metadata)) = self.value.get_mut("metadata") else { return false };
+        let Some(Value::Object(annotations)) = metadata.get_mut("annotations") else { return false };
+        let is_there = annotations.shift_remove(NOTE).is_some();
+        if is_there && annotations.is_empty() {
+            metadata.shift_remove("annotations");
+        }
+        is_there
+    }
+
+    /// Forgets former names, prefixes, the hash that was to come and where it is from.
+    pub fn forget(&mut self) {
+        self.previous.clear();
+        self.prefixes.clear();
+        self.suffixes.clear();
+        self.needs_hash = false;
+        self.forget_origin();
+    }
+
+    /// Forgets where it is from and what was done to it.
+    pub fn forget_origin(&mut self) {
+        self.origin = None;
+        self.transformations.clear();
+    }
+
+    /// Adds the record of a step. What has no record of where it is from was made by that step, as far as kustomize knows.
+    pub fn record(&mut self, step: &Rc<Provenance>) {
+        if self.origin.is_none() {
+            self.origin = Some(Rc::clone(step));
+        } else {
+            self.transformations.push(Rc::clone(step));
+        }
     }
 
     /// `metadata`, made if it is missing.
@@ -240,6 +287,18 @@ pub(super) fn id_of(value: &Value) -> Id {
             .unwrap_or_default()
     };
     Id { gvk: gvk_of(value), name: text("name"), namespace: text("namespace") }
+}
+
+/// Whether an id is the one that a value has, as far as that is seen at a glance.
+fn is_id_of(id: &Id, value: &Value) -> bool {
+    let metadata = value.get("metadata");
+    let text = |field| metadata.and_then(|metadata| metadata.get(field)).map_or(Some(""), Value::as_str);
+    let api_version = value.get("apiVersion").and_then(Value::as_str).unwrap_or_default();
+    let (group, version) = api_version.rsplit_once('/').unwrap_or(("", api_version));
+    value.get("kind").and_then(Value::as_str) == Some(id.gvk.kind.as_str())
+        && text("name") == Some(id.name.as_str())
+        && text("namespace") == Some(id.namespace.as_str())
+        && (group, version) == (id.gvk.group.as_str(), id.gvk.version.as_str())
 }
 
 /// Whether two ids mean the same resource: namespaces are compared as they take effect.

@@ -133,8 +133,22 @@ fn table() -> &'static Table {
 
 /// Whether kustomize knows the kind to be cluster-scoped. Custom resources and new kinds never are.
 pub fn is_cluster_scoped(gvk: &Gvk) -> bool {
-    let version = table().kinds.get(&gvk.api_version());
-    version.and_then(|kinds| kinds.get(&gvk.kind)).is_some_and(|kind| kind.starts_with('-'))
+    static VERSIONS: OnceLock<HashMap<&'static str, Vec<&'static str>>> = OnceLock::new();
+    let versions = VERSIONS.get_or_init(|| {
+        let mut versions: HashMap<&str, Vec<&str>> = HashMap::new();
+        for (version, kinds) in &table().kinds {
+            for (kind, _) in kinds.iter().filter(|(_, description)| description.starts_with('-')) {
+                versions.entry(kind).or_default().push(version);
+            }
+        }
+        versions
+    });
+    versions.get(gvk.kind.as_str()).is_some_and(|versions| {
+        versions.iter().any(|text| {
+            let (group, version) = text.rsplit_once('/').unwrap_or(("", text));
+            group == gvk.group && version == gvk.version
+        })
+    })
 }
 
 /// The namespace that counts when ids are compared: one and the same for all cluster-scoped kinds, `default` for none.

@@ -88,7 +88,7 @@ impl Transformer {
         self.step.run(resources, schema, budget)?;
         if !self.provenance.is_empty() {
             for resource in resources.iter_mut() {
-                resource.transformations.extend(self.provenance.iter().cloned());
+                self.provenance.iter().for_each(|step| resource.record(step));
                 resource.shared.forget_annotations();
             }
         }
@@ -165,7 +165,11 @@ fn each(
         if has_notes {
             resource.drop_empty_annotations();
         }
-        resource.refresh();
+        if fitting.iter().any(FieldSpec::is_identity) {
+            resource.refresh();
+        } else {
+            resource.shared.settle(&mut resource.value);
+        }
     }
     Ok(())
 }

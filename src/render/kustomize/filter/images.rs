@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::{FilterError, scalar_text};
 use crate::object::type_name;
-use crate::render::kustomize::fieldspec::{Create, FieldSpec, gvk_of, visit};
+use crate::render::kustomize::fieldspec::{Create, FieldSpec, visit};
 
 /// How deep an object is searched for containers.
 const MAX_DEPTH: usize = 512;
@@ -151,7 +151,7 @@ pub fn apply(object: &mut Value, image: &Image, fieldspecs: &[FieldSpec]) -> Res
 type Replace<'a> = &'a mut dyn FnMut(&str) -> Option<String>;
 
 fn each(object: &mut Value, fieldspecs: &[FieldSpec], replace: Replace<'_>) -> Result<(), FilterError> {
-    if gvk_of(object).kind == "CustomResourceDefinition" {
+    if object.get("kind").and_then(Value::as_str) == Some("CustomResourceDefinition") {
         return Ok(());
     }
     containers(object, replace, 0)?;
@@ -187,11 +187,15 @@ fn containers(value: &mut Value, replace: Replace<'_>, depth: usize) -> Result<(
         Value::Object(fields) => {
             for (key, field) in fields {
                 containers(field, replace, depth + 1)?;
-                if (key == "containers" || key == "initContainers")
-                    && let Value::Array(items) = field
-                {
-                    for place in items.iter_mut().filter_map(|item| item.get_mut("image")) {
-                        set(place, &format!("{key}/image"), replace)?;
+                let path = match key.as_str() {
+                    "containers" => "containers/image",
+                    "initContainers" => "initContainers/image",
+                    _ => continue,
+                };
+                if let Value::Array(items) = field {
+                    let images = items.iter_mut().filter_map(|item| item.get_mut("image"));
+                    for place in images {
+                        set(place, path, replace)?;
                     }
                 }
             }

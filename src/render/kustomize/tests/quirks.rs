@@ -147,3 +147,74 @@ fn a_field_spec_for_one_kind_pushes_out_the_default_of_its_path_unless_a_base_ha
         built(&files("resources: [a.yaml, ../base]\nnamePrefix: p-\nconfigurations: [config.yaml]\n"), "top");
     assert_eq!(names(&over), ["p-a", "p-web"]);
 }
+
+/// A Deployment that refers to a generated ConfigMap, both renamed by the base, under an overlay.
+fn renamed_under(overlay: &str) -> Output {
+    let files = [
+        (
+            "base/kustomization.yaml",
+            "resources: [web.yaml]\nnamePrefix: p-\nconfigMapGenerator: [{name: cm, literals: [a=b]}]\n",
+        ),
+        (
+            "base/web.yaml",
+            "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: web, annotations: {x: y}}\n\
+             spec: {template: {spec: {containers: [{name: a, envFrom: [{configMapRef: {name: cm}}]}]}}}\n",
+        ),
+        ("top/kustomization.yaml", &format!("resources: [../base]\n{overlay}")),
+    ];
+    built(&files, "top")
+}
+
+#[test]
+fn a_patch_that_removes_all_annotations_makes_kustomize_forget_former_names_and_the_hash() {
+    let patch = |annotations: &str| {
+        let patch = format!(
+            "{{apiVersion: v1, kind: ConfigMap, metadata: {{name: cm, annotations: {annotations}}}}}"
+        );
+        let output = renamed_under(&format!("patches:\n- patch: |\n    {patch}\n"));
+        let name = output.objects[0]["metadata"]["name"].as_str().unwrap().to_owned();
+        let reference = "/spec/template/spec/containers/0/envFrom/0/configMapRef/name";
+        (name, output.objects[1].pointer(reference).unwrap().as_str().unwrap().to_owned())
+    };
+    let hashed = "p-cm-4h2mbtbbt6".to_owned();
+    assert_eq!(patch("{a: b}"), (hashed.clone(), hashed));
+    for gone in ["null", "{$patch: replace, a: b}", "{$patch: delete}"] {
+        assert_eq!(patch(gone), ("p-cm".to_owned(), "cm".to_owned()), "{gone}");
+    }
+}
+
+#[test]
+fn the_step_that_finds_no_record_of_an_origin_is_the_origin() {
+    let patch = "{apiVersion: apps/v1, kind: Deployment, metadata: {name: web, annotations: null}}";
+    let records = |options: &str| {
+        let overlay =
+            format!("buildMetadata: [{options}]\nnamePrefix: q-\npatches:\n- patch: |\n    {patch}\n");
+        renamed_under(&overlay).objects[1]["metadata"]["annotations"].clone()
+    };
+    let step = |plugin: &str| {
+        format!("configuredIn: kustomization.yaml\nconfiguredBy:\n  apiVersion: builtin\n  kind: {plugin}\n")
+    };
+    let origin = step("PatchTransformer");
+    let transformations = "- configuredIn: kustomization.yaml\n  configuredBy:\n    apiVersion: builtin\n    kind: PrefixTransformer\n";
+    assert_eq!(records("originAnnotations"), json!({ "config.kubernetes.io/origin": origin }));
+    assert_eq!(
+        records("originAnnotations, transformerAnnotations"),
+        json!({
+            "alpha.config.kubernetes.io/transformations": transformations,
+            "config.kubernetes.io/origin": origin,
+        })
+    );
+}
+
+#[test]
+fn a_folded_text_with_an_indented_line_gains_a_line_as_in_kustomize() {
+    let folded = |name: &str| {
+        format!(
+            "apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: {name}}}\ndata:\n  x: >-\n    a\n      || b\n"
+        )
+    };
+    let patch = folded("a").replace("  x:", "  y:").replace('\n', "\n    ");
+    let kustomization = format!("resources: [a.yaml]\npatches:\n- patch: |\n    {patch}\n");
+    let output = built(&[("kustomization.yaml", &kustomization), ("a.yaml", &folded("a"))], "");
+    assert_eq!(output.objects[0]["data"], json!({"x": "a\n\n  || b", "y": "a\n\n  || b"}));
+}
