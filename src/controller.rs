@@ -9,7 +9,8 @@
 //! A replica that does not lead waits and serves its probes. The one that leads follows the agent's own kinds, and
 //! looks at an Application whenever something that concerns it changed. Each look is a task of its own, so that one
 //! that hangs or fails delays no other; what costs processor time (rendering) and requests is limited separately.
-//! On a stop no new look begins, those under way may end, and the lease is given up last.
+//! On a stop no new look begins, those under way may end, and the lease is given up last. In [shadow mode](shadow) there
+//! is no lease, and what would be written is compared with what an Argo CD writes.
 
 mod applications;
 mod automated;
@@ -32,6 +33,7 @@ mod remotes;
 mod renderer;
 mod reporter;
 mod settings;
+mod shadow;
 mod size;
 mod sources;
 mod target;
@@ -79,11 +81,23 @@ use crate::{
     metrics::Metrics,
 };
 
+/// What an agent does about what it finds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mode {
+    /// It writes statuses and syncs.
+    #[default]
+    Active,
+    /// It writes nothing but a report of where its verdicts differ from the statuses of an Argo CD beside it.
+    Shadow,
+}
+
 /// What an agent is told at its start.
 #[derive(Clone, Debug)]
 pub struct AgentOptions {
     /// The namespace of the agent, its settings and its projects.
     pub namespace: String,
+    /// What it does about what it finds.
+    pub mode: Mode,
     /// Where mirrors of repositories are kept.
     pub cache_directory: PathBuf,
     /// Overrides `timeout.reconciliation`, in tests and demonstrations.
@@ -101,6 +115,7 @@ impl AgentOptions {
     pub fn new(namespace: &str, identity: String, cache_directory: PathBuf) -> Self {
         Self {
             namespace: namespace.to_owned(),
+            mode: Mode::default(),
             cache_directory,
             poll_interval: None,
             redirects: HashMap::new(),
@@ -149,11 +164,16 @@ impl Agent {
         self.leadership.clone()
     }
 
-    /// Runs until `stop`: waits to lead, leads, and waits again if leadership is lost.
+    /// Runs until `stop`: waits to lead, leads, and waits again if leadership is lost. In shadow mode there is nothing to
+    /// lead: it looks on at once.
     ///
     /// # Errors
     /// When the cluster lacks Skiff's kinds, or cannot be asked for its kinds at all.
     pub async fn run(&self, stop: CancellationToken) -> Result<(), AgentError> {
+        if self.options.mode == Mode::Shadow {
+            return self.look_on(stop).await;
+        }
+        self.metrics.set_leader(false);
         let counted = transport::instrument(
             self.client.clone(),
             Arc::new(CountedRequests(Arc::clone(&self.metrics))),
@@ -165,7 +185,7 @@ impl Agent {
             self.ready.store(false, Ordering::Release);
             self.metrics.set_leader(true);
             let term = stop.child_token();
-            let led = self.lead(term.clone());
+            let led = self.term(Arc::new(self.leadership.clone()), term.clone());
             tokio::pin!(led);
             let result = {
                 // The lease is renewed while looks end after a stop.
@@ -180,22 +200,41 @@ impl Agent {
             };
             self.metrics.set_leader(false);
             elector.release().await;
-            match result {
-                // An API server that fails at the beginning of a term may do better at the next.
-                Err(AgentError::Cluster(error)) if error.kind().is_transient() => {
-                    tracing::warn!(%error, "cannot begin to work");
-                    let pause = leader::jittered(self.options.leader.retry_period);
-                    stop.run_until_cancelled(tokio::time::sleep(pause)).await;
-                }
-                other => other?,
-            }
+            self.or_later(result, &stop).await?;
         }
         Ok(())
     }
 
-    /// One term of leadership.
-    async fn lead(&self, stop: CancellationToken) -> Result<(), AgentError> {
-        let gate: Arc<dyn Gate> = Arc::new(self.leadership.clone());
+    /// Shadow mode, until `stop`.
+    async fn look_on(&self, stop: CancellationToken) -> Result<(), AgentError> {
+        tracing::info!(report = shadow::REPORT_NAME, "shadow mode: nothing but the report is written");
+        while !stop.is_cancelled() {
+            let gate = Arc::new(shadow::ReportOnly::new(&self.options.namespace));
+            let result = self.term(gate, stop.child_token()).await;
+            self.or_later(result, &stop).await?;
+        }
+        Ok(())
+    }
+
+    /// An API server that fails at the beginning of a term may do better at the next.
+    async fn or_later(
+        &self,
+        result: Result<(), AgentError>,
+        stop: &CancellationToken,
+    ) -> Result<(), AgentError> {
+        match result {
+            Err(AgentError::Cluster(error)) if error.kind().is_transient() => {
+                tracing::warn!(%error, "cannot begin to work");
+                let pause = leader::jittered(self.options.leader.retry_period);
+                stop.run_until_cancelled(tokio::time::sleep(pause)).await;
+                Ok(())
+            }
+            other => other,
+        }
+    }
+
+    /// One term of leadership, or of looking on; all of its writes pass `gate`.
+    async fn term(&self, gate: Arc<dyn Gate>, stop: CancellationToken) -> Result<(), AgentError> {
         let client = transport::instrument(
             self.client.clone(),
             Arc::new(CountedRequests(Arc::clone(&self.metrics))),
@@ -212,7 +251,11 @@ impl Agent {
         if let Some(context) = begun {
             self.ready.store(true, Ordering::Release);
             background.spawn(measure(Arc::clone(&context)));
-            background.spawn(look_for_orphans(Arc::clone(&context), client.clone(), stop.clone()));
+            if context.shadow.is_some() {
+                background.spawn(shadow::publish(Arc::clone(&context), client.clone()));
+            } else {
+                background.spawn(look_for_orphans(Arc::clone(&context), client.clone(), stop.clone()));
+            }
             work(&context, &stop).await;
         }
         stop.cancel();

@@ -80,7 +80,8 @@ pub struct Metrics {
     drift_heal: Histogram,
     commit_sync: Histogram,
     errors: IntCounterVec,
-    leader: Gauge,
+    leader: GaugeVec,
+    shadow: IntGaugeVec,
 }
 
 impl Metrics {
@@ -209,7 +210,12 @@ impl Metrics {
                 FAST_SECONDS,
             )?,
             errors: make.counters("skiff_errors_total", "Errors by kind.", &["kind"])?,
-            leader: make.float_gauge("skiff_leader", "Whether this replica leads: 1 or 0.")?,
+            leader: make.float_gauges("skiff_leader", "Whether this replica leads: 1 or 0.", &[])?,
+            shadow: make.gauges(
+                "skiff_shadow_applications",
+                "Applications in shadow mode, by whether Skiff's verdict is that of Argo CD.",
+                &["verdict"],
+            )?,
             registry: registry.clone(),
         };
         Ok(metrics)
@@ -390,7 +396,12 @@ impl Metrics {
 
     /// Shows whether this replica leads.
     pub fn set_leader(&self, leads: bool) {
-        self.leader.set(if leads { 1.0 } else { 0.0 });
+        self.leader.with_label_values::<&str>(&[]).set(if leads { 1.0 } else { 0.0 });
+    }
+
+    /// Shows how many Applications there are with a verdict of shadow mode.
+    pub fn set_shadow(&self, verdict: &'static str, count: usize) {
+        self.shadow.with_label_values(&[verdict]).set(whole(count));
     }
 
     /// Shows how many Applications wait in a queue.

@@ -14,7 +14,7 @@ use tracing_subscriber::EnvFilter;
 use crate::{
     api::names,
     cli::output::colours_wanted,
-    controller::{Agent, AgentError, AgentOptions},
+    controller::{Agent, AgentError, AgentOptions, Mode},
     error::{Classified, ErrorKind},
     metrics::{
         Metrics, MetricsOptions,
@@ -31,6 +31,15 @@ pub enum LogFormat {
     Json,
 }
 
+/// What the agent does about what it finds.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum ModeArgument {
+    /// Writes statuses and syncs.
+    Active,
+    /// Runs beside an Argo CD and writes nothing but the ConfigMap skiff-shadow: where its verdicts differ.
+    Shadow,
+}
+
 /// The options of `skiff agent`.
 #[derive(Debug, clap::Args)]
 pub struct AgentArguments {
@@ -45,6 +54,10 @@ pub struct AgentArguments {
     /// The namespace of the agent, its settings and its projects
     #[arg(long, env = "ARGOCD_NAMESPACE", default_value = names::DEFAULT_NAMESPACE, value_name = "NAMESPACE")]
     namespace: String,
+
+    /// What the agent does about what it finds
+    #[arg(long, value_enum, default_value = "active", env = "SKIFF_MODE")]
+    mode: ModeArgument,
 
     /// Where mirrors of repositories are kept
     #[arg(long, env = "SKIFF_CACHE", default_value = "/var/cache/skiff", value_name = "DIR")]
@@ -177,6 +190,10 @@ pub async fn run(arguments: AgentArguments) -> Result<(), AgentCommandError> {
     let identity = arguments.identity.unwrap_or_else(|| format!("skiff-{}", uuid::Uuid::new_v4()));
     let mut options = AgentOptions::new(&arguments.namespace, identity, arguments.cache);
     options.poll_interval = arguments.poll_interval;
+    options.mode = match arguments.mode {
+        ModeArgument::Active => Mode::Active,
+        ModeArgument::Shadow => Mode::Shadow,
+    };
     let agent = Agent::new(client, options, Arc::clone(&metrics));
 
     let stop = stop_on_signal().map_err(AgentCommandError::Signals)?;

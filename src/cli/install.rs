@@ -7,22 +7,23 @@
 //! It is the Kustomize tree of the repository and nothing else, rendered by Skiff's own engine: what the command applies,
 //! `kubectl apply -k deploy/install/default` applies too. Applying it again is an upgrade.
 
+mod argo_cd;
 mod error;
 mod files;
+mod tree;
 
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
+use clap::ValueEnum;
 use kube::{
     Api, Client,
-    api::{ListParams, Patch, PatchParams},
+    api::{Patch, PatchParams},
     core::DynamicObject,
 };
-use serde_json::json;
 
 pub use self::error::InstallError;
-use self::files::FILES;
 use crate::{
-    api::{ApplicationSource, names},
+    api::names,
     cli::{
         app::{Connection, Session, request},
         output::Console,
@@ -31,20 +32,25 @@ use crate::{
         ClusterError, Timeouts,
         discovery::{self, KindInfo},
     },
-    files::{FileLimits, Files, MemoryTree, RepoPath},
-    object::{Object, Scope, yaml},
-    render::{RenderContext, render},
-    sync::order::kind_rank,
+    object::{Gvk, Object, Scope, yaml},
 };
 
-/// Where the options stand among the files of `deploy/`.
-const CHOSEN: &str = "install/chosen";
 /// The group of the objects that only a Prometheus operator understands.
 const MONITORING: &str = "monitoring.coreos.com";
+const DEFINITION: &str = "CustomResourceDefinition";
 /// How long the kinds of new definitions may take.
 const KIND_TIMEOUT: Duration = Duration::from_secs(30);
-/// The name of the label that tells what Argo CD's parts are.
-const ARGO_CONTROLLER: &str = "app.kubernetes.io/name=argocd-application-controller";
+/// What a cluster administrator does once, before an agent can run that is no such administrator's.
+const ADMINISTRATORS_PART: &str = "skiff crds | kubectl apply --server-side -f -";
+
+/// What the agent is to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum InstallMode {
+    /// Looks after Applications: writes statuses and syncs.
+    Active,
+    /// Runs beside an Argo CD and writes nothing but the ConfigMap skiff-shadow: where its verdicts differ.
+    Shadow,
+}
 
 /// The options of `skiff install`.
 #[derive(Debug, clap::Args)]
@@ -57,9 +63,21 @@ pub struct InstallOptions {
     #[arg(long, value_name = "IMAGE", default_value = concat!("skiff:", env!("CARGO_PKG_VERSION")))]
     image: String,
 
+    /// What the agent is to do
+    #[arg(long, value_enum, default_value = "active")]
+    mode: InstallMode,
+
     /// Two replicas: one leads, the other takes over within seconds
     #[arg(long)]
     ha: bool,
+
+    /// Let the agent look into its own namespace only: it needs no ClusterRole
+    #[arg(long, conflicts_with = "least_privilege")]
+    namespaced: bool,
+
+    /// With --namespaced: further namespaces that it may deploy to
+    #[arg(long, value_name = "NAMESPACES", value_delimiter = ',', requires = "namespaced")]
+    target_namespaces: Vec<String>,
 
     /// Let the agent deploy the ordinary kinds of workloads only, in place of everything
     #[arg(long)]
@@ -87,8 +105,14 @@ pub struct InstallOptions {
 /// # Errors
 /// [`InstallError`].
 pub async fn run(options: &InstallOptions, console: &mut Console<'_>) -> Result<(), InstallError> {
-    let objects = objects(options)?;
+    if options.mode == InstallMode::Shadow && (options.ha || options.namespaced || options.least_privilege) {
+        return Err(InstallError::Shadow);
+    }
+    let objects = tree::objects(options)?;
     if options.dry_run {
+        if options.namespaced {
+            write!(console.out, "# Once, by a cluster administrator: {ADMINISTRATORS_PART}\n")?;
+        }
         for (position, object) in objects.iter().enumerate() {
             let separator = if position > 0 { "---\n" } else { "" };
             write!(console.out, "{separator}{}", yaml::to_string(object.value()))?;
@@ -101,65 +125,32 @@ pub async fn run(options: &InstallOptions, console: &mut Console<'_>) -> Result<
         app_namespace: None,
     };
     let session = Session::connect(&connection).await.map_err(Box::new)?;
-    install(&session.client(), objects, console).await?;
+    let client = session.client();
+    let argo_cd = argo_cd::running(&client, options).await?;
+    match (options.mode, argo_cd) {
+        // Two controllers for the same Applications would undo each other's work.
+        (InstallMode::Active, Some(running)) => return Err(InstallError::ArgoCdRuns(running)),
+        (InstallMode::Shadow, None) => {
+            console.line(
+                "note       no Argo CD controller is seen here: there are no verdicts to compare with",
+            )?;
+        }
+        (InstallMode::Active, None) | (InstallMode::Shadow, Some(_)) => {}
+    }
+    install(&client, objects, options, console).await?;
     let (namespace, image) = (&options.namespace, &options.image);
+    let (deployment, report) = match options.mode {
+        InstallMode::Active => ("skiff-agent", String::new()),
+        InstallMode::Shadow => (
+            "skiff-shadow",
+            format!(", and 'kubectl -n {namespace} get configmap skiff-shadow -o yaml' shows its report"),
+        ),
+    };
     console.line(&format!(
         "the agent is to run as {image} in namespace {namespace}: 'kubectl -n {namespace} rollout status \
-         deployment/skiff-agent' waits for it"
+         deployment/{deployment}' waits for it{report}"
     ))?;
     Ok(())
-}
-
-/// The objects that the options ask for, in the order in which they are applied.
-fn objects(options: &InstallOptions) -> Result<Vec<Object>, InstallError> {
-    let (name, tag, digest) = image(&options.image)?;
-    let mut resources = vec!["../../crds", "../../agent", "../../grafana"];
-    if !options.without_monitoring {
-        resources.push("../../prometheus");
-    }
-    let components: Vec<_> = [
-        ("../../components/cluster-wide", !options.least_privilege),
-        ("../../components/high-availability", options.ha),
-    ]
-    .into_iter()
-    .filter_map(|(component, is_wanted)| is_wanted.then_some(component))
-    .collect();
-    let mut chosen = json!({
-        "apiVersion": "kustomize.config.k8s.io/v1beta1",
-        "kind": "Kustomization",
-        "resources": resources,
-        "components": components,
-        "images": [{ "name": "skiff", "newName": name, "newTag": tag, "digest": digest }],
-    });
-    if options.namespace != names::DEFAULT_NAMESPACE
-        && let Some(chosen) = chosen.as_object_mut()
-    {
-        chosen.insert("namespace".to_owned(), options.namespace.clone().into());
-    }
-    let mut tree = MemoryTree::new(FILES.iter().map(|file| (file.path, file.text)))?;
-    tree.insert(RepoPath::parse(&format!("{CHOSEN}/kustomization.yaml"))?, yaml::to_string(&chosen));
-    let files = Files::new(Arc::new(tree), FileLimits::default());
-    let source = ApplicationSource { path: CHOSEN.to_owned(), ..Default::default() };
-    let rendered = render(&files, &source, &RenderContext::default());
-    let rendered = rendered.map_err(|error| InstallError::Render(Box::new(error)))?;
-    let mut objects: Vec<Object> = rendered.objects.into_iter().map(|rendered| rendered.object).collect();
-    objects.sort_by_key(|object| kind_rank(object.kind()));
-    Ok(objects)
-}
-
-/// Name, tag and digest of an image.
-fn image(text: &str) -> Result<(&str, &str, &str), InstallError> {
-    let (rest, digest) = text.split_once('@').unwrap_or((text, ""));
-    let name_begin = rest.rfind('/').map_or(0, |slash| slash + 1);
-    let (name, tag) = match rest.rfind(':').filter(|colon| *colon >= name_begin) {
-        Some(colon) => (rest.get(..colon).unwrap_or_default(), rest.get(colon + 1..).unwrap_or_default()),
-        None => (rest, ""),
-    };
-    let is_sound = |part: &str| !part.contains(|c: char| c.is_whitespace() || c.is_control());
-    if name.is_empty() || ![name, tag, digest].into_iter().all(is_sound) || rest.ends_with(':') {
-        return Err(InstallError::Image(text.to_owned()));
-    }
-    Ok((name, tag, digest))
 }
 
 /// What became of an object.
@@ -175,10 +166,17 @@ enum Outcome {
 async fn install(
     client: &Client,
     objects: Vec<Object>,
+    options: &InstallOptions,
     console: &mut Console<'_>,
 ) -> Result<(), InstallError> {
-    refuse_beside_argo_cd(client).await?;
     let kinds = discovery::discover(client, Timeouts::default()).await?;
+    let brings_definitions = objects.iter().any(|object| object.kind() == DEFINITION);
+    if !brings_definitions {
+        let own = |kind| kinds.get(&Gvk::new(names::GROUP, names::VERSION, kind)).is_ok();
+        if !(own("Application") && own("AppProject")) {
+            return Err(InstallError::NoDefinitions);
+        }
+    }
     let mut passed_over: BTreeMap<String, usize> = BTreeMap::new();
     for object in objects {
         let info = match kinds.get(&object.gvk()) {
@@ -190,7 +188,15 @@ async fn install(
             Err(error) => return Err(error.into()),
         };
         let shown = object.key().to_string();
-        let said = match apply(client, info, &object).await? {
+        let applied = match apply(client, info, &object).await {
+            Err(InstallError::Cluster(source))
+                if options.namespaced && is_role(&object) && source.is_forbidden() =>
+            {
+                return Err(InstallError::MayNotGrant { object: object.key().to_string(), source });
+            }
+            applied => applied?,
+        };
+        let said = match applied {
             Outcome::Created => format!("created    {shown}"),
             Outcome::Changed => format!("changed    {shown}"),
             Outcome::Unchanged => format!("unchanged  {shown}"),
@@ -204,25 +210,8 @@ async fn install(
     Ok(())
 }
 
-/// Two controllers for the same Applications would undo each other's work.
-async fn refuse_beside_argo_cd(client: &Client) -> Result<(), InstallError> {
-    let controllers: Api<k8s_openapi::api::apps::v1::StatefulSet> = Api::all(client.clone());
-    let parameters = ListParams::default().labels(ARGO_CONTROLLER);
-    let found = match request("list", "StatefulSets", controllers.list(&parameters)).await {
-        Ok(found) => found,
-        // Whoever may not see them is told what stands in the way by what follows.
-        Err(error) if error.is_forbidden() => return Ok(()),
-        Err(error) => return Err(error.into()),
-    };
-    let runs =
-        found.items.into_iter().find(|it| it.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1) > 0);
-    match runs {
-        None => Ok(()),
-        Some(controller) => Err(InstallError::ArgoCdRuns {
-            namespace: controller.metadata.namespace.unwrap_or_default(),
-            name: controller.metadata.name.unwrap_or_default(),
-        }),
-    }
+fn is_role(object: &Object) -> bool {
+    matches!(object.kind(), "Role" | "RoleBinding")
 }
 
 /// Applies one object. A namespace that is there stays as it is, and a definition that somebody else manages.
@@ -236,7 +225,7 @@ async fn apply(client: &Client, info: &KindInfo, object: &Object) -> Result<Outc
     if before.is_some() && object.kind() == "Namespace" {
         return Ok(Outcome::Kept("it is there already"));
     }
-    let is_definition = object.kind() == "CustomResourceDefinition";
+    let is_definition = object.kind() == DEFINITION;
     let mut parameters = PatchParams::apply(names::FIELD_MANAGER);
     parameters.force = !is_definition;
     let patch = Patch::Apply(object.value());

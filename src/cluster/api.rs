@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use kube::{Api, Client, core::DynamicObject};
+use kube::{Api, Client, api::ListParams, core::DynamicObject};
 use serde_json::Value;
 use tokio::{
     sync::{Mutex, Semaphore},
@@ -95,7 +95,7 @@ impl Cluster {
         Ok(self.kinds())
     }
 
-    /// Reads one object; `None` when it does not exist.
+    /// Reads one object; `None` when it does not exist. Whoever may only list is shown it in a list.
     ///
     /// # Errors
     /// When its kind is unknown, or when the API server refuses or does not answer.
@@ -103,7 +103,14 @@ impl Cluster {
         let kinds = self.kinds();
         let info = kinds.get(gvk)?;
         let api = self.api(info, &key.namespace);
-        let found = self.read(key, api.get_opt(&key.name)).await?;
+        let found = match self.read(key, api.get_opt(&key.name)).await {
+            Err(error) if error.is_forbidden() => {
+                let alone = ListParams::default().fields(&format!("metadata.name={}", key.name));
+                let listed = self.read(key, api.list(&alone)).await;
+                listed.map_err(|_| error)?.items.into_iter().next()
+            }
+            found => found?,
+        };
         found.map(|object| self.object(object, gvk, "get", key)).transpose()
     }
 

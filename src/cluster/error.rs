@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use kube::core::Status;
 
+use super::transport::Held;
 use crate::{
     error::{Classified, ErrorKind},
     object::Gvk,
@@ -73,6 +74,14 @@ pub enum ClusterError {
         /// On which object or resource.
         object: String,
     },
+    /// The agent runs in shadow mode, so it must not write.
+    #[error("cannot {action} {object}: the agent runs in shadow mode and writes nothing but its report")]
+    Shadow {
+        /// What was attempted.
+        action: &'static str,
+        /// On which object or resource.
+        object: String,
+    },
     /// A watch that the request depends on has not delivered yet.
     #[error("the objects of kind {gvk} cannot be watched: {message}")]
     NotWatched {
@@ -90,9 +99,10 @@ impl ClusterError {
     pub(crate) fn from_kube(error: kube::Error, action: &'static str, object: String, secret: bool) -> Self {
         match error {
             kube::Error::Api(status) => Self::from_status(&status, action, object, secret),
-            kube::Error::Service(cause) if cause.is::<super::transport::GateClosed>() => {
-                Self::NotLeading { action, object }
-            }
+            kube::Error::Service(cause) if cause.is::<Held>() => match cause.downcast_ref::<Held>() {
+                Some(Held::Shadow) => Self::Shadow { action, object },
+                Some(Held::NotLeading) | None => Self::NotLeading { action, object },
+            },
             other => Self::Connection { action, object, message: root_cause(&other) },
         }
     }
@@ -166,6 +176,7 @@ impl Classified for ClusterError {
                 _ => ErrorKind::Transient,
             },
             Self::NotWatched { kind, .. } => *kind,
+            Self::Shadow { .. } => ErrorKind::Configuration,
             Self::GroupUnavailable { .. }
             | Self::Timeout { .. }
             | Self::Connection { .. }

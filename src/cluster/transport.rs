@@ -17,27 +17,33 @@ pub trait RequestObserver: Send + Sync {
     fn request(&self, verb: &'static str, code: u16);
 }
 
-/// Says whether this process may write to the cluster right now.
+/// Says which writes this process may send to the cluster right now.
 pub trait Gate: Send + Sync {
-    /// Whether a write may be sent.
-    fn may_write(&self) -> bool;
+    /// Why a write is held back; `None` when it may be sent.
+    fn holds(&self, write: &Request<Body>) -> Option<Held>;
 }
 
 /// A gate that is always open, for a process that runs alone (a command, a test).
 pub struct Open;
 
 impl Gate for Open {
-    fn may_write(&self) -> bool {
-        true
+    fn holds(&self, _: &Request<Body>) -> Option<Held> {
+        None
     }
 }
 
-/// The error of a write that the gate held back.
-#[derive(Debug, thiserror::Error)]
-#[error("another replica leads now")]
-pub struct GateClosed;
+/// Why the gate held a write back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Held {
+    /// This replica does not lead (any more).
+    #[error("another replica leads now")]
+    NotLeading,
+    /// The agent only looks on.
+    #[error("the agent runs in shadow mode and writes nothing but its report")]
+    Shadow,
+}
 
-/// A client that counts its requests and sends no write while the gate is closed.
+/// A client that counts its requests and sends no write that the gate holds back.
 pub fn instrument(client: Client, observer: Arc<dyn RequestObserver>, gate: Arc<dyn Gate>) -> Client {
     let namespace = client.default_namespace().to_owned();
     Client::new(Instrumented { client, observer, gate }, namespace)
@@ -63,8 +69,9 @@ impl Service<Request<Body>> for Instrumented {
         let Self { client, observer, gate } = self.clone();
         Box::pin(async move {
             let verb = verb(&request);
-            if !matches!(verb, "get" | "list" | "watch") && !gate.may_write() {
-                return Err(GateClosed.into());
+            let is_read = matches!(verb, "get" | "list" | "watch");
+            if let Some(held) = (!is_read).then(|| gate.holds(&request)).flatten() {
+                return Err(held.into());
             }
             let result = client.send(request).await;
             observer.request(verb, result.as_ref().map_or(0, |response| response.status().as_u16()));

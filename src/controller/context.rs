@@ -11,7 +11,7 @@ use tokio::{sync::watch, task::JoinSet, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Agent, AgentError, AgentOptions, Leadership,
+    Agent, AgentError, AgentOptions, Leadership, Mode,
     applications::{ApplicationKey, Applications, Asks},
     follow::Change,
     orphans::Orphans,
@@ -22,6 +22,7 @@ use super::{
     renderer::Renderer,
     reporter::{CountedEvents, CountedGitRequests, Reporter},
     settings::{AgentSettings, SettingsStore},
+    shadow::Shadow,
     sources::{PollInterval, Sources},
     turns::Turns,
     writer::Writer,
@@ -64,6 +65,8 @@ pub(super) struct Context {
     pub(super) applications: Arc<Applications>,
     pub(super) projects: Projects,
     pub(super) orphans: Orphans,
+    /// What was found in shadow mode; absent in any other.
+    pub(super) shadow: Option<Shadow>,
     pub(super) sources: Arc<Sources>,
     pub(super) remotes: Arc<Remotes>,
     pub(super) renderer: Renderer,
@@ -133,6 +136,7 @@ impl Context {
         Ok(Arc::new(Self {
             projects: Projects::new(&namespace),
             orphans: Orphans::default(),
+            shadow: (agent.options.mode == Mode::Shadow).then(Shadow::default),
             renderer: Renderer::new(Arc::clone(&sources), Arc::clone(&remotes), Arc::clone(&agent.metrics)),
             remotes,
             turns: Turns::default(),
@@ -170,6 +174,9 @@ impl Context {
         self.sources.forget(key);
         self.remotes.forget(key);
         self.orphans.forget(key);
+        if let Some(shadow) = &self.shadow {
+            shadow.forget(key);
+        }
         let instance = key.instance_name(&self.options.namespace);
         self.cluster.live.declare(&instance, []);
         self.cluster.watches.require(&instance, []);
@@ -235,7 +242,9 @@ impl Context {
                     return;
                 }
                 if let Some((key, asks)) = self.applications.observe(value) {
-                    enqueue(&self.queue, key, asks);
+                    // In shadow mode the status is somebody else's, and what ours is compared with.
+                    let is_news = asks == Asks::Nothing && self.shadow.is_some();
+                    enqueue(&self.queue, key, if is_news { Asks::Comparison } else { asks });
                 }
             }
             Change::Gone { namespace, name } => {

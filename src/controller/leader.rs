@@ -19,6 +19,7 @@ use std::{
     time::Duration,
 };
 
+use http::Request;
 use jiff::Timestamp;
 use k8s_openapi::{
     api::coordination::v1::{Lease, LeaseSpec},
@@ -27,12 +28,16 @@ use k8s_openapi::{
 use kube::{
     Api, Client,
     api::{ObjectMeta, PostParams},
+    client::Body,
     core::Status,
 };
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::cluster::{ClusterError, transport::Gate};
+use crate::cluster::{
+    ClusterError,
+    transport::{Gate, Held},
+};
 
 /// Names and times of an election.
 #[derive(Clone, Debug)]
@@ -84,8 +89,8 @@ impl Leadership {
 }
 
 impl Gate for Leadership {
-    fn may_write(&self) -> bool {
-        self.is_leading()
+    fn holds(&self, _: &Request<Body>) -> Option<Held> {
+        (!self.is_leading()).then_some(Held::NotLeading)
     }
 }
 

@@ -64,6 +64,17 @@ impl From<ClusterError> for ObserveError {
     }
 }
 
+impl ObserveError {
+    /// The condition that says so.
+    pub(super) fn condition(&self) -> ApplicationCondition {
+        let condition_type = match self {
+            Self::InvalidSpec(_) => names::CONDITION_INVALID_SPEC_ERROR,
+            Self::Desired(_) | Self::Cluster(_) => names::CONDITION_COMPARISON_ERROR,
+        };
+        ApplicationCondition::new(condition_type, chain(self))
+    }
+}
+
 impl Classified for ObserveError {
     fn kind(&self) -> ErrorKind {
         match self {

@@ -79,8 +79,7 @@ impl Look<'_> {
     /// Takes the failure of a comparison into the status. One that will pass is passed over for a while, so that a
     /// restarting server does not turn every Application red.
     pub(super) fn take_error(&mut self, memory: &mut Memory, error: &ObserveError) -> Next {
-        let message = chain(error);
-        tracing::warn!(application = %self.key, error = %message, "the application could not be compared");
+        tracing::warn!(application = %self.key, error = %chain(error), "the application could not be compared");
         self.context.metrics.error(error.kind());
         memory.failures = memory.failures.saturating_add(1);
         self.context.metrics.queue_retried(metrics::Queue::Reconciliation);
@@ -90,12 +89,10 @@ impl Look<'_> {
             self.conditions.clear();
             return again;
         }
-        let condition_type = match error {
-            ObserveError::InvalidSpec(_) => names::CONDITION_INVALID_SPEC_ERROR,
-            _ => names::CONDITION_COMPARISON_ERROR,
-        };
+        let condition = error.condition();
+        let is_invalid = condition.condition_type == names::CONDITION_INVALID_SPEC_ERROR;
         let mut conditions = std::mem::take(&mut self.conditions);
-        conditions.push(ApplicationCondition::new(condition_type, message));
+        conditions.push(condition);
         conditions.extend(self.field_warnings());
         self.set_conditions(EVALUATED, conditions);
         let sync = self.status.sync.get_or_insert_with(SyncStatus::default);
@@ -107,7 +104,7 @@ impl Look<'_> {
         for row in &mut self.status.resources {
             row.status = row.status.map(|_| SyncStatusCode::Unknown);
         }
-        if condition_type == names::CONDITION_INVALID_SPEC_ERROR || self.status.health.is_none() {
+        if is_invalid || self.status.health.is_none() {
             self.set_health(HealthStatus::new(HealthStatusCode::Unknown, ""));
         }
         // Waiting only helps against what passes; for the rest, a change of the input brings us back. Kinds and
@@ -163,7 +160,7 @@ impl Look<'_> {
         }
     }
 
-    fn field_warnings(&self) -> impl Iterator<Item = ApplicationCondition> + use<> {
+    pub(super) fn field_warnings(&self) -> impl Iterator<Item = ApplicationCondition> + use<> {
         let spec = &self.application.spec;
         let of_project = self.context.projects.unsupported(spec.project_name());
         let fields = unsupported_fields(spec).into_iter().chain(of_project).map(|field| {

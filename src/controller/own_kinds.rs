@@ -62,7 +62,9 @@ pub async fn follow_own_kinds(client: &Client, context: &Arc<Context>, backgroun
     all_listed(&all).await;
     context.settings_changed();
 
-    ensure_default_project(client, namespace).await;
+    if context.shadow.is_none() {
+        ensure_default_project(client, namespace).await;
+    }
     let synced = Synced::default();
     let c = Arc::clone(context);
     let projects = in_namespace(resource("AppProject", "appprojects"));

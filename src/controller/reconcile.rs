@@ -15,7 +15,7 @@ use tokio::time::Instant;
 
 use super::{
     applications::ApplicationKey, comparison::Verdicts, context::Context, deletion, desired::Desired,
-    operation, renderer::Known, settings::AgentSettings, size, sources::Freshness, target::Target,
+    operation, renderer::Known, settings::AgentSettings, shadow, size, sources::Freshness, target::Target,
     turns::Turn, writer::OperationChange,
 };
 use crate::{
@@ -76,6 +76,10 @@ pub async fn reconcile(context: &Context, key: &ApplicationKey, level: Level) ->
         context.forget(key);
         return Next::default();
     };
+    if let (Err(problem), Some(shadow)) = (&stored.application, &context.shadow) {
+        shadow.unreadable(key, problem);
+        return Next::default();
+    }
     let application = match stored.application {
         Ok(application) => application,
         Err(_) if stored.is_told => return Next::default(),
@@ -87,13 +91,18 @@ pub async fn reconcile(context: &Context, key: &ApplicationKey, level: Level) ->
             return Next::default();
         }
     };
-    if refresh::is_skipped(&application) {
+    if refresh::is_skipped(&application) && context.shadow.is_none() {
         return Next::default();
     }
     let memory = context.memory(key);
     let mut memory = memory.lock().await;
     let begun = Instant::now();
     let mut look = Look::new(context, key, application, stored.resource_version, level);
+    if let Some(shadow) = &context.shadow {
+        let next = Box::pin(shadow::look(&mut look, &mut memory, shadow)).await;
+        context.metrics.reconciled(&key.namespace, names::IN_CLUSTER_SERVER, begun.elapsed());
+        return next;
+    }
     let result = if look.application.is_terminating() {
         Box::pin(deletion::step(&mut look, &mut memory)).await
     } else {
@@ -228,7 +237,7 @@ impl<'a> Look<'a> {
     }
 
     /// An operation that begins means the newest commit, not the one that the last poll saw.
-    fn freshness(&self) -> Freshness {
+    pub(super) fn freshness(&self) -> Freshness {
         let unfinished =
             self.status.operation_state.as_ref().is_some_and(|state| !state.phase.is_completed());
         let begins = self.application.operation.is_some() && !unfinished;

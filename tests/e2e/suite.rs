@@ -46,6 +46,7 @@ mod rollback;
 mod secrets;
 mod settings;
 mod several_sources;
+mod shadow;
 mod sources;
 mod status;
 mod sync;

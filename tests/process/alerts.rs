@@ -17,8 +17,12 @@ use crate::world::{
 };
 
 /// The rule files below `deploy/`, each with its test beside it in `tests/`.
-const RULES: [&str; 3] =
-    ["prometheus/applications.yaml", "prometheus/skiff.yaml", "tekton/prometheus/tekton.yaml"];
+const RULES: [&str; 4] = [
+    "prometheus/applications.yaml",
+    "prometheus/skiff.yaml",
+    "shadow/prometheus/shadow.yaml",
+    "tekton/prometheus/tekton.yaml",
+];
 
 fn deploy(path: &str) -> PathBuf {
     manifest_directory().join("deploy").join(path)
@@ -206,6 +210,9 @@ async fn the_agent_exports_what_alerts_and_dashboard_ask_for() {
     // A fetch fails only where a server breaks off after it has listed; the metrics' own tests show that it is counted.
     let fetch_failures = asked.remove("argocd_git_fetch_fail_total");
     assert_eq!(fetch_failures, Some(BTreeSet::new()));
+    // Only an agent in shadow mode has it; the tests of that show it.
+    let shadow = asked.remove("skiff_shadow_applications");
+    assert_eq!(shadow, Some(BTreeSet::from(["verdict".to_owned()])));
     until("all of it is exported", || async {
         let exported = exported(&agent.page("/metrics").await.1);
         let missing: Vec<_> = asked

@@ -43,9 +43,13 @@ fn monitoring_definitions() -> Vec<Value> {
 
 #[tokio::test]
 async fn what_is_printed_is_what_the_kustomize_tree_renders_to() {
-    for (folder, arguments) in
-        [("default", &[][..]), ("high-availability", &["--ha"]), ("least-privilege", &["--least-privilege"])]
-    {
+    for (folder, arguments) in [
+        ("default", &[][..]),
+        ("high-availability", &["--ha"]),
+        ("least-privilege", &["--least-privilege"]),
+        ("namespaced", &["--namespaced"]),
+        ("shadow", &["--mode", "shadow"]),
+    ] {
         let arguments = [arguments, &["--image", "skiff"]].concat();
         let printed = dry_run(&arguments).await;
         let folder = manifest_directory().join("deploy/install").join(folder);
@@ -155,27 +159,126 @@ async fn installing_is_repeatable_and_brings_a_cluster_to_work() {
     .await;
 }
 
+/// Argo CD's application controller, with the labels that its installation gives it.
+fn application_controller(kind: &str, labels: Value, replicas: u32) -> Value {
+    json!({
+        "apiVersion": "apps/v1", "kind": kind,
+        "metadata": { "name": "application-controller", "namespace": "argocd", "labels": labels },
+        "spec": {
+            "replicas": replicas, "selector": { "matchLabels": labels },
+            "template": { "metadata": { "labels": labels }, "spec": { "containers": [{ "name": "c", "image": "argocd:3" }] } },
+        },
+    })
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_installed_beside_a_running_argo_cd() {
     let world = World::bare().await;
     world.apply(json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": "argocd" } })).await;
-    let labels = json!({ "app.kubernetes.io/name": "argocd-application-controller" });
-    let controller = |replicas: u32| {
-        json!({
-            "apiVersion": "apps/v1", "kind": "StatefulSet",
-            "metadata": { "name": "argocd-application-controller", "namespace": "argocd", "labels": labels },
-            "spec": {
-                "replicas": replicas, "serviceName": "argocd", "selector": { "matchLabels": labels },
-                "template": { "metadata": { "labels": labels }, "spec": { "containers": [{ "name": "c", "image": "argocd:3" }] } },
-            },
-        })
-    };
-    world.apply(controller(1)).await;
-    let said =
-        world.skiff(&["install"]).await.expect(1, &["argocd/argocd-application-controller", "--replicas=0"]);
-    assert_eq!(said.out, "");
-    world.apply(controller(0)).await;
+    let by_name = json!({ "app.kubernetes.io/name": "argocd-application-controller" });
+    let by_operator = json!({
+        "app.kubernetes.io/name": "shop-application-controller",
+        "app.kubernetes.io/part-of": "argocd",
+        "app.kubernetes.io/component": "application-controller",
+    });
+    for (kind, labels) in [("StatefulSet", by_name), ("Deployment", by_operator)] {
+        world.apply(application_controller(kind, labels.clone(), 1)).await;
+        let workload = format!("{}/application-controller", kind.to_lowercase());
+        let scale = format!("kubectl -n argocd scale {workload} --replicas=0");
+        let said = world.skiff(&["install"]).await.expect(1, &[&workload, &scale, "--mode shadow"]);
+        assert_eq!(said.out, "");
+        world.apply(application_controller(kind, labels, 0)).await;
+    }
     world.skiff(&["install"]).await.expect(0, &["created    apps/Deployment:argocd/skiff-agent"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_shadow_is_installed_beside_a_running_argo_cd_and_may_only_read() {
+    let world = World::bare().await;
+    world.apply(json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": "argocd" } })).await;
+    let labels = json!({ "app.kubernetes.io/name": "argocd-application-controller" });
+    world.apply(application_controller("StatefulSet", labels.clone(), 1)).await;
+    world.skiff(&["install", "--mode", "shadow"]).await.expect(1, &["skiff crds | kubectl apply"]);
+    for definition in skiff::api::crd::definitions() {
+        world.apply(crate::world::parse(&definition.to_yaml())).await;
+    }
+    until("it is installed once the definitions are served", || async {
+        let said = world.skiff(&["install", "--mode", "shadow"]).await;
+        if said.out.contains("apps/Deployment:argocd/skiff-shadow") { Ok(()) } else { Err(said.err) }
+    })
+    .await;
+    let again = world.skiff(&["install", "--mode", "shadow"]).await.expect(0, &["configmap skiff-shadow"]);
+    assert!(!again.out.contains("created") && !again.out.contains("note"), "{}", again.out);
+    // None of its names is one of the agent's, so that both can be told apart and taken away.
+    let printed = dry_run(&["--mode", "shadow"]).await;
+    let agents: Vec<String> = dry_run(&[]).await.into_keys().collect();
+    assert!(printed.keys().all(|key| !agents.contains(key)), "{:?}", printed.keys());
+    let arguments = &printed["Deployment/skiff-shadow"]["spec"]["template"]["spec"]["containers"][0]["args"];
+    assert!(arguments.to_string().contains("--mode=shadow"), "{arguments}");
+    for rule in printed["ClusterRole/skiff-shadow"]["rules"].as_array().unwrap() {
+        for verb in rule["verbs"].as_array().unwrap() {
+            let verb = verb.as_str().unwrap();
+            assert!(["get", "list", "watch"].contains(&verb), "{rule}");
+            // It would be a way into Pods and nodes.
+            let everything = rule["apiGroups"].to_string().contains('*')
+                || (rule["apiGroups"] == json!([""]) && rule["resources"].to_string().contains('*'));
+            assert!(verb != "get" || !everything, "{rule}");
+        }
+    }
+    let rules = &printed["Role/skiff-shadow"]["rules"];
+    assert_eq!(
+        rules,
+        &json!([{
+            "apiGroups": [""], "resources": ["configmaps"], "resourceNames": ["skiff-shadow"], "verbs": ["create", "patch"],
+        }])
+    );
+    for option in ["--ha", "--namespaced", "--least-privilege"] {
+        run(skiff(&["install", "--dry-run", "--mode", "shadow", option]))
+            .await
+            .expect(1, &["has no variants"]);
+    }
+    world.apply(application_controller("StatefulSet", labels, 0)).await;
+    world.skiff(&["install", "--mode", "shadow"]).await.expect(0, &["no Argo CD controller is seen"]);
+}
+
+#[tokio::test]
+async fn a_namespaced_installation_holds_nothing_of_the_cluster_as_a_whole() {
+    let arguments =
+        ["--namespaced", "--namespace", "gitops", "--target-namespaces", "shop-dev,shop-production", "--ha"];
+    let said = run(skiff(&[&["install", "--dry-run"], &arguments[..]].concat())).await.expect(0, &[]);
+    assert!(
+        said.out.starts_with("# Once, by a cluster administrator: skiff crds | kubectl apply"),
+        "{}",
+        said.out
+    );
+    let documents = yaml::parse(said.out.as_bytes(), &yaml::Options::default()).unwrap();
+    let mut bound = Vec::new();
+    for document in &documents {
+        let object = &document.value;
+        let namespace = object["metadata"]["namespace"].as_str().unwrap_or_default();
+        assert!(!namespace.is_empty(), "{object}");
+        assert!(object["metadata"]["name"] == "skiff-agent-namespace" || namespace == "gitops", "{object}");
+        if object["kind"] == "RoleBinding" {
+            assert_eq!(object["subjects"][0]["namespace"], "gitops", "{object}");
+            if object["metadata"]["name"] == "skiff-agent-namespace" {
+                bound.push(namespace.to_owned());
+            }
+        }
+    }
+    bound.sort();
+    assert_eq!(bound, ["gitops", "shop-dev", "shop-production"]);
+    let deployment = &objects(&said.out)["Deployment/skiff-agent"]["spec"];
+    assert_eq!(deployment["replicas"], 2);
+    let arguments = deployment["template"]["spec"]["containers"][0]["args"].to_string();
+    assert!(
+        arguments.contains("--namespaced")
+            && arguments.contains("--target-namespaces=shop-dev,shop-production"),
+        "{arguments}"
+    );
+    run(skiff(&["install", "--dry-run", "--namespaced", "--target-namespaces", "../crds"]))
+        .await
+        .expect(1, &["'../crds' is no name of a namespace"]);
+    run(skiff(&["install", "--dry-run", "--target-namespaces", "shop"])).await.expect(2, &["--namespaced"]);
 }
 
 /// Every file of a folder, with its path below the repository.

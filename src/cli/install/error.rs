@@ -2,6 +2,7 @@
 
 use std::io;
 
+use super::{ADMINISTRATORS_PART, argo_cd::Running};
 use crate::{
     cli::app::AppError,
     cluster::ClusterError,
@@ -27,14 +28,38 @@ pub enum InstallError {
     Path(#[from] PathError),
     /// Argo CD's controller looks after the same Applications.
     #[error(
-        "Argo CD's controller runs ({namespace}/{name}), and two controllers for the same Applications would undo each \
-         other's work: stop it with 'kubectl -n {namespace} scale statefulset/{name} --replicas=0', then install again"
+        "Argo CD's controller runs ({0}), and two controllers for the same Applications would undo each other's work: \
+         'skiff install --mode shadow' runs beside it and shows what Skiff would judge differently; to take over, stop it \
+         with 'kubectl -n {namespace} scale {workload} --replicas=0' and install again",
+        namespace = .0.namespace,
+        workload = .0.workload
     )]
-    ArgoCdRuns {
-        /// Its namespace.
-        namespace: String,
-        /// Its name.
-        name: String,
+    ArgoCdRuns(Running),
+    /// Options that mean nothing in shadow mode.
+    #[error(
+        "--mode shadow has no variants: it reads everything and writes one ConfigMap; leave out --ha, --namespaced and --least-privilege"
+    )]
+    Shadow,
+    /// A namespace's name is none.
+    #[error("--target-namespaces: '{0}' is no name of a namespace")]
+    Namespace(String),
+    /// The kinds are not there, and these options do not bring them.
+    #[error(
+        "the cluster has no kinds Application and AppProject (argoproj.io/v1alpha1), and definitions are a cluster \
+         administrator's part: '{ADMINISTRATORS_PART}', once"
+    )]
+    NoDefinitions,
+    /// Permissions that one does not have cannot be given to others.
+    #[error(
+        "{object} may give no permission that you do not have: have a cluster administrator apply what 'skiff install \
+         --namespaced --dry-run' prints"
+    )]
+    MayNotGrant {
+        /// The Role or its binding.
+        object: String,
+        /// What the API server says.
+        #[source]
+        source: ClusterError,
     },
     /// The API server refused or did not answer.
     #[error(transparent)]
@@ -50,7 +75,13 @@ pub enum InstallError {
 impl Classified for InstallError {
     fn kind(&self) -> ErrorKind {
         match self {
-            Self::Image(_) | Self::Render(_) | Self::ArgoCdRuns { .. } => ErrorKind::User,
+            Self::Image(_)
+            | Self::Render(_)
+            | Self::ArgoCdRuns(_)
+            | Self::Shadow
+            | Self::Namespace(_)
+            | Self::NoDefinitions
+            | Self::MayNotGrant { .. } => ErrorKind::User,
             Self::Connect(error) => error.kind(),
             Self::Cluster(error) => error.kind(),
             Self::NotServed(_) => ErrorKind::Transient,

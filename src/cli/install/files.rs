@@ -21,15 +21,35 @@ pub(super) const FILES: &[EmbeddedFile] = embedded![
     "components/cluster-wide/kustomization.yaml",
     "components/high-availability/kustomization.yaml",
     "components/high-availability/spread.yaml",
+    "components/namespaced/kustomization.yaml",
+    "components/namespaced/namespaced.yaml",
+    "components/namespaced/without-cluster-role-binding.yaml",
+    "components/namespaced/without-cluster-role.yaml",
+    "components/namespaced/without-namespace.yaml",
     "crds/application-crd.yaml",
     "crds/appproject-crd.yaml",
     "crds/kustomization.yaml",
     "grafana/kustomization.yaml",
     "grafana/skiff.json",
+    "namespace/kustomization.yaml",
+    "namespace/role-binding.yaml",
+    "namespace/role.yaml",
     "prometheus/applications.yaml",
     "prometheus/kustomization.yaml",
     "prometheus/service-monitor.yaml",
     "prometheus/skiff.yaml",
+    "shadow/cluster-role-binding.yaml",
+    "shadow/cluster-role.yaml",
+    "shadow/deployment.yaml",
+    "shadow/kustomization.yaml",
+    "shadow/network-policy.yaml",
+    "shadow/prometheus/kustomization.yaml",
+    "shadow/prometheus/service-monitor.yaml",
+    "shadow/prometheus/shadow.yaml",
+    "shadow/role-binding.yaml",
+    "shadow/role.yaml",
+    "shadow/service-account.yaml",
+    "shadow/service.yaml",
 ];
 
 #[cfg(test)]
@@ -41,7 +61,7 @@ mod tests {
 
     #[test]
     fn every_file_that_is_installed_is_in_the_table() {
-        let folders = ["agent", "components", "crds", "grafana", "prometheus"];
+        let folders = ["agent", "components", "crds", "grafana", "namespace", "prometheus", "shadow"];
         let mut on_disk = on_disk("deploy", &folders);
         on_disk.retain(|path| !path.contains("/tests/"));
         let in_table: BTreeSet<String> = FILES.iter().map(|file| file.path.to_owned()).collect();
