@@ -19,6 +19,7 @@ pub mod discovery;
 mod error;
 pub mod live;
 mod parallel;
+mod reach;
 pub mod transport;
 pub mod tree;
 pub mod watches;
@@ -29,6 +30,7 @@ pub use api::{Cluster, FieldValidation, kinds_of_definition};
 pub use backoff::WatchBackoff;
 pub use error::ClusterError;
 pub use parallel::bounded;
+pub use reach::Reach;
 
 /// How long requests may take.
 #[derive(Clone, Copy, Debug)]

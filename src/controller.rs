@@ -73,7 +73,7 @@ use self::{
 };
 use crate::{
     cluster::{
-        ClusterError, Timeouts,
+        ClusterError, Reach, Timeouts,
         transport::{self, Gate},
     },
     error::Classified,
@@ -98,6 +98,8 @@ pub struct AgentOptions {
     pub namespace: String,
     /// What it does about what it finds.
     pub mode: Mode,
+    /// How far into the cluster it looks.
+    pub reach: Reach,
     /// Where mirrors of repositories are kept.
     pub cache_directory: PathBuf,
     /// Overrides `timeout.reconciliation`, in tests and demonstrations.
@@ -116,6 +118,7 @@ impl AgentOptions {
         Self {
             namespace: namespace.to_owned(),
             mode: Mode::default(),
+            reach: Reach::default(),
             cache_directory,
             poll_interval: None,
             redirects: HashMap::new(),

@@ -14,6 +14,7 @@ use tracing_subscriber::EnvFilter;
 use crate::{
     api::names,
     cli::output::colours_wanted,
+    cluster::Reach,
     controller::{Agent, AgentError, AgentOptions, Mode},
     error::{Classified, ErrorKind},
     metrics::{
@@ -58,6 +59,14 @@ pub struct AgentArguments {
     /// What the agent does about what it finds
     #[arg(long, value_enum, default_value = "active", env = "SKIFF_MODE")]
     mode: ModeArgument,
+
+    /// Look into the agent's own namespace only: it needs no ClusterRole
+    #[arg(long)]
+    namespaced: bool,
+
+    /// With --namespaced: further namespaces to deploy to
+    #[arg(long, value_name = "NAMESPACES", value_delimiter = ',', requires = "namespaced")]
+    target_namespaces: Vec<String>,
 
     /// Where mirrors of repositories are kept
     #[arg(long, env = "SKIFF_CACHE", default_value = "/var/cache/skiff", value_name = "DIR")]
@@ -190,6 +199,10 @@ pub async fn run(arguments: AgentArguments) -> Result<(), AgentCommandError> {
     let identity = arguments.identity.unwrap_or_else(|| format!("skiff-{}", uuid::Uuid::new_v4()));
     let mut options = AgentOptions::new(&arguments.namespace, identity, arguments.cache);
     options.poll_interval = arguments.poll_interval;
+    if arguments.namespaced {
+        let own = std::iter::once(arguments.namespace.clone());
+        options.reach = Reach::namespaces(own.chain(arguments.target_namespaces));
+    }
     options.mode = match arguments.mode {
         ModeArgument::Active => Mode::Active,
         ModeArgument::Shadow => Mode::Shadow,

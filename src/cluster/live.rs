@@ -101,8 +101,8 @@ struct State {
 struct KindObjects {
     objects: HashMap<Arc<ObjectKey>, LiveObject>,
     by_owner: HashMap<Arc<str>, BTreeSet<Arc<ObjectKey>>>,
-    /// What was observed since a listing began that is still going on.
-    since_listing: Option<HashSet<ObjectKey>>,
+    /// What was observed since listings began that are still going on, by where they list.
+    since_listing: HashMap<Option<String>, HashSet<ObjectKey>>,
 }
 
 impl LiveIndex {
@@ -150,23 +150,28 @@ impl LiveIndex {
         state.remove(gvk, &key)
     }
 
-    /// A full listing of a kind begins.
-    pub fn begin_listing(&self, gvk: &Arc<Gvk>) {
-        self.write().kinds.entry(Arc::clone(gvk)).or_default().since_listing = Some(HashSet::new());
+    /// A full listing of a kind begins, in one namespace or everywhere.
+    pub fn begin_listing(&self, gvk: &Arc<Gvk>, place: Option<&str>) {
+        let mut state = self.write();
+        let kind = state.kinds.entry(Arc::clone(gvk)).or_default();
+        kind.since_listing.insert(place.map(str::to_owned), HashSet::new());
     }
 
-    /// Takes out all objects of a kind that a full listing did not show. Returns the applications that it concerned,
+    /// Takes out all objects of a kind that a full listing of one namespace, or of all, did not show. Returns the applications that it concerned,
     /// and the objects that were observed while the listing went on and are not in it: an answer to a write may be
     /// newer than the listing, so whoever listed has to ask for them.
     pub fn retain(
         &self,
         gvk: &Arc<Gvk>,
+        place: Option<&str>,
         listed: &HashSet<ObjectKey>,
     ) -> (Vec<Arc<str>>, Vec<Arc<ObjectKey>>) {
         let mut state = self.write();
         let Some(kind) = state.kinds.get_mut(gvk) else { return Default::default() };
-        let observed = kind.since_listing.take().unwrap_or_default();
-        let missing = kind.objects.keys().filter(|key| !listed.contains(key.as_ref())).cloned();
+        let observed = kind.since_listing.remove(&place.map(str::to_owned)).unwrap_or_default();
+        let is_there = |key: &&Arc<ObjectKey>| place.is_none_or(|place| key.namespace == place);
+        let here = kind.objects.keys().filter(is_there);
+        let missing = here.filter(|key| !listed.contains(key.as_ref())).cloned();
         let (doubtful, gone): (Vec<_>, Vec<_>) = missing.partition(|key| observed.contains(key.as_ref()));
         let mut affected: Vec<Arc<str>> = gone.iter().flat_map(|key| state.remove(gvk, key)).collect();
         affected.sort();
@@ -262,8 +267,10 @@ impl LiveIndex {
 impl State {
     fn insert(&mut self, mut live: LiveObject) -> Vec<Arc<str>> {
         let kind = self.kinds.entry(Arc::clone(&live.gvk)).or_default();
-        if let Some(observed) = &mut kind.since_listing {
-            observed.insert(ObjectKey::clone(&live.key));
+        for (place, observed) in &mut kind.since_listing {
+            if place.as_ref().is_none_or(|place| live.key.namespace == *place) {
+                observed.insert(ObjectKey::clone(&live.key));
+            }
         }
         let mut affected: Vec<Arc<str>> = live.owner.iter().cloned().collect();
         let key = match kind.objects.get_key_value(&live.key) {
@@ -446,21 +453,36 @@ mod tests {
         let index = index();
         index.observe(&gvk(), &config_map("a", Some("app"), 1, "x"));
         index.observe(&gvk(), &config_map("b", Some("app"), 1, "x"));
-        index.begin_listing(&gvk());
+        index.begin_listing(&gvk(), None);
         index.observe(&gvk(), &config_map("b", Some("app"), 1, "x"));
         let listed = HashSet::from([config_map("b", None, 1, "x").key()]);
-        assert_eq!(index.retain(&gvk(), &listed), (vec!["app".into()], Vec::new()));
+        assert_eq!(index.retain(&gvk(), None, &listed), (vec!["app".into()], Vec::new()));
         assert_eq!(index.owned_by("app").len(), 1);
+    }
+
+    #[test]
+    fn the_listing_of_one_namespace_says_nothing_about_another() {
+        let index = index();
+        let elsewhere = config_map("a", Some("app"), 1, "x")
+            .edit(|value| value["metadata"]["namespace"] = "other".into());
+        index.observe(&gvk(), &config_map("a", Some("app"), 1, "x"));
+        index.observe(&gvk(), &elsewhere.unwrap());
+        index.begin_listing(&gvk(), Some("other"));
+        index.begin_listing(&gvk(), Some("shop"));
+        assert_eq!(index.retain(&gvk(), Some("shop"), &HashSet::new()), (vec!["app".into()], Vec::new()));
+        assert_eq!(index.owned_by("app").len(), 1);
+        assert_eq!(index.retain(&gvk(), Some("other"), &HashSet::new()).0, ["app".into()]);
+        assert!(index.is_empty());
     }
 
     #[test]
     fn an_object_that_was_applied_during_a_listing_stays_and_is_asked_for() {
         let index = index();
         index.observe(&gvk(), &config_map("old", Some("app"), 1, "x"));
-        index.begin_listing(&gvk());
+        index.begin_listing(&gvk(), None);
         let applied = config_map("applied", Some("app"), 2, "x");
         index.observe(&gvk(), &applied);
-        let (_, doubtful) = index.retain(&gvk(), &HashSet::new());
+        let (_, doubtful) = index.retain(&gvk(), None, &HashSet::new());
         assert_eq!(doubtful, [Arc::new(applied.key())]);
         let seen = index.get(&gvk(), &applied.key()).unwrap();
         index.observe(&gvk(), &config_map("applied", Some("app"), 3, "x"));

@@ -1,6 +1,7 @@
 //! One watch for each kind that somebody requires, for as long as somebody requires it.
 //!
-//! A watch lists its kind in pages, follows it, and lists again after a gap. Its state is published: until the first
+//! A watch lists its kind in pages, follows it, and lists again after a gap. Where the agent looks after some namespaces
+//! only, there is one in each. Its state is published: until the first
 //! listing is complete, and again when the watch has failed for longer than [`STALE_AFTER`], whoever depends on the
 //! kind must not decide anything.
 
@@ -19,7 +20,7 @@ use kube::{
 use tokio::{sync::watch, time::Instant};
 use tokio_util::sync::CancellationToken;
 
-use super::{ClusterError, WatchBackoff, discovery::KindInfo, live::LiveIndex};
+use super::{ClusterError, Reach, WatchBackoff, discovery::KindInfo, live::LiveIndex};
 use crate::{
     error::{Classified, ErrorKind},
     object::{Gvk, Object, ObjectKey},
@@ -73,7 +74,8 @@ impl WatchState {
 
 struct Watched {
     info: KindInfo,
-    state: watch::Receiver<WatchState>,
+    /// One in each namespace, or one everywhere.
+    states: Vec<watch::Receiver<WatchState>>,
     stop: CancellationToken,
     required_by: BTreeSet<Arc<str>>,
     unused_since: Option<Instant>,
@@ -82,6 +84,7 @@ struct Watched {
 /// All watches of one cluster.
 pub struct Watches {
     client: Client,
+    reach: Reach,
     index: Arc<LiveIndex>,
     notify: Notify,
     observer: Arc<dyn WatchObserver>,
@@ -93,12 +96,18 @@ impl Watches {
     /// No watches yet. `stop` ends all that will be.
     pub fn new(
         client: Client,
+        reach: Reach,
         index: Arc<LiveIndex>,
         notify: Notify,
         observer: Arc<dyn WatchObserver>,
         stop: CancellationToken,
     ) -> Self {
-        Self { client, index, notify, observer, stop, watched: Mutex::default() }
+        Self { client, reach, index, notify, observer, stop, watched: Mutex::default() }
+    }
+
+    /// How far they look.
+    pub fn reach(&self) -> &Reach {
+        &self.reach
     }
 
     /// Says which kinds somebody requires from now on; kinds that were required before and are not any more are let
@@ -131,29 +140,40 @@ impl Watches {
     /// Waits until all objects of a kind are known.
     ///
     /// # Errors
-    /// [`ClusterError::NotWatched`] when the kind is not required by anybody, when the watch fails (at once if it
-    /// never worked, after [`STALE_AFTER`] if it did), or when the listing takes longer than `limit`.
+    /// [`ClusterError::NotWatched`] when the kind is not required by anybody, when it is out of reach, when a watch fails
+    /// (at once if it never worked, after [`STALE_AFTER`] if it did), or when the listing takes longer than `limit`.
     pub async fn synced(&self, gvk: &Gvk, limit: Duration) -> Result<(), ClusterError> {
         let not_watched =
             |message: String, kind| ClusterError::NotWatched { gvk: gvk.clone(), message, kind };
-        let Some(mut state) = self.lock().get(gvk).map(|watched| watched.state.clone()) else {
+        let Some(states) = self.lock().get(gvk).map(|watched| watched.states.clone()) else {
             return Err(not_watched("nobody has asked for it".to_owned(), ErrorKind::Bug));
         };
-        let decided = state.wait_for(|state| match state {
-            WatchState::Starting => false,
-            WatchState::Synced | WatchState::Failing { .. } => true,
-        });
-        match tokio::time::timeout(limit, decided).await {
-            Ok(Ok(state)) => match state.unusable() {
-                Some(error) => Err(not_watched(error.to_string(), error.kind())),
-                None => Ok(()),
-            },
-            Ok(Err(_)) => Err(not_watched("its watch has ended".to_owned(), ErrorKind::Transient)),
-            Err(_) => {
-                let message = format!("listing them takes longer than {} s", limit.as_secs());
-                Err(not_watched(message, ErrorKind::Transient))
+        if states.is_empty() {
+            let message = format!("they belong to the cluster as a whole, and {}", self.reach);
+            return Err(not_watched(message, ErrorKind::Configuration));
+        }
+        let until = Instant::now() + limit;
+        for mut state in states {
+            let decided = state.wait_for(|state| match state {
+                WatchState::Starting => false,
+                WatchState::Synced | WatchState::Failing { .. } => true,
+            });
+            match tokio::time::timeout_at(until, decided).await {
+                Ok(Ok(state)) => {
+                    if let Some(error) = state.unusable() {
+                        return Err(not_watched(error.to_string(), error.kind()));
+                    }
+                }
+                Ok(Err(_)) => {
+                    return Err(not_watched("its watch has ended".to_owned(), ErrorKind::Transient));
+                }
+                Err(_) => {
+                    let message = format!("listing them takes longer than {} s", limit.as_secs());
+                    return Err(not_watched(message, ErrorKind::Transient));
+                }
             }
         }
+        Ok(())
     }
 
     /// Lists every kind anew, because what the index keeps of objects is decided by other rules now. Until that is done
@@ -161,8 +181,8 @@ impl Watches {
     pub fn begin_anew(&self) {
         for (gvk, watched) in self.lock().iter_mut() {
             watched.stop.cancel();
-            let Watched { state, stop, .. } = self.start(gvk, watched.info.clone());
-            (watched.state, watched.stop) = (state, stop);
+            let Watched { states, stop, .. } = self.start(gvk, watched.info.clone());
+            (watched.states, watched.stop) = (states, stop);
         }
     }
 
@@ -181,20 +201,25 @@ impl Watches {
     }
 
     fn start(&self, gvk: &Arc<Gvk>, info: KindInfo) -> Watched {
-        let (publish, state) = watch::channel(WatchState::Starting);
         let stop = self.stop.child_token();
-        let task = Follow {
-            gvk: Arc::clone(gvk),
-            info: info.clone(),
-            client: self.client.clone(),
-            index: Arc::clone(&self.index),
-            notify: Arc::clone(&self.notify),
-            observer: Arc::clone(&self.observer),
-            publish,
-        };
-        let stopped = stop.clone();
-        tokio::spawn(async move { stopped.run_until_cancelled(task.run()).await });
-        Watched { info, state, stop, required_by: BTreeSet::new(), unused_since: None }
+        let mut states = Vec::new();
+        for place in self.reach.places(info.scope) {
+            let (publish, state) = watch::channel(WatchState::Starting);
+            let task = Follow {
+                gvk: Arc::clone(gvk),
+                info: info.clone(),
+                place,
+                client: self.client.clone(),
+                index: Arc::clone(&self.index),
+                notify: Arc::clone(&self.notify),
+                observer: Arc::clone(&self.observer),
+                publish,
+            };
+            let stopped = stop.clone();
+            tokio::spawn(async move { stopped.run_until_cancelled(task.run()).await });
+            states.push(state);
+        }
+        Watched { info, states, stop, required_by: BTreeSet::new(), unused_since: None }
     }
 }
 
@@ -202,6 +227,8 @@ impl Watches {
 struct Follow {
     gvk: Arc<Gvk>,
     info: KindInfo,
+    /// The namespace; everywhere if there is none.
+    place: Option<String>,
     client: Client,
     index: Arc<LiveIndex>,
     notify: Notify,
@@ -211,7 +238,10 @@ struct Follow {
 
 impl Follow {
     async fn run(self) {
-        let api: Api<DynamicObject> = Api::all_with(self.client.clone(), &self.info.resource);
+        let api: Api<DynamicObject> = match &self.place {
+            Some(namespace) => Api::namespaced_with(self.client.clone(), namespace, &self.info.resource),
+            None => Api::all_with(self.client.clone(), &self.info.resource),
+        };
         let config = watcher::Config::default().page_size(PAGE_SIZE);
         let mut events = Box::pin(watcher(api, config).backoff(WatchBackoff::default()));
         let mut listed = HashSet::new();
@@ -235,7 +265,7 @@ impl Follow {
         match event {
             Ok(watcher::Event::Init) => {
                 listed.clear();
-                self.index.begin_listing(&self.gvk);
+                self.index.begin_listing(&self.gvk, self.place.as_deref());
             }
             Ok(watcher::Event::InitApply(object)) => {
                 if let Some(object) = self.object(object) {
@@ -244,7 +274,8 @@ impl Follow {
                 }
             }
             Ok(watcher::Event::InitDone) => {
-                let (affected, doubtful) = self.index.retain(&self.gvk, &std::mem::take(listed));
+                let place = self.place.as_deref();
+                let (affected, doubtful) = self.index.retain(&self.gvk, place, &std::mem::take(listed));
                 self.tell(affected);
                 for key in doubtful {
                     self.ask_for(&key).await;

@@ -17,7 +17,7 @@ use crate::{
         ResourceStatus, SyncStatusCode, names, sync_options::SyncOptions,
     },
     cluster::{
-        Cluster, ClusterError, FieldValidation, bounded,
+        Cluster, ClusterError, FieldValidation, Reach, bounded,
         discovery::{KindInfo, Kinds},
         live::LiveObject,
     },
@@ -410,7 +410,9 @@ async fn namespace_exists(input: &ComparisonInput<'_>) -> Result<bool, ClusterEr
         .owned_by(input.tracking.instance_name())
         .iter()
         .any(|live| live.key.namespace == *name);
-    if name.is_empty() || something_is_there || !may_create {
+    // Where the agent's Role is, a namespace is.
+    let is_granted = *input.cluster.watches.reach() != Reach::Cluster;
+    if name.is_empty() || something_is_there || !may_create || is_granted {
         return Ok(true);
     }
     let key = ObjectKey::new("", "Namespace", "", name);

@@ -106,7 +106,9 @@ impl Context {
             })
         };
         let observer = Arc::new(CountedEvents(Arc::clone(&agent.metrics)));
-        let watches = Watches::new(client.clone(), Arc::clone(&live), notify, observer, stop.child_token());
+        let reach = agent.options.reach.clone();
+        let watches =
+            Watches::new(client.clone(), reach, Arc::clone(&live), notify, observer, stop.child_token());
         let cluster =
             Cluster::new(client.clone(), agent.options.timeouts, names::FIELD_MANAGER, live, watches);
         let status_subresource = own_kinds_served(&cluster).await?;

@@ -125,6 +125,7 @@ async fn refuse(look: &mut Look<'_>, problem: String) -> Result<Next, ClusterErr
 async fn delete_next(look: &Look<'_>) -> Result<Came, String> {
     let cluster = &look.context.cluster;
     let admission = admit(look)?;
+    look.check_reach_of_rows()?;
     let kinds = cluster.discover(Duration::from_secs(600)).await.map_err(|error| error.to_string())?;
     let status = &look.application.status;
     let results = status.operation_state.iter().filter_map(|state| state.sync_result.as_ref());

@@ -57,7 +57,8 @@ impl Synced {
         }
     }
 
-    fn set(&self) {
+    /// Tells those who wait for it.
+    pub fn set(&self) {
         self.0.0.store(true, Ordering::Release);
         self.0.1.notify_waiters();
     }

@@ -21,7 +21,7 @@ use crate::{
     compare::Rules,
     error::{Classified, ErrorKind, chain},
     git::RepoUrl,
-    object::Gvk,
+    object::{Gvk, Scope},
     project::{Admission, Claim, Destination},
 };
 
@@ -46,6 +46,8 @@ pub(super) struct Observation {
 pub(super) enum ObserveError {
     #[error("{0}")]
     InvalidSpec(String),
+    #[error("{0}")]
+    OutOfReach(String),
     #[error(transparent)]
     Desired(#[from] Box<DesiredError>),
     #[error(transparent)]
@@ -69,7 +71,7 @@ impl ObserveError {
     pub(super) fn condition(&self) -> ApplicationCondition {
         let condition_type = match self {
             Self::InvalidSpec(_) => names::CONDITION_INVALID_SPEC_ERROR,
-            Self::Desired(_) | Self::Cluster(_) => names::CONDITION_COMPARISON_ERROR,
+            Self::OutOfReach(_) | Self::Desired(_) | Self::Cluster(_) => names::CONDITION_COMPARISON_ERROR,
         };
         ApplicationCondition::new(condition_type, chain(self))
     }
@@ -79,6 +81,7 @@ impl Classified for ObserveError {
     fn kind(&self) -> ErrorKind {
         match self {
             Self::InvalidSpec(_) => ErrorKind::User,
+            Self::OutOfReach(_) => ErrorKind::Configuration,
             Self::Desired(error) => error.kind(),
             Self::Cluster(error) => error.kind(),
         }
@@ -134,6 +137,7 @@ impl Look<'_> {
             }
             kinds = Arc::new(extended);
         }
+        self.check_reach(&desired, &kinds)?;
         let input = ComparisonInput {
             cluster: &self.context.cluster,
             application: &self.application,
@@ -161,6 +165,38 @@ impl Look<'_> {
         // A look that waits for its turn does not hold the room that this takes.
         let comparison = Box::pin(comparison::compare(&input, &mut memory.verdicts)).await?;
         Ok(Observation { desired, comparison, admission, kinds, is_watched: unwatched.is_empty() })
+    }
+
+    /// What is out of reach can neither be compared nor pruned: neither what is declared, nor what was there before.
+    fn check_reach(&self, desired: &Desired, kinds: &Kinds) -> Result<(), ObserveError> {
+        let reach = self.context.cluster.watches.reach();
+        for object in desired.objects.iter() {
+            let Ok(info) = kinds.get(&object.gvk) else { continue };
+            if let Some(problem) = reach.problem(info.scope, &object.key.namespace) {
+                let message = format!(
+                    "{}: {problem}: take it out of the source, or widen the agent's reach",
+                    object.key
+                );
+                return Err(ObserveError::OutOfReach(message));
+            }
+        }
+        self.check_reach_of_rows().map_err(ObserveError::OutOfReach)
+    }
+
+    /// The same of what the last comparison showed.
+    pub(super) fn check_reach_of_rows(&self) -> Result<(), String> {
+        let reach = self.context.cluster.watches.reach();
+        for row in &self.status.resources {
+            let scope = if row.namespace.is_empty() { Scope::Cluster } else { Scope::Namespaced };
+            if let Some(problem) = reach.problem(scope, &row.namespace) {
+                return Err(format!(
+                    "{} was there at the last comparison, and cannot be seen now: {problem}: widen the agent's reach until \
+                     it is gone, or have it deleted and taken out of status.resources",
+                    row.key()
+                ));
+            }
+        }
+        Ok(())
     }
 
     /// An Application among those declared that declares this one, itself or through others. One that declares itself
@@ -288,6 +324,10 @@ impl Look<'_> {
     pub(super) fn destination(&self) -> Result<Destination, String> {
         let destination = &self.application.spec.destination;
         destination.cluster()?;
+        let reach = self.context.cluster.watches.reach();
+        if !destination.namespace.is_empty() && !reach.covers(&destination.namespace) {
+            return Err(format!("spec.destination.namespace '{}': {reach}", destination.namespace));
+        }
         if destination.is_in_cluster() {
             let (server, name) = (names::IN_CLUSTER_SERVER.to_owned(), names::IN_CLUSTER_NAME.to_owned());
             return Ok(Destination { server, name, project: String::new() });

@@ -186,9 +186,13 @@ fn asking(context: &Context, key: &ApplicationKey) -> Option<Asking> {
 
 async fn list(context: &Context, client: &Client, namespace: &str) -> Result<Inventory, ClusterError> {
     let settings = context.settings();
-    let is_left_out = |gvk: &Gvk| settings.is_excluded(gvk);
+    let kinds = context.cluster.kinds();
+    let reach = context.cluster.watches.reach();
+    let is_left_out = |gvk: &Gvk| {
+        let is_near = kinds.get(gvk).is_ok_and(|info| reach.problem(info.scope, namespace).is_none());
+        settings.is_excluded(gvk) || !is_near
+    };
     let tracked_by = |object: &Object| settings.tracking.instance_of(object);
     let namespaces = BTreeSet::from([namespace.to_owned()]);
-    let kinds = context.cluster.kinds();
     inventory(client, &kinds, &namespaces, &is_left_out, &tracked_by, context.options.timeouts).await
 }

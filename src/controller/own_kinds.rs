@@ -16,6 +16,7 @@ use super::{
     settings::{AgentSettings, secrets_selector},
     writer::resource,
 };
+use crate::{cluster::Reach, object::Scope};
 
 /// How long to wait for the first listing of the agent's own kinds before saying what is missing.
 const START_LIMIT: Duration = Duration::from_secs(30);
@@ -101,19 +102,38 @@ async fn follow_applications(client: Client, context: Arc<Context>, synced: Sync
             }
         }
         let resource = resource("Application", "applications");
-        let applications = if current.application_namespaces().is_empty() {
-            Api::namespaced_with(client.clone(), namespace, &resource)
-        } else {
-            Api::all_with(client.clone(), &resource)
+        let mut places = match &context.options.reach {
+            Reach::Cluster if current.application_namespaces().is_empty() => vec![Some(namespace.clone())],
+            reach => reach.places(Scope::Namespaced),
         };
-        let following = follow(applications, "Application", None, known, synced.clone(), |change| {
-            context.application_changed(change);
+        places.retain(|place| place.as_ref().is_none_or(|place| current.manages_namespace(place, namespace)));
+        let synced_places: Vec<Synced> = places.iter().map(|_| Synced::default()).collect();
+        let following = places.iter().zip(&synced_places).map(|(place, synced)| {
+            let applications = match place {
+                Some(place) => Api::namespaced_with(client.clone(), place, &resource),
+                None => Api::all_with(client.clone(), &resource),
+            };
+            let is_there =
+                |(namespace, _): &&(String, String)| place.as_ref().is_none_or(|it| it == namespace);
+            let known = known.iter().filter(is_there).cloned().collect();
+            follow(applications, "Application", None, known, synced.clone(), |change| {
+                context.application_changed(change);
+            })
         });
+        let following = futures::future::join_all(following);
+        let all_synced = async {
+            for place in &synced_places {
+                place.wait().await;
+            }
+            synced.set();
+            std::future::pending::<()>().await;
+        };
         let is_other = |settings: &Arc<AgentSettings>| {
             settings.application_namespaces() != current.application_namespaces()
         };
         tokio::select! {
-            () = following => {}
+            _ = following => {}
+            () = all_synced => {}
             Ok(_) = settings.wait_for(is_other) => {}
         }
     }

@@ -74,6 +74,8 @@ pub struct Recorder {
     is_cut: Arc<AtomicBool>,
     /// The resources that cannot be watched.
     unwatchable: Arc<Mutex<Vec<String>>>,
+    /// The namespaces that requests may be about, if not all.
+    confined_to: Arc<Mutex<Option<Vec<String>>>>,
 }
 
 impl Recorder {
@@ -118,6 +120,20 @@ impl Recorder {
         self.unwatchable.lock().unwrap().push(resource.to_owned());
     }
 
+    /// Refuses whatever is not about objects in these namespaces, as for a user who has Roles there and no ClusterRole.
+    pub fn confine_to(&self, namespaces: &[&str]) {
+        *self.confined_to.lock().unwrap() = Some(namespaces.iter().map(|it| (*it).to_owned()).collect());
+    }
+
+    fn is_out_of_bounds(&self, record: &RequestRecord) -> bool {
+        let confined_to = self.confined_to.lock().unwrap();
+        let is_of_an_object = !matches!(record.verb.as_str(), "discovery" | "other");
+        let is_inside = |namespaces: &Vec<String>| {
+            record.resource != "namespaces" && namespaces.contains(&record.namespace)
+        };
+        is_of_an_object && confined_to.as_ref().is_some_and(|namespaces| !is_inside(namespaces))
+    }
+
     async fn pass(
         &self,
         client: Client,
@@ -152,6 +168,9 @@ impl Recorder {
         client: Client,
         request: Request<Body>,
     ) -> Result<Response<Answer>, tower::BoxError> {
+        if self.is_out_of_bounds(record) {
+            return Ok(refusal(&Fault::Forbidden, record));
+        }
         let mut cut = None;
         for fault in self.faults.strike(record) {
             match fault {

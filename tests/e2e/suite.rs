@@ -34,6 +34,7 @@ mod isolation;
 mod kustomize;
 mod leadership;
 mod metrics;
+mod namespaced;
 mod operation;
 mod options;
 mod orphans;

@@ -26,6 +26,7 @@ mod aggregation;
 mod custom_resources;
 mod demo;
 mod disruption;
+mod installation;
 mod kill;
 mod kubectl;
 mod permissions;

@@ -213,8 +213,18 @@ impl World {
 
     /// Starts the agent with a kubeconfig of its own.
     pub fn start_agent_as(&self, identity: &str, kubeconfig: &std::path::Path) -> Process {
+        self.start_agent_with(identity, kubeconfig, &[])
+    }
+
+    /// The same with further arguments.
+    pub fn start_agent_with(
+        &self,
+        identity: &str,
+        kubeconfig: &std::path::Path,
+        further: &[&str],
+    ) -> Process {
         let cache = self.path("cache");
-        let arguments = [
+        let mut arguments = vec![
             "agent",
             "--kubeconfig",
             kubeconfig.to_str().unwrap(),
@@ -231,6 +241,7 @@ impl World {
             "--identity",
             identity,
         ];
+        arguments.extend(further);
         Process::start(process::skiff(&arguments))
     }
 
