@@ -15,7 +15,9 @@ WORKDIR /source
 COPY . .
 ARG SOURCE_DATE_EPOCH=0
 ENV CARGO_INCREMENTAL=0 \
-    RUSTFLAGS="--remap-path-prefix=/source=. --remap-path-prefix=/usr/local/cargo=cargo"
+    RUSTFLAGS="--remap-path-prefix=/source=. --remap-path-prefix=/usr/local/cargo=cargo" \
+    CFLAGS="-ffile-prefix-map=/source=. -ffile-prefix-map=/usr/local/cargo=cargo" \
+    CXXFLAGS="-ffile-prefix-map=/source=. -ffile-prefix-map=/usr/local/cargo=cargo"
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     cargo build --release --locked --bin skiff
 RUN SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH} deploy/image/collect target/release/skiff /image

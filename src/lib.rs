@@ -17,6 +17,7 @@ pub mod controller;
 pub mod edit;
 pub mod error;
 pub mod events;
+pub mod expiry;
 pub mod files;
 pub mod git;
 mod glob;

@@ -32,6 +32,7 @@ use self::{
 use crate::{
     api::{Application, ApplicationStatus},
     error::ErrorKind,
+    expiry::Expiry,
 };
 
 /// Argo CD's buckets for everything that takes seconds.
@@ -64,6 +65,7 @@ pub struct Metrics {
     events_in_batch: IntGaugeVec,
     cluster_info: Series,
     cluster_connection: Series,
+    expiries: Series,
     cluster_labels: Option<(Vec<String>, Series)>,
     cluster_objects: IntGaugeVec,
     cluster_kinds: IntGaugeVec,
@@ -141,6 +143,13 @@ impl Metrics {
                 "argocd_cluster_connection_status",
                 "Whether a cluster answers: 1 or 0.",
                 &["k8s_version", "server"],
+            ),
+            expiries: Series::new(
+                &texts,
+                SeriesKind::Gauge,
+                "skiff_credential_expiry_timestamp_seconds",
+                "When a credential ends, in Unix seconds: a certificate, or a token that says so.",
+                &["kind", "name"],
             ),
             cluster_labels,
             cluster_objects: make.gauges(
@@ -253,7 +262,8 @@ impl Metrics {
 
     fn series(&self) -> impl Iterator<Item = &Series> {
         let labels = self.cluster_labels.iter().map(|(_, series)| series);
-        let of_clusters = [&self.cluster_info, &self.cluster_connection].into_iter().chain(labels);
+        let of_clusters =
+            [&self.cluster_info, &self.cluster_connection, &self.expiries].into_iter().chain(labels);
         of_clusters.chain(self.applications.all())
     }
 
@@ -319,6 +329,15 @@ impl Metrics {
         self.cluster_info.replace(&owner, [(&[version, name, server][..], 1.0)]);
         let connected = if is_connected { 1.0 } else { 0.0 };
         self.cluster_connection.replace(&owner, [(&[version, server][..], connected)]);
+    }
+
+    /// Shows when the credentials of one origin (`settings`) end; those that it had before and has no more are gone.
+    pub fn set_expiries(&self, origin: &str, expiries: &[Expiry]) {
+        let labels: Vec<[&str; 2]> = expiries.iter().map(|it| [it.kind.label(), it.name.as_str()]).collect();
+        // Until the year 2255 a float holds each second since 1970 exactly, and long after.
+        let ends = expiries.iter().map(|it| it.at.as_duration().as_secs_f64());
+        let series = labels.iter().map(|labels| &labels[..]).zip(ends);
+        self.expiries.replace(&(origin.to_owned(), String::new()), series);
     }
 
     /// Shows the labels of a cluster's Secret.

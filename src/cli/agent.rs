@@ -1,5 +1,7 @@
 //! `skiff agent`: runs the controller, its metrics and its probes until it is told to stop.
 
+mod credentials;
+
 use std::{io::IsTerminal, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use clap::ValueEnum;
@@ -11,6 +13,7 @@ use tokio::{net::TcpListener, signal::unix::SignalKind};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
+use self::credentials::OwnCredentials;
 use crate::{
     api::names,
     cli::output::colours_wanted,
@@ -185,7 +188,7 @@ impl Classified for AgentCommandError {
 /// When it cannot begin: see [`AgentCommandError`].
 pub async fn run(arguments: AgentArguments) -> Result<(), AgentCommandError> {
     start_logging(arguments.log_format, &arguments.log_level)?;
-    let client = connect(arguments.kubeconfig, arguments.context).await?;
+    let (client, own_credentials) = connect(arguments.kubeconfig, arguments.context).await?;
     std::fs::create_dir_all(&arguments.cache)
         .map_err(|source| AgentCommandError::Cache { path: arguments.cache.clone(), source })?;
     let metrics = Arc::new(
@@ -221,16 +224,21 @@ pub async fn run(arguments: AgentArguments) -> Result<(), AgentCommandError> {
         ask: Arc::new(move || if is_ready() { Ok(()) } else { Err("still reading the cluster".to_owned()) }),
     };
     let probes = Probes { liveness: Vec::new(), readiness: vec![ready] };
+    let expiries = tokio::spawn(credentials::watch(own_credentials, Arc::clone(&metrics), stop.clone()));
     let server = tokio::spawn(serve(listener, router(metrics, probes), stop.clone()));
     tracing::info!(%address, namespace = arguments.namespace, version = env!("CARGO_PKG_VERSION"), "skiff agent begins");
     let result = agent.run(stop.clone()).await;
     stop.cancel();
     server.abort();
+    expiries.abort();
     tracing::info!("skiff agent has ended");
     Ok(result?)
 }
 
-async fn connect(kubeconfig: Option<PathBuf>, context: Option<String>) -> Result<Client, AgentCommandError> {
+async fn connect(
+    kubeconfig: Option<PathBuf>,
+    context: Option<String>,
+) -> Result<(Client, OwnCredentials), AgentCommandError> {
     let failed = |error: Box<dyn std::error::Error + Send + Sync>| AgentCommandError::Config(error);
     let in_cluster = if kubeconfig.is_none() { Config::incluster().ok() } else { None };
     let config = match in_cluster {
@@ -248,7 +256,8 @@ async fn connect(kubeconfig: Option<PathBuf>, context: Option<String>) -> Result
                 .map_err(|error| failed(error.into()))?
         }
     };
-    Client::try_from(config).map_err(|error| failed(error.into()))
+    let own = OwnCredentials::of(&config.auth_info);
+    Ok((Client::try_from(config).map_err(|error| failed(error.into()))?, own))
 }
 
 /// The client would run them without asking.

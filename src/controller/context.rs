@@ -118,7 +118,7 @@ impl Context {
         let mut git = GitOptions::new(agent.options.cache_directory.clone());
         git.redirects.clone_from(&agent.options.redirects);
         let repositories =
-            Repositories::new(git, Some(Arc::new(CountedGitRequests(Arc::clone(&agent.metrics)))));
+            Repositories::new(git, Some(Arc::new(CountedGitRequests::new(Arc::clone(&agent.metrics)))));
         let moved = {
             let queue = Arc::clone(&queue);
             Arc::new(move |key: &ApplicationKey| queue.add(key.clone(), Level::Latest))
@@ -227,6 +227,7 @@ impl Context {
             interval = PollInterval { interval: fixed, jitter: Duration::ZERO };
         }
         self.sources.configure(settings.credentials(), interval);
+        self.metrics.set_expiries("settings", &settings.expiries());
         let labels = settings.cluster_labels();
         self.metrics.set_cluster_labels(names::IN_CLUSTER_SERVER, names::IN_CLUSTER_NAME, labels);
         for key in self.applications.keys() {

@@ -3,7 +3,11 @@
 //! Events leave through a queue of limited length, so that an API server that is slow to take them delays nothing;
 //! what does not fit is dropped and logged.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Event;
@@ -14,6 +18,7 @@ use crate::{
     api::{Application, ApplicationStatus, OperationPhase, OperationState, names},
     cluster::{transport::RequestObserver, watches::WatchObserver},
     events::{self, Happening},
+    expiry::{self, CredentialKind, Expiry},
     git::{GitObserver, RepoUrl, Request},
     metrics::{ApplicationLabels, KubernetesRequest, Metrics},
     object::{Gvk, ObjectKey},
@@ -174,21 +179,45 @@ impl WatchObserver for CountedEvents {
     }
 }
 
-/// Counts requests to Git servers.
-pub struct CountedGitRequests(pub Arc<Metrics>);
+/// For how long a Git server's certificate is shown that nobody has seen again.
+const CERTIFICATE_SHOWN: Duration = Duration::from_secs(3600);
+
+/// Counts requests to Git servers, and tells when their certificates end.
+pub struct CountedGitRequests {
+    metrics: Arc<Metrics>,
+    certificates: Mutex<BTreeMap<String, (Timestamp, Instant)>>,
+}
+
+impl CountedGitRequests {
+    /// What counts into `metrics`.
+    pub fn new(metrics: Arc<Metrics>) -> Self {
+        Self { metrics, certificates: Mutex::default() }
+    }
+}
 
 impl GitObserver for CountedGitRequests {
     fn request(&self, repository: &RepoUrl, request: Request, duration: Duration, ok: bool) {
         let url = repository.to_string();
-        self.0.git_request(&url, request.label(), duration);
+        self.metrics.git_request(&url, request.label(), duration);
         match (ok, request) {
             (true, _) => {}
-            (false, Request::LsRemote) => self.0.git_list_failed(&url, ""),
-            (false, Request::Fetch) => self.0.git_fetch_failed(&url, ""),
+            (false, Request::LsRemote) => self.metrics.git_list_failed(&url, ""),
+            (false, Request::Fetch) => self.metrics.git_fetch_failed(&url, ""),
         }
     }
 
     fn waiting(&self, repository: &RepoUrl, change: i64) {
-        self.0.repository_pending(&repository.to_string(), change);
+        self.metrics.repository_pending(&repository.to_string(), change);
+    }
+
+    fn server_certificate(&self, host: &str, der: &[u8]) {
+        let Some(end) = expiry::of_certificate(der) else { return };
+        let mut certificates = self.certificates.lock().unwrap_or_else(PoisonError::into_inner);
+        certificates.insert(host.to_owned(), (end, Instant::now()));
+        certificates.retain(|_, (_, seen)| seen.elapsed() < CERTIFICATE_SHOWN);
+        let kind = CredentialKind::GitServerCertificate;
+        let expiries =
+            certificates.iter().map(|(host, (at, _))| Expiry { kind, name: host.clone(), at: *at });
+        self.metrics.set_expiries("git", &expiries.collect::<Vec<_>>());
     }
 }

@@ -8,6 +8,7 @@ use std::{
 };
 
 use base64::{Engine, engine::general_purpose::STANDARD};
+use jiff::Timestamp;
 use serde_json::Value;
 use tokio::sync::watch;
 
@@ -15,6 +16,7 @@ use super::{applications::ApplicationKey, follow::Change, sources::PollInterval}
 use crate::{
     api::{Application, names},
     compare::SystemRules,
+    expiry::{self, CredentialKind, Expiry},
     git::{CredentialSecret, CredentialStore, SecretKind},
     health::Scripts,
     masked::Masked,
@@ -130,6 +132,26 @@ impl AgentSettings {
             },
             ..RenderContext::default()
         }
+    }
+
+    /// When the credentials that the settings hold end, as far as they say.
+    pub fn expiries(&self) -> Vec<Expiry> {
+        let mut found = Vec::new();
+        let mut add = |kind, name: &str, at: Option<Timestamp>| {
+            found.extend(at.map(|at| Expiry { kind, name: name.to_owned(), at }));
+        };
+        for secret in &self.settings.repository_secrets {
+            let value = |key: &str| secret.data.get(key).map_or(&[][..], |value| value.reveal());
+            let certificate = expiry::of_chain(value("tlsClientCertData"));
+            add(CredentialKind::RepositoryClientCertificate, &secret.name, certificate);
+            let tokens = [value("bearerToken"), value("password")].into_iter().filter_map(expiry::of_token);
+            add(CredentialKind::RepositoryToken, &secret.name, tokens.min());
+        }
+        for (host, authorities) in &self.settings.tls_certificates {
+            let end = expiry::of_authorities(authorities.as_bytes());
+            add(CredentialKind::CertificateAuthority, host, end);
+        }
+        found
     }
 
     /// The credentials that the settings hold. Secrets that cannot be read are logged by name and left out.

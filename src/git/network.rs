@@ -58,6 +58,9 @@ pub trait GitObserver: Send + Sync {
 
     /// A request begins (`1`) or ceases (`-1`) to wait until the repository is free.
     fn waiting(&self, _repository: &RepoUrl, _change: i64) {}
+
+    /// A server has shown this certificate (DER) for its host.
+    fn server_certificate(&self, _host: &str, _der: &[u8]) {}
 }
 
 /// What a network step works with; shared by the caller, the thread and the callbacks of libgit2.
@@ -72,6 +75,8 @@ pub(super) struct Step {
     pub runtime: Handle,
     /// Bytes that may be received.
     pub max_bytes: u64,
+    /// The host that was connected to last, and the certificate (DER) that it has shown.
+    pub server_certificate: Mutex<Option<(String, Vec<u8>)>>,
     /// The first thing that went wrong where libgit2's own error would say less.
     failure: Mutex<Option<GitError>>,
 }
@@ -100,6 +105,7 @@ impl Step {
             cancel: cancel.child_token(),
             runtime: Handle::current(),
             max_bytes,
+            server_certificate: Mutex::new(None),
             failure: Mutex::new(None),
         }
     }

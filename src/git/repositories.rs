@@ -177,6 +177,11 @@ impl Repositories {
         let private = options.cache_directory.clone();
         let result = Arc::clone(&step).run((turn, place), move |step| fetch::list(step, &private)).await;
         self.observe(url, Request::LsRemote, began, result.is_ok());
+        if let (Some(observer), Some((host, certificate))) =
+            (&self.shared.observer, lock(&step.server_certificate).take())
+        {
+            observer.server_certificate(&host, &certificate);
+        }
         let mut listings = lock(&entry.listings);
         match result {
             Ok((references, _turn)) => {

@@ -1,7 +1,7 @@
 use serde_json::json;
 
 use super::*;
-use crate::api::OperationPhase;
+use crate::{api::OperationPhase, expiry::CredentialKind};
 
 fn application(name: &str, sync_status: &str) -> Application {
     Application::from_value(json!({
@@ -66,6 +66,14 @@ fn use_all(metrics: &Metrics) {
     metrics.commit_synced(second);
     metrics.error(ErrorKind::User);
     metrics.set_leader(true);
+    metrics.set_shadow("different", 3);
+    let expiry = |name: &str, at: &str| Expiry {
+        kind: CredentialKind::RepositoryToken,
+        name: name.to_owned(),
+        at: at.parse().unwrap(),
+    };
+    metrics.set_expiries("settings", &[expiry("gone", "2030-01-01T00:00:00Z")]);
+    metrics.set_expiries("settings", &[expiry("shop", "2033-05-18T03:33:20Z")]);
     metrics.set_queue_depth(Queue::Operation, 5);
     metrics.queue_added(Queue::Operation);
     metrics.queue_retried(Queue::Operation);
@@ -99,10 +107,13 @@ fn names_and_labels_are_those_that_dashboards_ask_for() {
         r#"skiff_api_requests_total{code="200",verb="apply"} 1"#,
         r#"skiff_errors_total{kind="user"} 1"#,
         "skiff_render_cache_hits_total 1",
+        r#"skiff_shadow_applications{verdict="different"} 3"#,
+        r#"skiff_credential_expiry_timestamp_seconds{kind="repository_token",name="shop"} 2000000000"#,
         "skiff_leader 1",
     ] {
         assert!(text.lines().any(|found| found == line), "{line}\nis not in\n{text}");
     }
+    assert!(!text.contains("\"gone\""), "{text}");
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! Credentials of repositories: from Secrets to the server that asks for them.
 
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use rcgen::{CertificateParams, KeyPair, date_time_ymd};
 use serde_json::{Value, json};
 use skiff::files::RepoPath;
 use skiff::git::{CommitId, writer::Change};
@@ -110,4 +112,46 @@ async fn a_changed_password_counts_from_the_next_request_on() {
     world.refresh("orders").await;
     world.until_condition("orders", "ComparisonError", "cannot log in").await;
     assert!(world.get("v1", "ConfigMap", &world.namespace, "a").await.is_some(), "what was synced is lost");
+}
+
+/// A certificate that ends on the first of June.
+fn certificate(year: i32) -> (String, String) {
+    let mut parameters = CertificateParams::new(vec!["git.example.com".to_owned()]).unwrap();
+    parameters.not_after = date_time_ymd(year, 6, 1);
+    let key = KeyPair::generate().unwrap();
+    (parameters.self_signed(&key).unwrap().pem(), key.serialize_pem())
+}
+
+#[tokio::test]
+async fn the_ends_of_credentials_are_metrics_and_nothing_else_of_them_is() {
+    let world = World::new().await;
+    let ((client, key), (authority, _)) = (certificate(2033), certificate(2034));
+    let token = format!("e30.{}.c2VjcmV0", URL_SAFE_NO_PAD.encode(r#"{"exp":2000000000}"#));
+    let mut secret = credentials(&world, "repository", "https://git.example.com/a", &token);
+    secret["stringData"]["tlsClientCertData"] = json!(client);
+    secret["stringData"]["tlsClientCertKey"] = json!(key);
+    world.apply(secret).await;
+    world
+        .apply(json!({
+            "apiVersion": "v1", "kind": "ConfigMap",
+            "metadata": { "name": "argocd-tls-certs-cm", "namespace": world.argocd },
+            "data": { "git.example.com": authority },
+        }))
+        .await;
+    let metric = "skiff_credential_expiry_timestamp_seconds";
+    let ends = |kind: &str, name: &str| [format!("kind=\"{kind}\""), format!("name=\"{name}\"")];
+    for (labels, at) in [
+        (ends("repository_client_certificate", "private"), "2033-06-01T00:00:00Z"),
+        (ends("repository_token", "private"), "2033-05-18T03:33:20Z"),
+        (ends("certificate_authority", "git.example.com"), "2034-06-01T00:00:00Z"),
+    ] {
+        let at = at.parse::<jiff::Timestamp>().unwrap().as_duration().as_secs_f64();
+        let labels: Vec<&str> = labels.iter().map(String::as_str).collect();
+        world.until_metric(metric, &labels, |value| (value - at).abs() < 1.0).await;
+    }
+    let text = world.metrics.text().unwrap();
+    assert!(!text.contains(&token) && !text.contains("BEGIN") && !text.contains("MII"), "{text}");
+    // What is gone is no longer told of.
+    world.delete("v1", "Secret", &world.argocd, "private").await;
+    world.until_metric(metric, &["name=\"private\""], |value| value == 0.0).await;
 }

@@ -112,6 +112,17 @@ async fn a_server_is_trusted_through_its_certificate_authority_alone() {
 }
 
 #[tokio::test]
+async fn the_certificate_that_a_server_shows_is_told_so_that_its_end_can_be() {
+    let (upstream, authority) = (Upstream::new(), Authority::new());
+    let issued = authority.issue("127.0.0.1");
+    let server = HttpServer::start_secure(&upstream, Behaviour::Serve, issued.server(None)).await;
+    let reader = Reader::new().with_credentials(trusting(&authority.certificate));
+    assert_eq!(reader.read(&server.url(), "main", "file").await.unwrap(), "one");
+    let shown = ("127.0.0.1".to_owned(), issued.certificate.der().to_vec());
+    assert_eq!(reader.counter.certificates().first(), Some(&shown));
+}
+
+#[tokio::test]
 async fn a_certificate_for_another_host_is_refused() {
     let (upstream, authority) = (Upstream::new(), Authority::new());
     let server =

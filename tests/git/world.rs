@@ -83,11 +83,15 @@ impl Upstream {
     }
 }
 
-/// Counts requests.
+/// Counts requests, and keeps the certificates that servers show.
 #[derive(Default)]
-pub struct Counter(Mutex<Vec<(Request, bool)>>);
+pub struct Counter(Mutex<Vec<(Request, bool)>>, Mutex<Vec<(String, Vec<u8>)>>);
 
 impl Counter {
+    pub fn certificates(&self) -> Vec<(String, Vec<u8>)> {
+        self.1.lock().unwrap().clone()
+    }
+
     pub fn count(&self, request: Request) -> usize {
         self.0.lock().unwrap().iter().filter(|(kind, _)| *kind == request).count()
     }
@@ -96,6 +100,10 @@ impl Counter {
 impl GitObserver for Counter {
     fn request(&self, _: &RepoUrl, request: Request, _: Duration, ok: bool) {
         self.0.lock().unwrap().push((request, ok));
+    }
+
+    fn server_certificate(&self, host: &str, der: &[u8]) {
+        self.1.lock().unwrap().push((host.to_owned(), der.to_vec()));
     }
 }
 

@@ -186,6 +186,14 @@ async fn the_agent_exports_what_alerts_and_dashboard_ask_for() {
     let mut nobody = automated("nobody", "one");
     nobody["spec"]["source"]["repoURL"] = json!("http://127.0.0.1:1/nobody.git");
     world.apply(nobody).await;
+    let trusted = rcgen::generate_simple_self_signed(["git.example.com".to_owned()]).unwrap();
+    world
+        .apply(json!({
+            "apiVersion": "v1", "kind": "ConfigMap",
+            "metadata": { "name": "argocd-tls-certs-cm", "namespace": "argocd" },
+            "data": { "git.example.com": trusted.cert.pem() },
+        }))
+        .await;
     world.apply(parse(&config_map("one", "2").replace("metadata:", "metadata:\n  namespace: shop"))).await;
     let most: Vec<&str> = many.iter().skip(1).map(|(path, _)| path.as_str()).collect();
     world.remove(&most);
