@@ -172,12 +172,19 @@ impl SyncOptions {
 
     /// Whether an object may be pruned; its own word wins over the Application's.
     pub fn prune(application: &Self, object: &Self) -> Deletion {
-        object.deletion("Prune").or_else(|| application.deletion("Prune")).unwrap_or_default()
+        Self::may_go("Prune", application, object)
     }
 
     /// Whether an object goes when its Application is deleted; its own word wins over the Application's.
     pub fn delete(application: &Self, object: &Self) -> Deletion {
-        object.deletion("Delete").or_else(|| application.deletion("Delete")).unwrap_or_default()
+        Self::may_go("Delete", application, object)
+    }
+
+    fn may_go(option: &str, application: &Self, object: &Self) -> Deletion {
+        // A word that nobody knows may have been meant to keep the object: then somebody has to say so.
+        let cautious = || object.unknown().next().map(|_| Deletion::Confirm);
+        let own = object.deletion(option).or_else(cautious);
+        own.or_else(|| application.deletion(option)).unwrap_or_default()
     }
 
     fn deletion(&self, option: &str) -> Option<Deletion> {
@@ -231,6 +238,15 @@ mod tests {
         assert_eq!(SyncOptions::prune(&application, &options("Prune=true")), Deletion::Allowed);
         assert_eq!(SyncOptions::prune(&SyncOptions::default(), &options("Prune=confirm")), Deletion::Confirm);
         assert_eq!(SyncOptions::prune(&SyncOptions::default(), &options("Delete=false")), Deletion::Allowed);
+    }
+
+    #[test]
+    fn an_object_with_a_mistyped_option_goes_only_when_somebody_confirms_that() {
+        let none = SyncOptions::default();
+        assert_eq!(SyncOptions::prune(&none, &options("Prun=false")), Deletion::Confirm);
+        assert_eq!(SyncOptions::delete(&none, &options("Prun=false")), Deletion::Confirm);
+        assert_eq!(SyncOptions::prune(&none, &options("Prun=false,Prune=true")), Deletion::Allowed);
+        assert_eq!(SyncOptions::prune(&none, &options("Prune=no")), Deletion::Forbidden);
     }
 
     #[test]

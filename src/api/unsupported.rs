@@ -115,21 +115,21 @@ pub fn unsupported_object_options(object: &Object) -> Vec<String> {
     known.map(|(token, why)| format!("{}: {token} {why}", names::ANNOTATION_SYNC_OPTIONS)).collect()
 }
 
-/// The sync options of an object that nobody knows, each with the remedy.
+const UNKNOWN: &str =
+    "is not a sync option: nothing is synced before its spelling is corrected or it is taken out";
+
+/// The sync options of an object that nobody knows, each with the remedy. Nothing is synced while there are any.
 pub fn unknown_object_options(object: &Object) -> Vec<String> {
     let options = SyncOptions::of_object(object);
-    let unknown = options.unknown().map(|token| {
-        format!("{}: {token} is not a sync option: check its spelling", names::ANNOTATION_SYNC_OPTIONS)
-    });
+    let unknown =
+        options.unknown().map(|token| format!("{}: {token} {UNKNOWN}", names::ANNOTATION_SYNC_OPTIONS));
     unknown.collect()
 }
 
 /// The sync options of an Application that nobody knows, each with the remedy. Nothing is synced while there are any.
 pub fn unknown_options(spec: &ApplicationSpec) -> Vec<String> {
     let options = SyncOptions::new(spec.sync_options());
-    let unknown = options.unknown().map(|token| {
-        format!("spec.syncPolicy.syncOptions: {token} is not a sync option: check its spelling")
-    });
+    let unknown = options.unknown().map(|token| format!("spec.syncPolicy.syncOptions: {token} {UNKNOWN}"));
     unknown.collect()
 }
 
@@ -230,7 +230,10 @@ mod tests {
         let application = Application::from_value(json!({ "spec": spec })).unwrap();
         assert_eq!(
             unknown_options(&application.spec),
-            ["spec.syncPolicy.syncOptions: CreateNamespaces=true is not a sync option: check its spelling"]
+            [
+                "spec.syncPolicy.syncOptions: CreateNamespaces=true is not a sync option: nothing is synced before its \
+              spelling is corrected or it is taken out"
+            ]
         );
     }
 }

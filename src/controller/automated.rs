@@ -4,7 +4,7 @@ use std::{collections::HashSet, sync::Arc};
 
 use jiff::Timestamp;
 
-use super::{comparison::Comparison, reconcile::Look, target::Target};
+use super::{observe::Observation, reconcile::Look, target::Target};
 use crate::{
     api::{
         Application, ResourceStatus, SyncStatusCode,
@@ -17,12 +17,8 @@ use crate::{
 
 impl Look<'_> {
     /// Whether the Application has to be synced by itself now, later or not at all.
-    pub(super) fn decide(
-        &self,
-        target: &Target,
-        comparison: &Comparison,
-        remotes_moved: Option<Timestamp>,
-    ) -> Decision {
+    pub(super) fn decide(&self, target: &Target, observation: &Observation) -> Decision {
+        let Observation { comparison, desired, .. } = observation;
         // What is going already needs no sync to go.
         let going: HashSet<ObjectKey> = comparison
             .candidates
@@ -56,11 +52,11 @@ impl Look<'_> {
             resources: &self.status.resources,
             kept: &kept,
             sources: &target.sources,
-            remotes_moved,
+            remotes_moved: desired.remotes_moved,
             now: Timestamp::now(),
             backoff: self.settings.self_heal_backoff,
         });
-        match (decision, self.refusal()) {
+        match (decision, self.refusal().or_else(|| desired.refusal())) {
             (Decision::Start(_) | Decision::Later(_), Some(refusal)) => Decision::Refuse(refusal),
             (Decision::Start(operation), None) => match self.automated_sync_waits() {
                 Some(wait) => Decision::Later(Timestamp::now().checked_add(wait).unwrap_or(Timestamp::MAX)),

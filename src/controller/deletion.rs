@@ -13,20 +13,24 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 
+pub(super) use self::hooks::executor;
 use super::{
     comparison, operation,
     reconcile::{Level, Look, Memory, Next},
+    reporter::CountedWrites,
     unwatched,
     writer::OperationChange,
 };
 use crate::{
     api::{ApplicationCondition, HookType, names, sync_options::SyncOptions},
     cluster::ClusterError,
+    compare::Rules,
     error::chain,
     object::{GroupKind, ObjectKey},
     project::{Admission, Claim, Propagation},
     sync::{
         cascade::{self, Cascade},
+        hook,
         plan::name_some,
         prune::{Pruned, Pruner},
     },
@@ -163,7 +167,16 @@ async fn delete_next(look: &Look<'_>) -> Result<Came, String> {
     let itself = ObjectKey::new(names::GROUP, "Application", &look.key.namespace, &look.key.name);
     let objects = match cascade::next(&live, &look.tracking, &options, &itself, is_approved(look)) {
         Cascade::Done => return Ok(Came::Done),
-        Cascade::Wait(_) => return Ok(Came::Waits),
+        Cascade::Wait(going) => {
+            let (rules, metrics) = (Rules::default(), &look.context.metrics);
+            let observer = CountedWrites { metrics, application: &look.application };
+            let executor = executor(look, &admission, &kinds, &options, &rules, &observer);
+            // Hooks that no operation looks after any more.
+            for object in going.iter().filter(|object| hook::has_finalizer(object)) {
+                executor.release_ended(&object.gvk(), &object.key()).await?;
+            }
+            return Ok(Came::Waits);
+        }
         Cascade::Confirm(keys) => {
             return Ok(Came::Asks(format!(
                 "waiting for confirmation of the deletion of {}: set annotation {} to the present time (RFC 3339)",

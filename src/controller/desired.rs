@@ -287,6 +287,16 @@ impl Desired {
         })
     }
 
+    /// Why nothing of it may be synced: an option of an object that nobody knows may have been meant to protect it.
+    pub(super) fn refusal(&self) -> Option<String> {
+        let of_objects = self
+            .warnings
+            .iter()
+            .filter(|warning| warning.condition_type == names::CONDITION_INVALID_SPEC_ERROR);
+        let problems: Vec<&str> = of_objects.map(|warning| warning.message.as_str()).collect();
+        (!problems.is_empty()).then(|| problems.join("; "))
+    }
+
     /// Whether the cluster still has the kinds as they were when namespaces were filled in.
     pub(super) fn same_scopes(&self, kinds: &Kinds) -> bool {
         self.scopes.iter().all(|(gvk, scope)| kinds.get(gvk).ok().map(|info| info.scope) == *scope)

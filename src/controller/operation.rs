@@ -28,8 +28,8 @@ use super::{
 };
 use crate::{
     api::{
-        Operation, OperationPhase, OperationState, ResourceResult, SyncOperation, SyncOperationResult, Time,
-        names, sync_options::SyncOptions,
+        ManagedNamespaceMetadata, Operation, OperationPhase, OperationState, ResourceResult, SyncOperation,
+        SyncOperationResult, Time, names, sync_options::SyncOptions,
     },
     cluster::ClusterError,
     error::chain,
@@ -56,10 +56,11 @@ pub(super) async fn begin_automated(
     target: &Target,
     operation: Operation,
 ) -> Result<Next, ClusterError> {
-    let state = OperationState {
-        sync_result: Some(target.result(Some(&observation.desired))),
-        ..running(operation.clone())
+    let result = SyncOperationResult {
+        managed_namespace_metadata: namespace_metadata(look),
+        ..target.result(Some(&observation.desired))
     };
+    let state = OperationState { sync_result: Some(result), ..running(operation.clone()) };
     look.status.operation_state = Some(state.clone());
     // Fails if anybody asked for a sync meanwhile: theirs goes first.
     let set = OperationChange::Set { operation: Box::new(operation), resource_version: String::new() };
@@ -88,6 +89,7 @@ pub(super) async fn advance(
 ) -> Result<Next, ClusterError> {
     let unfinished = look.status.operation_state.clone().filter(|state| !state.phase.is_completed());
     let is_resumed = unfinished.is_some();
+    let namespace_metadata = namespace_metadata(look);
     let mut state = match (unfinished, look.requested_operation()) {
         (Some(state), _) => state,
         (None, Some(operation)) => running(operation),
@@ -130,7 +132,10 @@ pub(super) async fn advance(
     let target = newest.of_operation(&sync, state.sync_result.as_ref());
     // What was asked for is on record even if it never becomes known which commit that is: otherwise no automated
     // sync could tell later whether its own commit was tried.
-    state.sync_result.get_or_insert_with(|| target.result(None));
+    state.sync_result.get_or_insert_with(|| SyncOperationResult {
+        managed_namespace_metadata: namespace_metadata.clone(),
+        ..target.result(None)
+    });
     if let Some(problem) = unsupported(&sync) {
         return end_now(look, memory, state, Ended::new(OperationPhase::Error, problem)).await;
     }
@@ -160,11 +165,17 @@ pub(super) async fn advance(
             }
         }
     };
-    let mut result = target.result(Some(&observation.desired));
+    let mut result = SyncOperationResult {
+        managed_namespace_metadata: namespace_metadata,
+        ..target.result(Some(&observation.desired))
+    };
     if let Some(recorded) = state.sync_result.take() {
         result.resources = recorded.resources;
     }
     state.sync_result = Some(result);
+    if let Some(refusal) = observation.desired.refusal() {
+        return end_now(look, memory, state, Ended::new(OperationPhase::Error, refusal)).await;
+    }
     look.status.operation_state = Some(state.clone());
     look.write(OperationChange::Keep).await?;
     if !is_resumed {
@@ -184,6 +195,13 @@ fn running(operation: Operation) -> OperationState {
         operation,
         ..OperationState::default()
     }
+}
+
+/// The labels and annotations that the destination namespace was given last. An operation keeps them on record until it
+/// has given it others, or taken them away.
+fn namespace_metadata(look: &Look<'_>) -> Option<ManagedNamespaceMetadata> {
+    let last = look.status.operation_state.as_ref()?.sync_result.as_ref()?;
+    last.managed_namespace_metadata.clone()
 }
 
 /// The limit that an operation has passed, if there is one.
@@ -252,12 +270,18 @@ async fn finish(
         state.message = format!("{} (operation.retry.backoff: {error})", state.message);
     }
     let has_ended = state.phase.is_completed();
+    if has_ended {
+        // Nobody would ever end them, nor take their finalizers off.
+        let problems = terminate::end_running_hooks(look, &mut state).await;
+        if !problems.is_empty() {
+            state.message = format!("{}; {}", state.message, problems.join("; "));
+        }
+    }
     let phase = state.phase;
     let started_at = state.started_at;
     let initiated_by = state.operation.initiated_by.clone();
     let is_recorded = phase == OperationPhase::Succeeded && !sync.dry_run && !sync.is_selective();
-    let is_done = phase == OperationPhase::Succeeded && !sync.dry_run;
-    if let Some(result) = state.sync_result.as_mut().filter(|_| is_done) {
+    if let Some(result) = state.sync_result.as_mut().filter(|_| is_recorded) {
         let policy = look.application.spec.sync_policy.as_ref();
         result.managed_namespace_metadata = policy.and_then(|it| it.managed_namespace_metadata.clone());
     }

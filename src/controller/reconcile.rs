@@ -214,7 +214,7 @@ impl<'a> Look<'a> {
             let advanced = operation::advance(self, memory, observed.as_ref().ok(), &target);
             next = next.sooner(Box::pin(advanced).await?);
         } else if let Ok(observation) = &observed {
-            match self.decide(&target, &observation.comparison, observation.desired.remotes_moved) {
+            match self.decide(&target, observation) {
                 Decision::Nothing(_) => self.set_conditions(&[names::CONDITION_SYNC_ERROR], Vec::new()),
                 Decision::Later(at) => {
                     let wait = at.duration_since(Timestamp::now());

@@ -90,6 +90,8 @@ pub struct PlanInput<'a> {
     pub destination_namespace_exists: bool,
     /// Labels and annotations of that namespace, if it is the Application's to create.
     pub namespace_metadata: Option<&'a ManagedNamespaceMetadata>,
+    /// The same as it was given last.
+    pub former_namespace_metadata: Option<&'a ManagedNamespaceMetadata>,
     /// The commit, for generated names.
     pub revision: &'a str,
     /// When the operation began, for generated names.

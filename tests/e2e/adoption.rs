@@ -88,3 +88,17 @@ async fn nothing_is_taken_over_where_that_is_switched_off() {
     world.until_synced("orders", &commit).await;
     assert_eq!(data(&world).await, json!({ "key": "2", "removed": "2" }));
 }
+
+#[tokio::test]
+async fn another_manager_is_taken_over_from_where_the_application_names_it() {
+    let world = World::new().await;
+    world.create_namespace(&world.namespace).await;
+    apply_client_side(&world, "deploy-script", json!({ "key": "1", "removed": "2" })).await;
+    let commit = world.repository.commit(&[("app/a.yaml", Some(&config_map("a", "2")))]);
+    let mut application = world.automated("orders", "app");
+    application["metadata"]["annotations"] =
+        json!({ "argocd.argoproj.io/client-side-apply-migration-manager": "deploy-script" });
+    world.apply(application).await;
+    world.until_synced("orders", &commit).await;
+    assert_eq!(data(&world).await, json!({ "key": "2" }));
+}

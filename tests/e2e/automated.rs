@@ -204,6 +204,8 @@ async fn an_application_that_is_to_be_left_alone_is_left_alone() {
     let kind = ("argoproj.io/v1alpha1", "Application");
     world.patch(kind.0, kind.1, &world.argocd, "payments", json!({ "spec": { "syncPolicy": null } })).await;
     world.patch(kind.0, kind.1, &world.argocd, "orders", skip(json!("true"))).await;
+    // What the agent sees of another Application after that shows that it has seen that, too.
+    world.refresh("payments").await;
     let next = world.repository.commit(&[("app/a.yaml", Some(&config_map("a", "2")))]);
     world
         .until_application("payments", "has seen the commit", |application| {
@@ -214,4 +216,24 @@ async fn an_application_that_is_to_be_left_alone_is_left_alone() {
     assert_eq!(application.status.sync.unwrap().revision, commit.as_str());
     world.patch(kind.0, kind.1, &world.argocd, "orders", skip(Value::Null)).await;
     world.until_synced("orders", &next).await;
+}
+
+#[tokio::test]
+async fn a_revision_that_failed_is_tried_again_when_the_source_changes() {
+    let world = World::new().await;
+    let invalid = "apiVersion: v1\nkind: Service\nmetadata: {name: web}\nspec: {ports: [{port: 70000}]}\n";
+    let commit = world
+        .repository
+        .commit(&[("app/web.yaml", Some(invalid)), ("other/a.yaml", Some(&config_map("a", "1")))]);
+    let mut application = world.automated("orders", "app");
+    application["spec"]["syncPolicy"]["retry"] = json!({ "limit": 0 });
+    world.apply(application).await;
+    world.until_condition("orders", "SyncError", "Failed last sync attempt to").await;
+    let failed = world.read_application("orders").await.status.operation_state.unwrap();
+    world.refresh("orders").await;
+    let again = world.refresh("orders").await.status.operation_state.unwrap();
+    assert_eq!(again.started_at, failed.started_at, "the same revision is not tried again");
+    world.change_spec("orders", json!({ "source": { "path": "other" } })).await;
+    let application = world.until_synced("orders", &commit).await;
+    assert_eq!(application.status.conditions, []);
 }

@@ -169,3 +169,53 @@ async fn what_has_to_be_confirmed_waits_for_its_group() {
     world.until_synced("orders", &commit).await;
     assert_eq!(world.names("v1", "ConfigMap", &world.namespace).await, ["b"]);
 }
+
+#[tokio::test]
+async fn a_definition_whose_objects_are_somebody_elses_needs_approval_and_stays_without_it() {
+    let world = World::new().await;
+    let group = world.unique_group();
+    let tracking =
+        format!("orders:apiextensions.k8s.io/CustomResourceDefinition:{}/widgets.{group}", world.namespace);
+    // Definitions are not tracked by Skiff; those that older versions of Argo CD have tracked still are.
+    let definition = format!(
+        "apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata:
+  name: widgets.{group}
+  annotations:
+    argocd.argoproj.io/tracking-id: {tracking}
+    argocd.argoproj.io/installation-id: {}
+spec:
+  group: {group}
+  scope: Namespaced
+  names: {{plural: widgets, kind: Widget}}
+  versions:
+  - name: v1
+    served: true
+    storage: true
+    schema: {{openAPIV3Schema: {{type: object, x-kubernetes-preserve-unknown-fields: true}}}}
+",
+        world.installation()
+    );
+    let commit = world
+        .repository
+        .commit(&[("app/a.yaml", Some(&config_map("a", "1"))), ("app/definition.yaml", Some(&definition))]);
+    world.apply(world.automated("orders", "app")).await;
+    world.until_synced("orders", &commit).await;
+    let metadata = json!({ "name": "theirs", "namespace": world.namespace });
+    world.apply(json!({ "apiVersion": format!("{group}/v1"), "kind": "Widget", "metadata": metadata })).await;
+    let commit = world.repository.commit(&[("app/definition.yaml", None)]);
+    let text = format!(
+        "it would delete what still holds data (apiextensions.k8s.io/CustomResourceDefinition:/widgets.{group})"
+    );
+    world.until_condition("orders", GUARD, &text).await;
+    // While it waits it is looked at again, and asks the API server nothing that it has been told already.
+    let rehearsed =
+        |world: &World| world.requests.sent().iter().filter(|sent| sent.uri.contains("dryRun=")).count();
+    let before = rehearsed(&world);
+    world.refresh("orders").await;
+    assert_eq!(rehearsed(&world), before);
+    assert!(world.get(&format!("{group}/v1"), "Widget", &world.namespace, "theirs").await.is_some());
+    approve(&world).await;
+    world.until_synced("orders", &commit).await;
+}

@@ -140,6 +140,18 @@ impl World {
         Setup::new().build().await
     }
 
+    /// A world in which the namespace of the workloads exists and the Application `orders` was compared with these
+    /// manifests and waits to be synced by hand.
+    pub async fn manual(manifests: &[(&str, Option<&str>)]) -> Self {
+        let world = Self::new().await;
+        world.repository.commit(manifests);
+        world.create_namespace(&world.namespace).await;
+        world.apply(world.application("orders", "app")).await;
+        let is_compared = |it: &Application| it.status.sync_code() != SyncStatusCode::Unknown;
+        world.until_application("orders", "was compared", is_compared).await;
+        world
+    }
+
     /// A name that is this world's alone, for what has no namespace.
     pub fn unique(&self, name: &str) -> String {
         format!("{name}-{}", self.id)
@@ -303,6 +315,20 @@ impl World {
         serde_json::to_value(api.patch(name, &params, &Patch::Merge(&patch)).await.unwrap()).unwrap()
     }
 
+    /// Changes an object by a JSON patch.
+    pub async fn patch_json(
+        &self,
+        api_version: &str,
+        kind: &str,
+        namespace: &str,
+        name: &str,
+        patch: Value,
+    ) -> Value {
+        let api = self.api(api_version, kind, namespace).await;
+        let patch = Patch::Json::<()>(serde_json::from_value(patch).unwrap());
+        serde_json::to_value(api.patch(name, &PatchParams::default(), &patch).await.unwrap()).unwrap()
+    }
+
     /// Creates a namespace.
     pub async fn create_namespace(&self, name: &str) {
         self.apply(json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": name } })).await;
@@ -414,6 +440,15 @@ impl World {
         self.until_application(name, &format!("has an operation that ended as {phase}"), |application| {
             let state = application.status.operation_state.as_ref();
             application.operation.is_none() && state.is_some_and(|state| state.phase == phase)
+        })
+        .await
+    }
+
+    /// Waits until an Application's operation says something that begins so.
+    pub async fn until_operation_says(&self, name: &str, text: &str) -> Application {
+        self.until_application(name, &format!("has an operation that says '{text}'"), |application| {
+            let state = application.status.operation_state.as_ref();
+            state.is_some_and(|state| state.message.starts_with(text))
         })
         .await
     }
@@ -573,7 +608,8 @@ pub struct Repository {
 }
 
 impl Repository {
-    fn new(directory: &Path) -> Self {
+    /// An empty one.
+    pub fn new(directory: &Path) -> Self {
         writer::init(directory, true).unwrap();
         Self { directory: directory.to_owned() }
     }
@@ -620,6 +656,27 @@ impl Repository {
             Some(message) => repository.tag(name, &tagged, &tagger, message, false).unwrap(),
             None => repository.tag_lightweight(name, &tagged, false).unwrap(),
         };
+    }
+
+    /// Makes a branch at `main`.
+    pub fn branch(&self, name: &str) {
+        let repository = git2::Repository::open(&self.directory).unwrap();
+        let main = repository.revparse_single("main").unwrap().peel_to_commit().unwrap();
+        repository.branch(name, &main, false).unwrap();
+    }
+
+    /// Merges a branch into `main`, which has not moved since the branch was made.
+    pub fn merge(&self, branch: &str) -> CommitId {
+        let repository = git2::Repository::open(&self.directory).unwrap();
+        let tip = |name: &str| repository.revparse_single(name).unwrap().peel_to_commit().unwrap();
+        let (ours, theirs) = (tip("main"), tip(branch));
+        let author = git2::Signature::now("Developer", "developer@example.com").unwrap();
+        let tree = theirs.tree().unwrap();
+        let parents = [&ours, &theirs];
+        let merged = repository
+            .commit(Some("refs/heads/main"), &author, &author, "Merge the branch", &tree, &parents)
+            .unwrap();
+        CommitId::parse(&merged.to_string()).unwrap()
     }
 
     /// Lets `main` be at a commit, as a forced push does.

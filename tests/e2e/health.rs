@@ -95,3 +95,81 @@ async fn the_health_stays_as_it_is_while_nothing_changes() {
     let after = world.refresh("orders").await.status.health;
     assert_eq!(after, before, "the time of the last transition moved too");
 }
+
+#[tokio::test]
+async fn an_application_is_as_well_as_the_worst_of_its_objects() {
+    let world = World::new().await;
+    // Each object says itself how it is.
+    world.settings(json!({ CHECK: "return { status = obj.data.key, message = obj.data.key }" })).await;
+    world.repository.commit(&[("app/a.yaml", Some(&config_map("a", "Healthy")))]);
+    world.apply(world.automated("orders", "app")).await;
+    // From best to worst.
+    let worse = ["Healthy", "Suspended", "Progressing", "Missing", "Degraded", "Unknown"];
+    for status in worse {
+        world.repository.commit(&[("app/b.yaml", Some(&config_map("b", status)))]);
+        until_health(&world, "orders", status.parse().unwrap(), status).await;
+    }
+    // What does not count: what is a hook, and what only is not there yet.
+    let hook = config_map("hook", "Degraded").replacen(
+        "metadata:\n",
+        "metadata:\n  annotations: {argocd.argoproj.io/hook: Skip}\n",
+        1,
+    );
+    world.repository.commit(&[("app/b.yaml", None), ("app/hook.yaml", Some(&hook))]);
+    until_health(&world, "orders", HealthStatusCode::Healthy, "").await;
+}
+
+#[tokio::test]
+async fn what_is_not_there_worsens_an_application_only_when_nothing_is() {
+    let world = World::new().await;
+    world.repository.commit(&[
+        ("app/a.yaml", Some(&config_map("a", "1"))),
+        ("app/b.yaml", Some(&config_map("b", "1"))),
+        ("none/kustomization.yaml", Some("resources: []\n")),
+    ]);
+    world.create_namespace(&world.namespace).await;
+    world.apply(world.application("orders", "app")).await;
+    until_health(&world, "orders", HealthStatusCode::Missing, "").await;
+    world.sync("orders", json!({ "resources": [{ "kind": "ConfigMap", "name": "a" }] })).await;
+    let application = world
+        .until_application("orders", "is healthy with half of its objects", |it| {
+            it.status.health_code() == HealthStatusCode::Healthy
+        })
+        .await;
+    let row = application.status.resources.iter().find(|row| row.name == "b").unwrap();
+    assert_eq!(row.health.as_ref().unwrap().status, HealthStatusCode::Missing);
+    world.apply(world.application("empty", "none")).await;
+    until_health(&world, "empty", HealthStatusCode::Healthy, "").await;
+}
+
+#[tokio::test]
+async fn an_agent_that_begins_finds_everything_as_well_as_the_one_before() {
+    let mut world = World::new().await;
+    world.settings(json!({ CHECK: "return { status = 'Suspended', message = 'by its own check' }" })).await;
+    let everything = json!({
+        "sourceRepos": ["*"], "destinations": [{ "server": "*", "namespace": "*" }],
+        "clusterResourceWhitelist": [{ "group": "*", "kind": "*" }],
+    });
+    world.project("team-a", everything).await;
+    let commit = world.repository.commit(&[("app/a.yaml", Some(&config_map("a", "1")))]);
+    let mut application = world.automated("orders", "app");
+    application["spec"]["project"] = json!("team-a");
+    world.apply(application).await;
+    world.until_synced("orders", &commit).await;
+    until_health(&world, "orders", HealthStatusCode::Suspended, "by its own check").await;
+    world.until_polled(4).await;
+    world.stop_agent().await;
+    world.requests.clear();
+    let looks = world.metric("argocd_app_reconcile_count", &[]);
+    world.start_agent_with(world.agent_options("agent-1")).await;
+    world.until_metric("argocd_app_reconcile_count", &[], |now| now > looks).await;
+    world.refresh("orders").await;
+    // It has read settings, projects and objects before it judges, so that nothing is ever said otherwise.
+    let statuses: Vec<String> = world
+        .agent_writes()
+        .into_iter()
+        .filter(|sent| sent.uri.contains("/applications/") && sent.body().contains("health"))
+        .map(|sent| sent.body())
+        .collect();
+    assert_eq!(statuses, [""; 0]);
+}

@@ -8,8 +8,10 @@ use super::{
     recorder::{Recorder, Sent},
 };
 
+const WAITS: &str = "waiting for completion of hook";
+
 /// A Job that ends well, fails (`hook:fail`) or never ends (`hook:broken`), as its image says.
-fn job(name: &str, image: &str, annotations: &[(&str, &str)]) -> String {
+pub fn job(name: &str, image: &str, annotations: &[(&str, &str)]) -> String {
     let annotations: String =
         annotations.iter().map(|(key, value)| format!("    {key}: \"{value}\"\n")).collect();
     format!(
@@ -29,27 +31,15 @@ metadata:
     )
 }
 
-fn hook(name: &str, image: &str, types: &str) -> String {
+pub fn hook(name: &str, image: &str, types: &str) -> String {
     job(&format!("name: {name}"), image, &[("argocd.argoproj.io/hook", types)])
 }
 
-/// A world in which the namespace of the workloads exists and an Application waits to be synced by hand.
-async fn world_with(manifests: &[(&str, Option<&str>)]) -> World {
-    let world = World::new().await;
-    world.repository.commit(manifests);
-    world.create_namespace(&world.namespace).await;
-    world.apply(world.application("orders", "app")).await;
-    world
-        .until_application("orders", "was compared", |it| it.status.sync_code() != SyncStatusCode::Unknown)
-        .await;
-    world
-}
-
-fn state(application: &Application) -> &OperationState {
+pub fn state(application: &Application) -> &OperationState {
     application.status.operation_state.as_ref().unwrap()
 }
 
-fn row<'a>(application: &'a Application, name: &str) -> Option<&'a ResourceResult> {
+pub fn row<'a>(application: &'a Application, name: &str) -> Option<&'a ResourceResult> {
     application
         .status
         .operation_state
@@ -61,17 +51,17 @@ fn row<'a>(application: &'a Application, name: &str) -> Option<&'a ResourceResul
         .find(|row| row.name == name)
 }
 
-async fn job_of(world: &World, name: &str) -> Option<Value> {
+pub async fn job_of(world: &World, name: &str) -> Option<Value> {
     world.get("batch/v1", "Job", &world.namespace, name).await
 }
 
 /// What the agent has changed, in order.
-fn applied(world: &World) -> Vec<String> {
+pub fn applied(world: &World) -> Vec<String> {
     world.written().iter().filter_map(|write| write.strip_prefix("PATCH ")).map(str::to_owned).collect()
 }
 
 /// The Jobs that were applied, in order. Taking a finalizer off is no apply.
-fn job_applies(sent: &[Sent]) -> Vec<String> {
+pub fn job_applies(sent: &[Sent]) -> Vec<String> {
     let name = |sent: &Sent| {
         let path = sent.uri.split('?').next()?;
         let is_apply = sent.method == "PATCH" && sent.uri.contains("fieldManager=");
@@ -86,7 +76,7 @@ fn runs(world: &World, name: &str) -> usize {
 
 #[tokio::test]
 async fn hooks_run_before_with_and_after_the_manifests() {
-    let world = world_with(&[
+    let world = World::manual(&[
         ("app/a.yaml", Some(&config_map("a", "1"))),
         ("app/post.yaml", Some(&hook("post", "hook:1", "PostSync"))),
         ("app/pre.yaml", Some(&hook("pre", "hook:1", "PreSync"))),
@@ -115,7 +105,7 @@ async fn hooks_run_before_with_and_after_the_manifests() {
 
 #[tokio::test]
 async fn a_hook_that_fails_stops_the_sync_and_starts_what_is_for_that() {
-    let world = world_with(&[
+    let world = World::manual(&[
         ("app/a.yaml", Some(&config_map("a", "1"))),
         ("app/pre.yaml", Some(&hook("pre", "hook:fail", "PreSync"))),
         ("app/page.yaml", Some(&hook("page", "hook:1", "SyncFail"))),
@@ -135,7 +125,7 @@ async fn a_hook_that_fails_stops_the_sync_and_starts_what_is_for_that() {
 
 #[tokio::test]
 async fn each_operation_runs_a_hook_once_and_anew() {
-    let world = world_with(&[("app/pre.yaml", Some(&hook("pre", "hook:1", "PreSync")))]).await;
+    let world = World::manual(&[("app/pre.yaml", Some(&hook("pre", "hook:1", "PreSync")))]).await;
     world.sync("orders", json!({})).await;
     world.until_operation("orders", OperationPhase::Succeeded).await;
     let first = job_of(&world, "pre").await.unwrap();
@@ -157,7 +147,7 @@ async fn delete_policies_say_when_a_hook_goes() {
             [("argocd.argoproj.io/hook", "Sync"), ("argocd.argoproj.io/hook-delete-policy", policy)];
         job(&format!("name: {name}"), image, &annotations)
     };
-    let world = world_with(&[
+    let world = World::manual(&[
         ("app/s.yaml", Some(&with("on-success", "hook:1", "HookSucceeded"))),
         ("app/f.yaml", Some(&with("on-failure", "hook:1", "HookFailed"))),
     ])
@@ -183,7 +173,7 @@ async fn delete_policies_say_when_a_hook_goes() {
 async fn a_hook_with_a_generated_name_is_a_new_object_each_time() {
     let annotations = [("argocd.argoproj.io/hook", "PreSync")];
     let world =
-        world_with(&[("app/pre.yaml", Some(&job("generateName: pre-", "hook:1", &annotations)))]).await;
+        World::manual(&[("app/pre.yaml", Some(&job("generateName: pre-", "hook:1", &annotations)))]).await;
     world.sync("orders", json!({})).await;
     let application = world.until_operation("orders", OperationPhase::Succeeded).await;
     let result = state(&application).sync_result.as_ref().unwrap();
@@ -199,7 +189,7 @@ async fn helms_annotations_mean_what_they_mean_to_argo_cd() {
     let helm = |name: &str, hook: &str, weight: &str| {
         job(&format!("name: {name}"), "hook:1", &[("helm.sh/hook", hook), ("helm.sh/hook-weight", weight)])
     };
-    let world = world_with(&[
+    let world = World::manual(&[
         ("app/b.yaml", Some(&helm("second", "pre-install,pre-upgrade", "5"))),
         ("app/a.yaml", Some(&helm("first", "pre-install", "-5"))),
         ("app/t.yaml", Some(&helm("test", "test", "0"))),
@@ -214,7 +204,7 @@ async fn helms_annotations_mean_what_they_mean_to_argo_cd() {
 
 #[tokio::test]
 async fn a_hook_that_never_ends_is_ended_by_the_time_limit() {
-    let world = world_with(&[("app/pre.yaml", Some(&hook("pre", "hook:broken", "PreSync")))]).await;
+    let world = World::manual(&[("app/pre.yaml", Some(&hook("pre", "hook:broken", "PreSync")))]).await;
     world.parameters(json!({ "controller.sync.timeout.seconds": "1" })).await;
     world.sync("orders", json!({})).await;
     let application = world.until_operation("orders", OperationPhase::Failed).await;
@@ -225,15 +215,9 @@ async fn a_hook_that_never_ends_is_ended_by_the_time_limit() {
 
 #[tokio::test]
 async fn whoever_terminates_a_sync_ends_its_hooks() {
-    let world = world_with(&[("app/pre.yaml", Some(&hook("pre", "hook:broken", "PreSync")))]).await;
+    let world = World::manual(&[("app/pre.yaml", Some(&hook("pre", "hook:broken", "PreSync")))]).await;
     world.sync("orders", json!({})).await;
-    let waits = |it: &Application| {
-        it.status
-            .operation_state
-            .as_ref()
-            .is_some_and(|state| state.message.starts_with("waiting for completion of hook"))
-    };
-    world.until_application("orders", "waits for its hook", waits).await;
+    world.until_operation_says("orders", WAITS).await;
     let patch = json!({ "status": { "operationState": { "phase": "Terminating" } } });
     world.patch("argoproj.io/v1alpha1", "Application", &world.argocd, "orders", patch).await;
     let application = world.until_operation("orders", OperationPhase::Failed).await;
@@ -243,7 +227,7 @@ async fn whoever_terminates_a_sync_ends_its_hooks() {
 
 #[tokio::test]
 async fn a_hook_that_somebody_removes_fails_the_sync() {
-    let world = world_with(&[
+    let world = World::manual(&[
         ("app/pre.yaml", Some(&hook("pre", "hook:broken", "PreSync"))),
         ("app/a.yaml", Some(&config_map("a", "1"))),
     ])
@@ -316,23 +300,19 @@ async fn cut_off_after_any_write_a_sync_goes_on_and_runs_no_hook_twice() {
 
 #[tokio::test]
 async fn another_replica_that_takes_the_lead_goes_on_with_the_hook_that_was_begun() {
-    let mut world = world_with(&[
+    let mut world = World::manual(&[
         ("app/pre.yaml", Some(&hook("pre", "hook:broken", "PreSync"))),
         ("app/a.yaml", Some(&config_map("a", "1"))),
     ])
     .await;
     world.sync("orders", json!({})).await;
-    let waits = |it: &Application| {
-        let state = it.status.operation_state.as_ref();
-        state.is_some_and(|state| state.message.starts_with("waiting for completion of hook"))
-    };
-    world.until_application("orders", "waits for its hook", waits).await;
+    world.until_operation_says("orders", WAITS).await;
     let job = job_of(&world, "pre").await.unwrap();
     world.stop_agent().await;
     world.start_agent_with(world.agent_options("agent-1")).await;
     let touched = json!({ "metadata": { "annotations": { "seen": "true" } } });
     world.patch("batch/v1", "Job", &world.namespace, "pre", touched).await;
-    world.until_application("orders", "waits for its hook", waits).await;
+    world.until_operation_says("orders", WAITS).await;
     assert_eq!(job_of(&world, "pre").await.unwrap()["metadata"]["uid"], job["metadata"]["uid"]);
     assert_eq!(runs(&world, "pre"), 1, "it was not applied again");
     assert_eq!(world.get("v1", "ConfigMap", &world.namespace, "a").await, None);
@@ -340,7 +320,7 @@ async fn another_replica_that_takes_the_lead_goes_on_with_the_hook_that_was_begu
 
 #[tokio::test]
 async fn a_selective_sync_and_one_with_strategy_apply_run_no_hooks() {
-    let world = world_with(&[
+    let world = World::manual(&[
         ("app/a.yaml", Some(&config_map("a", "1"))),
         ("app/pre.yaml", Some(&hook("pre", "hook:1", "PreSync"))),
     ])
@@ -354,7 +334,7 @@ async fn a_selective_sync_and_one_with_strategy_apply_run_no_hooks() {
 
 #[tokio::test]
 async fn a_hook_does_not_take_the_place_of_somebody_elses_object() {
-    let world = world_with(&[("app/pre.yaml", Some(&hook("pre", "hook:1", "PreSync")))]).await;
+    let world = World::manual(&[("app/pre.yaml", Some(&hook("pre", "hook:1", "PreSync")))]).await;
     let theirs = json!({
         "apiVersion": "batch/v1", "kind": "Job", "metadata": { "name": "pre", "namespace": world.namespace },
         "spec": { "suspend": true, "template": { "spec": { "restartPolicy": "Never",

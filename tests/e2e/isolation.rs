@@ -8,11 +8,15 @@ use skiff::{
     sandbox::fault::{Fault, FaultRule},
 };
 
-use super::harness::{World, config_map};
+use super::harness::{Setup, World, config_map};
 
 #[tokio::test]
 async fn syncs_that_hang_in_slow_requests_delay_no_other() {
-    let world = World::new().await;
+    let mut world = Setup::new().without_agent().build().await;
+    let mut options = world.agent_options("agent-0");
+    // Longer than any test waits: what hangs goes on hanging.
+    options.timeouts.write = Duration::from_secs(3600);
+    world.start_agent_with(options).await;
     let stuck_namespace = world.unique("stuck");
     let hang = FaultRule { namespace: Some(stuck_namespace.clone()), ..FaultRule::on("patch", "configmaps") };
     world.faults.inject(hang, Fault::Delay(Duration::from_secs(3600)));
@@ -21,7 +25,7 @@ async fn syncs_that_hang_in_slow_requests_delay_no_other() {
         ("stuck/kustomization.yaml", Some("resources: [a.yaml]\n")),
         ("app/a.yaml", Some(&config_map("a", "1"))),
     ]);
-    // More than look at their objects at once.
+    // More than the agent looks at at once.
     let stuck: Vec<String> = (0..40).map(|n| format!("stuck-{n}")).collect();
     for name in &stuck {
         let mut application = world.automated(name, "stuck");
@@ -30,20 +34,24 @@ async fn syncs_that_hang_in_slow_requests_delay_no_other() {
         world.apply(application).await;
     }
     world
-        .until("many of them hang", async |w: &World| {
-            let hanging = w
-                .requests
-                .sent()
-                .iter()
-                .filter(|sent| sent.uri.contains(&format!("/namespaces/{stuck_namespace}/configmaps/")))
-                .count();
-            (hanging >= 32).then_some(())
+        .until("all of them hang", async |w: &World| {
+            let sent = w.requests.sent();
+            let hangs = |name: &String| {
+                let path = format!("/namespaces/{stuck_namespace}/configmaps/{name}-a?");
+                sent.iter().any(|sent| sent.uri.contains(&path))
+            };
+            stuck.iter().all(hangs).then_some(())
         })
         .await;
     world.apply(world.automated("orders", "app")).await;
     world.until_synced("orders", &commit).await;
-    let one = world.read_application("stuck-0").await;
-    assert!(one.status.operation_state.is_none_or(|state| state.phase != OperationPhase::Succeeded));
+    for name in &stuck {
+        let state = world.read_application(name).await.status.operation_state;
+        assert!(
+            state.is_none_or(|state| state.phase == OperationPhase::Running),
+            "{name} does not hang any more"
+        );
+    }
 }
 
 /// The files of a kustomization that would take minutes to render.

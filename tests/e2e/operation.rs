@@ -15,16 +15,6 @@ use super::{
 
 const APPLICATION: (&str, &str) = ("argoproj.io/v1alpha1", "Application");
 
-/// A world in which the namespace of the workloads exists and an Application waits to be synced by hand.
-async fn world_with(manifests: &[(&str, Option<&str>)]) -> World {
-    let world = World::new().await;
-    world.repository.commit(manifests);
-    world.create_namespace(&world.namespace).await;
-    world.apply(world.application("orders", "app")).await;
-    world.until_status("orders", SyncStatusCode::OutOfSync).await;
-    world
-}
-
 fn state(application: &Application) -> &OperationState {
     application.status.operation_state.as_ref().unwrap()
 }
@@ -46,7 +36,7 @@ async fn sync_with_retry(world: &World, retry: Value) {
 
 #[tokio::test]
 async fn nothing_is_synced_before_somebody_asks() {
-    let world = world_with(&[("app/a.yaml", Some(&config_map("a", "1")))]).await;
+    let world = World::manual(&[("app/a.yaml", Some(&config_map("a", "1")))]).await;
     let application = world.refresh("orders").await;
     assert_eq!(application.status.operation_state, None);
     assert_eq!(value(&world, "a").await, None);
@@ -54,7 +44,7 @@ async fn nothing_is_synced_before_somebody_asks() {
 
 #[tokio::test]
 async fn a_sync_tells_who_asked_and_what_became_of_each_object() {
-    let world = world_with(&[("app/a.yaml", Some(&config_map("a", "1")))]).await;
+    let world = World::manual(&[("app/a.yaml", Some(&config_map("a", "1")))]).await;
     world.sync("orders", json!({})).await;
     let application = world.until_operation("orders", OperationPhase::Succeeded).await;
     let state = state(&application);
@@ -99,7 +89,7 @@ async fn a_sync_may_go_to_another_revision() {
 
 #[tokio::test]
 async fn a_sync_to_a_revision_that_does_not_exist_ends_in_an_error() {
-    let world = world_with(&[("app/a.yaml", Some(&config_map("a", "1")))]).await;
+    let world = World::manual(&[("app/a.yaml", Some(&config_map("a", "1")))]).await;
     world.sync("orders", json!({ "revision": "no-such-branch" })).await;
     let application = world.until_operation("orders", OperationPhase::Error).await;
     assert!(state(&application).message.contains("no-such-branch"), "{}", state(&application).message);
@@ -108,7 +98,7 @@ async fn a_sync_to_a_revision_that_does_not_exist_ends_in_an_error() {
 
 #[tokio::test]
 async fn a_sync_prunes_only_if_it_says_so() {
-    let world = world_with(&[
+    let world = World::manual(&[
         ("app/a.yaml", Some(&config_map("a", "1"))),
         ("app/b.yaml", Some(&config_map("b", "1"))),
     ])
@@ -138,7 +128,7 @@ async fn a_sync_prunes_only_if_it_says_so() {
 
 #[tokio::test]
 async fn a_dry_run_writes_nothing_and_leaves_no_history() {
-    let world = world_with(&[("app/a.yaml", Some(&config_map("a", "1")))]).await;
+    let world = World::manual(&[("app/a.yaml", Some(&config_map("a", "1")))]).await;
     world.sync("orders", json!({ "dryRun": true })).await;
     let application = world.until_operation("orders", OperationPhase::Succeeded).await;
     assert_eq!(state(&application).message, "successfully validated (dry run)");
@@ -152,7 +142,7 @@ async fn a_dry_run_writes_nothing_and_leaves_no_history() {
 #[tokio::test]
 async fn a_dry_run_shows_what_would_be_refused() {
     let invalid = "apiVersion: v1\nkind: Service\nmetadata: {name: web}\nspec: {ports: [{port: 70000}]}\n";
-    let world = world_with(&[("app/web.yaml", Some(invalid))]).await;
+    let world = World::manual(&[("app/web.yaml", Some(invalid))]).await;
     world.sync("orders", json!({ "dryRun": true })).await;
     let application = world.until_operation("orders", OperationPhase::Failed).await;
     assert!(state(&application).message.contains("port"), "{}", state(&application).message);
@@ -160,7 +150,7 @@ async fn a_dry_run_shows_what_would_be_refused() {
 
 #[tokio::test]
 async fn a_selective_sync_touches_only_what_is_selected_and_leaves_no_history() {
-    let world = world_with(&[
+    let world = World::manual(&[
         ("app/a.yaml", Some(&config_map("a", "1"))),
         ("app/b.yaml", Some(&config_map("b", "1"))),
     ])
@@ -182,7 +172,7 @@ async fn until_refused(world: &World, sync: Value, text: &str) {
 
 #[tokio::test]
 async fn what_is_not_supported_is_refused_by_name() {
-    let world = world_with(&[("app/a.yaml", Some(&config_map("a", "1")))]).await;
+    let world = World::manual(&[("app/a.yaml", Some(&config_map("a", "1")))]).await;
     until_refused(&world, json!({ "manifests": ["{}"] }), "operation.sync.manifests").await;
     until_refused(
         &world,
@@ -201,7 +191,7 @@ async fn what_is_not_supported_is_refused_by_name() {
 
 #[tokio::test]
 async fn a_sync_that_fails_is_tried_again_and_may_succeed() {
-    let world = world_with(&[("app/a.yaml", Some(&config_map("a", "1")))]).await;
+    let world = World::manual(&[("app/a.yaml", Some(&config_map("a", "1")))]).await;
     let fails_twice = FaultRule::on("patch", "configmaps").named("a").times(2);
     world.faults.inject(fails_twice, Fault::InternalError);
     sync_with_retry(&world, json!({ "limit": 3, "backoff": { "duration": "10ms", "factor": 1 } })).await;
@@ -213,7 +203,7 @@ async fn a_sync_that_fails_is_tried_again_and_may_succeed() {
 
 #[tokio::test]
 async fn a_sync_that_fails_too_often_ends() {
-    let world = world_with(&[("app/a.yaml", Some(&config_map("a", "1")))]).await;
+    let world = World::manual(&[("app/a.yaml", Some(&config_map("a", "1")))]).await;
     world.faults.inject(FaultRule::on("patch", "configmaps").named("a"), Fault::InternalError);
     sync_with_retry(&world, json!({ "limit": 2, "backoff": { "duration": "10ms", "factor": 1 } })).await;
     let application = world.until_operation("orders", OperationPhase::Failed).await;
@@ -222,6 +212,38 @@ async fn a_sync_that_fails_too_often_ends() {
     assert!(message.contains("injected fault"), "{message}");
     assert_eq!(results(&application)[0].status, Some(ResultCode::SyncFailed));
     assert_eq!(application.status.history, []);
+}
+
+#[tokio::test]
+async fn a_retry_takes_the_newest_commit_only_where_it_says_so() {
+    let world = World::new().await;
+    let service = |port: u32| {
+        format!(
+            "apiVersion: v1\nkind: Service\nmetadata: {{name: web}}\nspec: {{ports: [{{port: {port}}}]}}\n"
+        )
+    };
+    let broken = world.repository.commit(&[("app/web.yaml", Some(&service(70000)))]);
+    let mended = world.repository.commit(&[("app/web.yaml", Some(&service(80)))]);
+    world.create_namespace(&world.namespace).await;
+    world.apply(world.application("orders", "app")).await;
+    let backoff = json!({ "duration": "1s", "factor": 1 });
+    let retry = |refresh: bool| json!({ "limit": 1, "refresh": refresh, "backoff": backoff });
+    // As Argo CD's API server asks for a sync: with the commit that the revision was when somebody asked.
+    let ask = async |refresh: bool| {
+        let operation = json!({ "sync": { "revision": broken.as_str() }, "retry": retry(refresh) });
+        let patch = json!({ "operation": operation, "status": { "operationState": null } });
+        world.patch(APPLICATION.0, APPLICATION.1, &world.argocd, "orders", patch).await;
+    };
+    let tried = |application: &Application| {
+        let state = state(application);
+        (state.sync_result.as_ref().unwrap().revision.clone(), state.retry_count)
+    };
+    ask(false).await;
+    let application = world.until_operation("orders", OperationPhase::Failed).await;
+    assert_eq!(tried(&application), (broken.to_string(), 1));
+    ask(true).await;
+    let application = world.until_operation("orders", OperationPhase::Succeeded).await;
+    assert_eq!(tried(&application), (mended.to_string(), 1));
 }
 
 /// Asks for a sync that fails and waits long for its next attempt.
@@ -243,7 +265,7 @@ async fn until_waiting(world: &World) {
 
 #[tokio::test]
 async fn an_operation_that_waits_can_be_terminated() {
-    let world = world_with(&[("app/a.yaml", Some(&config_map("a", "1")))]).await;
+    let world = World::manual(&[("app/a.yaml", Some(&config_map("a", "1")))]).await;
     until_waiting(&world).await;
     let patch = json!({ "status": { "operationState": { "phase": "Terminating" } } });
     world.patch(APPLICATION.0, APPLICATION.1, &world.argocd, "orders", patch).await;
@@ -258,7 +280,7 @@ async fn an_operation_that_waits_can_be_terminated() {
 
 #[tokio::test]
 async fn an_operation_that_waits_is_not_disturbed_by_another_request() {
-    let world = world_with(&[("app/a.yaml", Some(&config_map("a", "1")))]).await;
+    let world = World::manual(&[("app/a.yaml", Some(&config_map("a", "1")))]).await;
     until_waiting(&world).await;
     let patch =
         json!({ "operation": { "initiatedBy": { "username": "somebody else" }, "sync": { "prune": true } } });
@@ -271,7 +293,7 @@ async fn an_operation_that_waits_is_not_disturbed_by_another_request() {
 
 #[tokio::test]
 async fn an_operation_that_waits_can_be_replaced_by_a_new_one() {
-    let world = world_with(&[("app/a.yaml", Some(&config_map("a", "1")))]).await;
+    let world = World::manual(&[("app/a.yaml", Some(&config_map("a", "1")))]).await;
     until_waiting(&world).await;
     world.sync("orders", json!({})).await;
     let application = world.until_operation("orders", OperationPhase::Succeeded).await;
@@ -305,7 +327,7 @@ async fn the_history_keeps_the_last_ten_syncs_or_as_many_as_the_spec_says() {
 
 #[tokio::test]
 async fn a_source_given_with_the_operation_must_be_permitted_too() {
-    let world = world_with(&[("app/a.yaml", Some(&config_map("a", "1")))]).await;
+    let world = World::manual(&[("app/a.yaml", Some(&config_map("a", "1")))]).await;
     let spec = json!({
         "sourceRepos": [world.repository.url()],
         "destinations": [{ "server": "*", "namespace": "*" }],
@@ -323,7 +345,7 @@ async fn a_source_given_with_the_operation_must_be_permitted_too() {
 
 #[tokio::test]
 async fn a_dry_run_tells_what_would_be_pruned() {
-    let world = world_with(&[
+    let world = World::manual(&[
         ("app/a.yaml", Some(&config_map("a", "1"))),
         ("app/b.yaml", Some(&config_map("b", "1"))),
     ])
@@ -364,7 +386,7 @@ fn who_synced(application: &Application) -> Vec<&str> {
 
 #[tokio::test]
 async fn an_operation_that_is_asked_for_while_another_runs_is_next() {
-    let world = world_with(&[("app/a.yaml", Some(&config_map("a", "1")))]).await;
+    let world = World::manual(&[("app/a.yaml", Some(&config_map("a", "1")))]).await;
     let apply = FaultRule::on("patch", "configmaps").named("a").times(1);
     world.faults.inject(apply, Fault::Delay(Duration::from_millis(700)));
     ask(&world, "first", json!({})).await;
@@ -381,7 +403,7 @@ async fn an_operation_that_is_asked_for_while_another_runs_is_next() {
 
 #[tokio::test]
 async fn an_operation_that_is_asked_for_while_another_waits_for_its_retry_is_next() {
-    let world = world_with(&[("app/a.yaml", Some(&config_map("a", "1")))]).await;
+    let world = World::manual(&[("app/a.yaml", Some(&config_map("a", "1")))]).await;
     world.faults.inject(FaultRule::on("patch", "configmaps").named("a").times(1), Fault::Forbidden);
     let backoff = json!({ "limit": 3, "refresh": true, "backoff": { "duration": "2s" } });
     ask(&world, "first", backoff).await;
@@ -397,7 +419,7 @@ async fn an_operation_that_is_asked_for_while_another_waits_for_its_retry_is_nex
 
 #[tokio::test]
 async fn an_operation_that_is_asked_for_at_the_instant_when_another_ends_is_next() {
-    let world = world_with(&[("app/a.yaml", Some(&config_map("a", "1")))]).await;
+    let world = World::manual(&[("app/a.yaml", Some(&config_map("a", "1")))]).await;
     let ends = FaultRule::on("patch", "applications").named("orders");
     // The agent's writes of the Application are late, so that it does not know of the second one when it ends the first.
     world.faults.inject(ends, Fault::Delay(Duration::from_millis(500)));

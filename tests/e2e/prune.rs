@@ -1,9 +1,12 @@
 //! What a sync deletes, and what it never deletes.
 
-use serde_json::json;
-use skiff::api::{ResultCode, SyncStatusCode};
+use serde_json::{Value, json};
+use skiff::api::{Application, OperationPhase, ResultCode, SyncStatusCode, Time, names};
 
-use super::harness::{World, config_map};
+use super::{
+    harness::{World, config_map, deployment},
+    options::{CONFIG_MAP, in_wave, live, mend_web, until_web_is_awaited, with_options},
+};
 
 const TRACKING_ID: &str = "argocd.argoproj.io/tracking-id";
 const INSTALLATION_ID: &str = "argocd.argoproj.io/installation-id";
@@ -48,26 +51,36 @@ async fn objects_that_say_nothing_of_the_application_stay() {
     assert_eq!(deleted, ["DELETE configmaps/b"]);
 }
 
-#[tokio::test]
-async fn an_object_that_says_prune_false_stays() {
+/// Two objects that are synced by themselves, one of which is never to be pruned.
+async fn with_one_to_keep(automated: Value) -> World {
     let world = World::new().await;
-    let keep = "metadata:\n  annotations: {argocd.argoproj.io/sync-options: Prune=false}\n";
-    let kept = config_map("kept", "1").replacen("metadata:\n", keep, 1);
+    let kept = with_options(&config_map("kept", "1"), "Prune=false");
     let commit = world
         .repository
         .commit(&[("app/a.yaml", Some(&config_map("a", "1"))), ("app/kept.yaml", Some(&kept))]);
     let mut application = world.automated("orders", "app");
-    application["spec"]["syncPolicy"]["automated"] = json!({ "prune": true });
+    application["spec"]["syncPolicy"]["automated"] = automated;
     world.apply(application).await;
     world.until_synced("orders", &commit).await;
+    world
+}
+
+/// Takes that one out of the source and waits until the commit was synced.
+async fn remove_kept(world: &World) -> Application {
     let commit = world.repository.commit(&[("app/kept.yaml", None)]);
-    let application = world
+    world
         .until_application("orders", "has tried to prune", |application| {
             let result =
                 application.status.operation_state.as_ref().and_then(|state| state.sync_result.as_ref());
             application.operation.is_none() && result.is_some_and(|result| result.revision == commit.as_str())
         })
-        .await;
+        .await
+}
+
+#[tokio::test]
+async fn an_object_that_says_prune_false_stays() {
+    let world = with_one_to_keep(json!({ "prune": true })).await;
+    let application = remove_kept(&world).await;
     let state = application.status.operation_state.as_ref().unwrap();
     let results = &state.sync_result.as_ref().unwrap().resources;
     let result = results.iter().find(|result| result.name == "kept").unwrap();
@@ -81,22 +94,8 @@ async fn an_object_that_says_prune_false_stays() {
 
 #[tokio::test]
 async fn an_object_that_stays_is_no_reason_to_heal_again_and_again() {
-    let world = World::new().await;
-    let keep = "metadata:\n  annotations: {argocd.argoproj.io/sync-options: Prune=false}\n";
-    let kept = config_map("kept", "1").replacen("metadata:\n", keep, 1);
-    let commit = world
-        .repository
-        .commit(&[("app/a.yaml", Some(&config_map("a", "1"))), ("app/kept.yaml", Some(&kept))]);
-    world.apply(world.automated("orders", "app")).await;
-    world.until_synced("orders", &commit).await;
-    let commit = world.repository.commit(&[("app/kept.yaml", None)]);
-    let ended = world
-        .until_application("orders", "has tried to prune", |application| {
-            let result =
-                application.status.operation_state.as_ref().and_then(|state| state.sync_result.as_ref());
-            application.operation.is_none() && result.is_some_and(|result| result.revision == commit.as_str())
-        })
-        .await;
+    let world = with_one_to_keep(json!({ "prune": true, "selfHeal": true })).await;
+    let ended = remove_kept(&world).await;
     world.refresh("orders").await;
     let drift = json!({ "data": { "key": "by hand" } });
     world.patch("v1", "ConfigMap", &world.namespace, "a", drift).await;
@@ -108,7 +107,7 @@ async fn an_object_that_stays_is_no_reason_to_heal_again_and_again() {
         .await;
     let healed =
         world.until_application("orders", "has healed", |application| application.operation.is_none()).await;
-    let resources = |application: &skiff::api::Application| {
+    let resources = |application: &Application| {
         let state = application.status.operation_state.clone().unwrap();
         state.operation.sync.unwrap().resources
     };
@@ -146,7 +145,7 @@ async fn an_object_of_a_kind_that_the_source_no_longer_has_is_pruned() {
 #[tokio::test]
 async fn what_was_pruned_goes_with_its_dependents() {
     let world = World::new().await;
-    let deployment = super::harness::deployment("web", "web:1.0", 2);
+    let deployment = deployment("web", "web:1.0", 2);
     let commit = world
         .repository
         .commit(&[("app/a.yaml", Some(&config_map("a", "1"))), ("app/web.yaml", Some(&deployment))]);
@@ -204,4 +203,97 @@ async fn objects_may_be_tracked_by_label() {
     let commit = world.repository.commit(&[("app/b.yaml", None)]);
     world.until_synced(orders, &commit).await;
     assert_eq!(world.names("v1", "ConfigMap", &world.namespace).await, ["a"]);
+}
+
+#[tokio::test]
+async fn what_an_object_says_of_its_pruning_wins_over_the_application() {
+    let world = World::manual(&[
+        ("app/kept.yaml", Some(&config_map("kept", "1"))),
+        ("app/goes.yaml", Some(&with_options(&config_map("goes", "1"), "Prune=true"))),
+        ("app/rest.yaml", Some(&config_map("rest", "1"))),
+    ])
+    .await;
+    world.sync("orders", json!({})).await;
+    world.until_operation("orders", OperationPhase::Succeeded).await;
+    world.repository.commit(&[("app/kept.yaml", None), ("app/goes.yaml", None)]);
+    world.sync("orders", json!({ "prune": true, "syncOptions": ["Prune=false"] })).await;
+    world.until_operation("orders", OperationPhase::Succeeded).await;
+    assert_eq!(world.names("v1", "ConfigMap", &world.namespace).await, ["kept", "rest"]);
+}
+
+#[tokio::test]
+async fn what_is_pruned_last_waits_for_the_last_wave() {
+    let world = World::manual(&[
+        ("app/early.yaml", Some(&in_wave(&config_map("early", "1"), -3))),
+        ("app/late.yaml", Some(&in_wave(&config_map("late", "1"), 3))),
+        ("app/a.yaml", Some(&config_map("a", "1"))),
+    ])
+    .await;
+    world.sync("orders", json!({})).await;
+    world.until_operation("orders", OperationPhase::Succeeded).await;
+    world.repository.commit(&[
+        ("app/early.yaml", None),
+        ("app/late.yaml", None),
+        ("app/a.yaml", Some(&config_map("a", "2"))),
+        ("app/web.yaml", Some(&in_wave(&deployment("web", "web:broken", 1), 9))),
+    ]);
+    world.sync("orders", json!({ "prune": true, "syncOptions": ["PruneLast=true"] })).await;
+    until_web_is_awaited(&world).await;
+    assert_eq!(world.names("v1", "ConfigMap", &world.namespace).await, ["a", "early", "late"]);
+    mend_web(&world).await;
+    world.until_operation("orders", OperationPhase::Succeeded).await;
+    assert_eq!(world.names("v1", "ConfigMap", &world.namespace).await, ["a"]);
+}
+
+#[tokio::test]
+async fn what_is_pruned_goes_in_the_reverse_order_of_its_waves() {
+    let in_wave = |name: &str, wave: i64| in_wave(&config_map(name, "1"), wave);
+    let world = World::manual(&[
+        ("app/first.yaml", Some(&in_wave("first", -1))),
+        ("app/second.yaml", Some(&in_wave("second", 0))),
+        ("app/third.yaml", Some(&in_wave("third", 5))),
+        ("app/a.yaml", Some(&config_map("a", "1"))),
+    ])
+    .await;
+    world.sync("orders", json!({})).await;
+    world.until_operation("orders", OperationPhase::Succeeded).await;
+    // Whatever comes after the third waits until it is really gone.
+    let held = json!({ "metadata": { "finalizers": ["example.com/held"] } });
+    world.patch("v1", "ConfigMap", &world.namespace, "third", held).await;
+    world.repository.commit(&[("app/first.yaml", None), ("app/second.yaml", None), ("app/third.yaml", None)]);
+    world.requests.clear();
+    world.sync("orders", json!({ "prune": true })).await;
+    world.until_operation_says("orders", "waiting for deletion of /ConfigMap/third").await;
+    assert!(live(&world, CONFIG_MAP, "second").await.is_some());
+    let free = json!({ "metadata": { "finalizers": null } });
+    world.patch("v1", "ConfigMap", &world.namespace, "third", free).await;
+    world.until_operation("orders", OperationPhase::Succeeded).await;
+    let deleted: Vec<String> =
+        world.written().into_iter().filter(|write| write.starts_with("DELETE")).collect();
+    assert_eq!(deleted, ["DELETE configmaps/third", "DELETE configmaps/second", "DELETE configmaps/first"]);
+}
+
+#[tokio::test]
+async fn an_object_whose_option_is_mistyped_is_pruned_only_when_somebody_confirms_it() {
+    let world = World::manual(&[
+        ("app/a.yaml", Some(&config_map("a", "1"))),
+        ("app/b.yaml", Some(&config_map("b", "1"))),
+    ])
+    .await;
+    world.sync("orders", json!({})).await;
+    world.until_operation("orders", OperationPhase::Succeeded).await;
+    // As Argo CD would have applied it.
+    let mistyped =
+        json!({ "metadata": { "annotations": { "argocd.argoproj.io/sync-options": "Prun=false" } } });
+    world.patch("v1", "ConfigMap", &world.namespace, "b", mistyped).await;
+    let commit = world.repository.commit(&[("app/b.yaml", None)]);
+    world.sync("orders", json!({ "prune": true })).await;
+    let guard = names::CONDITION_PRUNE_GUARD_WARNING;
+    world.until_condition("orders", guard, "waiting for pruning confirmation of ConfigMap").await;
+    assert!(live(&world, CONFIG_MAP, "b").await.is_some());
+    let now = Time::now().to_string();
+    let approved = json!({ "metadata": { "annotations": { "argocd.argoproj.io/deletion-approved": now } } });
+    world.patch("argoproj.io/v1alpha1", "Application", &world.argocd, "orders", approved).await;
+    world.until_synced("orders", &commit).await;
+    assert_eq!(live(&world, CONFIG_MAP, "b").await, None);
 }

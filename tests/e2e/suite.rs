@@ -28,6 +28,7 @@ mod events;
 mod faults;
 mod guard;
 mod health;
+mod hook_outcomes;
 mod hooks;
 mod invariants;
 mod isolation;

@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use super::Came;
 use crate::{
     api::{HealthStatusCode, HookType, SyncPhase, names, sync_options::SyncOptions},
-    cluster::ClusterError,
+    cluster::{ClusterError, discovery::Kinds},
     compare::Rules,
     controller::{
         observe::Observation,
@@ -19,6 +19,7 @@ use crate::{
     },
     error::chain,
     object::Object,
+    project::Admission,
     sync::{
         executor::Executor,
         hook::{self, DeletePolicy, Role},
@@ -84,7 +85,8 @@ pub(super) async fn run(
     }
     let rules = Rules::default();
     let observer = CountedWrites { metrics: &look.context.metrics, application: &look.application };
-    let executor = executor(look, &observation, &options, &rules, &observer);
+    let Observation { admission, kinds, .. } = &observation;
+    let executor = executor(look, admission, kinds, &options, &rules, &observer);
     let began = look.application.metadata.deletion_timestamp.as_ref().map(|time| time.0);
     for tasks in waves.into_values() {
         let mut missing = Vec::new();
@@ -132,7 +134,8 @@ pub(super) async fn clean_up(look: &mut Look<'_>, memory: &mut Memory) -> Result
     let (observation, options) = observe(look, memory).await?;
     let rules = Rules::default();
     let observer = CountedWrites { metrics: &look.context.metrics, application: &look.application };
-    let executor = executor(look, &observation, &options, &rules, &observer);
+    let Observation { admission, kinds, .. } = &observation;
+    let executor = executor(look, admission, kinds, &options, &rules, &observer);
     for (hook_type, ..) in FINALIZERS {
         for object in declared(&observation, *hook_type) {
             let task = task(look, &object, *hook_type);
@@ -170,18 +173,20 @@ async fn observe(look: &mut Look<'_>, memory: &mut Memory) -> Result<(Observatio
     Ok((observation, SyncOptions::new(look.application.spec.sync_options())))
 }
 
-fn executor<'a>(
+/// What writes hooks outside of a sync.
+pub(in crate::controller) fn executor<'a>(
     look: &'a Look<'_>,
-    observation: &'a Observation,
+    admission: &'a Admission,
+    kinds: &'a Kinds,
     options: &'a SyncOptions,
     rules: &'a Rules,
     observer: &'a CountedWrites<'a>,
 ) -> Executor<'a> {
     Executor {
         cluster: &look.context.cluster,
-        admission: &observation.admission,
+        admission,
         tracking: &look.tracking,
-        kinds: &observation.kinds,
+        kinds,
         options,
         force: false,
         rules,

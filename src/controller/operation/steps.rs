@@ -138,6 +138,7 @@ pub(super) async fn pursue(
     let strategy = sync.sync_strategy.clone().unwrap_or_default();
     let policy = look.application.spec.sync_policy.clone().unwrap_or_default();
     let rows = state.sync_result.as_ref().map(|result| result.resources.clone()).unwrap_or_default();
+    let former_metadata = state.sync_result.as_ref().and_then(|it| it.managed_namespace_metadata.clone());
     let revision = observation.desired.commit.to_string();
     let planned = plan(&PlanInput {
         candidates: &observation.comparison.candidates,
@@ -150,6 +151,7 @@ pub(super) async fn pursue(
         destination_namespace: &look.application.spec.destination.namespace,
         destination_namespace_exists: observation.comparison.namespace_exists,
         namespace_metadata: policy.managed_namespace_metadata.as_ref(),
+        former_namespace_metadata: former_metadata.as_ref(),
         revision: &revision,
         started_at: state.started_at,
         rows: &rows,
@@ -247,6 +249,14 @@ impl Pursuit<'_> {
             refused.into_iter().for_each(|row| self.record.set(row));
             return Ok(failed(message));
         }
+        let concern = match dry_run || look.has_approved_deletions(&self.state) {
+            true => None,
+            false => self.concern(look, observation).await,
+        };
+        // One that was told already, of a plan that was found valid then: it is looked at for as long as nobody approves.
+        if let Some(message) = concern.clone().filter(|message| *message == self.state.message) {
+            return Ok(Some(Came::Asks(message)));
+        }
         let invalid = self.executor.invalid(&self.plan).await;
         if !invalid.is_empty() {
             let message = executor::reason(executor::DRY_RUN_FAILED, &invalid);
@@ -258,23 +268,24 @@ impl Pursuit<'_> {
             let message = "successfully validated (dry run)";
             return Ok(Some(Came::Ended(Ended::new(OperationPhase::Succeeded, message))));
         }
-        if !look.has_approved_deletions(&self.state) {
-            let managed = observation.comparison.candidates.iter().filter(|candidate| {
-                candidate.live.is_some()
-                    && candidate.declared().is_some_and(|it| crate::sync::is_resource(it))
-            });
-            let guard = look.settings.prune_guard();
-            let holding =
-                if guard.enabled { holding(self.executor.cluster, &self.plan).await } else { Vec::new() };
-            let concern = guard::concern(guard, &look.key.name, &self.plan, managed.count(), &holding);
-            if let Some(message) = concern {
-                return Ok(Some(Came::Asks(message)));
-            }
+        if let Some(message) = concern {
+            return Ok(Some(Came::Asks(message)));
         }
         if self.plan.has_steps() {
             self.record.plan_prunes(&self.plan);
         }
         Ok(None)
+    }
+
+    /// What of this sync somebody has to approve.
+    async fn concern(&self, look: &Look<'_>, observation: &Observation) -> Option<String> {
+        let managed = observation.comparison.candidates.iter().filter(|candidate| {
+            candidate.live.is_some() && candidate.declared().is_some_and(|it| crate::sync::is_resource(it))
+        });
+        let guard = look.settings.prune_guard();
+        let holding =
+            if guard.enabled { holding(self.executor.cluster, &self.plan).await } else { Vec::new() };
+        guard::concern(guard, &look.key.name, &self.plan, managed.count(), &holding)
     }
 
     /// Takes step after step.
@@ -356,6 +367,9 @@ impl Pursuit<'_> {
             if self.record.progress(task) == Progress::Creating {
                 match self.executor.read(&task.gvk, &task.key).await {
                     Ok(None) => {}
+                    // One that may have been there before: applying it once more changes nothing that was done.
+                    Ok(Some(_)) if task.applied().is_some_and(|it| !DeletePolicy::of(it).before_creation) => {
+                    }
                     // This operation has created it, and was cut off before it could say so.
                     Ok(Some(_)) => {
                         self.record.set(ResourceResult {
@@ -384,7 +398,12 @@ impl Pursuit<'_> {
 
     /// Takes the finalizers off hooks whose outcome is on record.
     async fn release_ended(&mut self, view: &View) -> Result<(), String> {
-        for task in self.plan.tasks().filter(|task| task.is_hook()) {
+        // A hook of several phases is a new object in each.
+        let runs =
+            |task: &&Task| matches!(self.record.progress(task), Progress::Creating | Progress::Running);
+        let running: HashSet<&ObjectKey> =
+            self.plan.tasks().filter(|task| task.is_hook()).filter(runs).map(|task| &task.key).collect();
+        for task in self.plan.tasks().filter(|task| task.is_hook() && !running.contains(&task.key)) {
             let has_ended = matches!(self.record.progress(task), Progress::Succeeded | Progress::Failed);
             let held = view.object(task).is_some_and(crate::sync::hook::has_finalizer);
             if has_ended && held && self.released.insert((task.key.clone(), task.phase)) {

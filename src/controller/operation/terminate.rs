@@ -42,6 +42,16 @@ pub(super) async fn terminate(
     finish(look, memory, state, None, ended).await
 }
 
+/// Ends the hooks that still run in an operation that has ended otherwise.
+pub(super) async fn end_running_hooks(look: &Look<'_>, state: &mut OperationState) -> Vec<String> {
+    let runs = |row: &ResourceResult| {
+        let progress = record::progress(row);
+        row.hook_type.is_some() && matches!(progress, Progress::Running | Progress::Creating)
+    };
+    let is_left = state.sync_result.iter().flat_map(|result| &result.resources).any(runs);
+    if is_left { end_hooks(look, state).await } else { Vec::new() }
+}
+
 /// Deletes the hooks of an operation that still run, and lets those go that have ended.
 pub(in crate::controller) async fn end_hooks(look: &Look<'_>, state: &mut OperationState) -> Vec<String> {
     let Some(result) = &mut state.sync_result else { return Vec::new() };
@@ -57,17 +67,7 @@ pub(in crate::controller) async fn end_hooks(look: &Look<'_>, state: &mut Operat
     let kinds = look.context.cluster.kinds();
     let observer = CountedWrites { metrics: &look.context.metrics, application: &look.application };
     let rules = Rules::default();
-    let executor = Executor {
-        cluster: &look.context.cluster,
-        admission: &admission,
-        tracking: &look.tracking,
-        kinds: &kinds,
-        options: &options,
-        force: false,
-        rules: &rules,
-        client_side_manager: None,
-        observer: &observer,
-    };
+    let executor = deletion::executor(look, &admission, &kinds, &options, &rules, &observer);
     let mut problems = Vec::new();
     for row in result.resources.iter_mut().filter(|row| row.hook_type.is_some()) {
         if let Err(problem) = end_hook(&executor, look.settings.health_scripts(), row).await {

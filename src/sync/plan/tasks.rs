@@ -7,7 +7,7 @@ use serde_json::json;
 use super::{Action, Candidate, NO_PRUNE, PlanInput, REQUIRES_PRUNING, STILL_NEEDED, Task, Verdict};
 use crate::{
     api::{
-        SyncOperationResource, SyncPhase, names,
+        ManagedNamespaceMetadata, SyncOperationResource, SyncPhase, names,
         sync_options::{Deletion, SyncOptions},
     },
     object::Object,
@@ -117,8 +117,11 @@ fn hook_object(desired: &Arc<Object>, phase: SyncPhase, input: &PlanInput<'_>) -
 /// The task that creates the destination namespace or gives it its metadata, unless the source has it.
 fn namespace(input: &PlanInput<'_>) -> Option<Task> {
     let name = input.destination_namespace;
-    let metadata = input.namespace_metadata.filter(|it| !it.labels.is_empty() || !it.annotations.is_empty());
-    let has_work = !input.destination_namespace_exists || (metadata.is_some() && input.resources.is_empty());
+    let has_any = |it: &&ManagedNamespaceMetadata| !it.labels.is_empty() || !it.annotations.is_empty();
+    let metadata = input.namespace_metadata.filter(has_any);
+    // Where there is none any more, what it was given before is taken away.
+    let has_metadata = metadata.or(input.former_namespace_metadata.filter(has_any)).is_some();
+    let has_work = !input.destination_namespace_exists || (has_metadata && input.resources.is_empty());
     if !input.options.create_namespace() || name.is_empty() || !has_work {
         return None;
     }

@@ -66,6 +66,7 @@ struct Sync {
     skip_hooks: bool,
     namespace_exists: bool,
     namespace_metadata: Option<ManagedNamespaceMetadata>,
+    former_namespace_metadata: Option<ManagedNamespaceMetadata>,
     approved: bool,
     rows: Vec<ResourceResult>,
 }
@@ -79,6 +80,7 @@ impl Default for Sync {
             skip_hooks: false,
             namespace_exists: true,
             namespace_metadata: None,
+            former_namespace_metadata: None,
             approved: false,
             rows: Vec::new(),
         }
@@ -101,6 +103,7 @@ impl Sync {
             destination_namespace: "shop",
             destination_namespace_exists: self.namespace_exists,
             namespace_metadata: self.namespace_metadata.as_ref(),
+            former_namespace_metadata: self.former_namespace_metadata.as_ref(),
             approved: self.approved,
             revision: "0123456789abcdef",
             started_at: Time::new(jiff::Timestamp::from_second(1_700_000_000).unwrap()),
@@ -271,6 +274,9 @@ fn the_destination_namespace_is_created_first_if_asked_for_and_missing() {
     assert_eq!(missing.lines(&declared), ["Sync 0: +Namespace/shop +ConfigMap/a"], "a manifest wins");
     let entries = |key: &str| [(key.to_owned(), "on".to_owned())].into();
     let metadata = ManagedNamespaceMetadata { labels: entries("label"), annotations: entries("note") };
+    let former =
+        Sync { former_namespace_metadata: Some(metadata.clone()), ..Sync::with(&["CreateNamespace=true"]) };
+    assert_eq!(former.lines(&candidates), ["PreSync 0: *Namespace/shop", "Sync -5: +ConfigMap/a"]);
     let managed = Sync { namespace_metadata: Some(metadata), ..Sync::with(&["CreateNamespace=true"]) };
     let plan = managed.plan(&candidates).unwrap();
     let namespace = plan.tasks().next().and_then(Task::applied).unwrap();
