@@ -14,7 +14,7 @@ use skiff::{
 
 use super::{
     cli::skiff_app,
-    harness::{World, config_map, deployment},
+    harness::{Repository, World, config_map, deployment},
 };
 
 #[derive(Parser)]
@@ -116,4 +116,84 @@ async fn deletions_are_approved_and_syncs_ended_from_the_command_line() {
     assert_eq!(said.exit_code, 0, "{}", said.err);
     world.until_synced("orders", &commit).await;
     assert_eq!(world.names("v1", "ConfigMap", &world.namespace).await, ["c5"]);
+}
+
+#[tokio::test]
+async fn a_merge_is_taken_back_with_all_that_it_brought() {
+    let world = World::new().await;
+    let first = world.repository.commit(&[("app/a.yaml", Some(&config_map("a", "1")))]);
+    world.apply(world.automated("orders", "app")).await;
+    world.until_synced("orders", &first).await;
+    world.repository.branch("feature");
+    world.repository.commit_to("feature", "app/a.yaml", &config_map("a", "2"));
+    world.repository.commit_to("feature", "app/b.yaml", &config_map("b", "1"));
+    let merge = world.repository.merge("feature");
+    world.until_synced("orders", &merge).await;
+    let said = skiff_rollback(&world, "orders").await.unwrap();
+    assert!(said.contains("is rolled back"), "{said}");
+    assert_eq!(world.names("v1", "ConfigMap", &world.namespace).await, ["a"]);
+    let a = world.get("v1", "ConfigMap", &world.namespace, "a").await.unwrap();
+    assert_eq!(a["data"]["key"], "1");
+}
+
+#[tokio::test]
+async fn several_sources_go_back_together_each_in_its_own_repository() {
+    let world = World::new().await;
+    let other = Repository::new(&world.directory().join("other"));
+    world.repository.commit(&[
+        ("base/a.yaml", Some(&config_map("a", "1"))),
+        ("extra/b.yaml", Some(&config_map("b", "1"))),
+        ("strange/c.yaml", Some(&config_map("c", "1"))),
+    ]);
+    other.commit(&[("app/d.yaml", Some(&config_map("d", "1")))]);
+    let source = |url: String, path: &str| json!({ "repoURL": url, "path": path, "targetRevision": "main" });
+    let mut application = world.automated("orders", "app");
+    application["spec"].as_object_mut().unwrap().shift_remove("source");
+    application["spec"]["sources"] = json!([
+        source(world.repository.url(), "base"),
+        source(world.repository.url(), "extra"),
+        source(other.url(), "app"),
+    ]);
+    world.apply(application).await;
+    let values = async |wanted: [&str; 3]| {
+        world
+            .until(&format!("the values are {wanted:?}"), async |w: &World| {
+                for (name, wanted) in ["a", "b", "d"].iter().zip(wanted) {
+                    let live = w.get("v1", "ConfigMap", &w.namespace, name).await?;
+                    if live["data"]["key"] != wanted {
+                        return None;
+                    }
+                }
+                Some(())
+            })
+            .await;
+        world
+            .until_application("orders", "is synced and idle", |it| {
+                it.status.sync_code() == SyncStatusCode::Synced && it.operation.is_none()
+            })
+            .await
+    };
+    values(["1", "1", "1"]).await;
+    // Both repositories move before the Application is looked at again, so that they are one entry of its history.
+    let skip = json!({ "metadata": { "annotations": { "argocd.argoproj.io/skip-reconcile": "true" } } });
+    world.patch("argoproj.io/v1alpha1", "Application", &world.argocd, "orders", skip).await;
+    world.repository.commit(&[
+        ("base/a.yaml", Some(&config_map("a", "2"))),
+        ("extra/b.yaml", Some(&config_map("b", "2"))),
+        ("strange/c.yaml", Some(&config_map("c", "2"))),
+    ]);
+    other.commit(&[("app/d.yaml", Some(&config_map("d", "2")))]);
+    let go_on = json!({ "metadata": { "annotations": {
+        "argocd.argoproj.io/skip-reconcile": null, "argocd.argoproj.io/refresh": "normal",
+    } } });
+    world.patch("argoproj.io/v1alpha1", "Application", &world.argocd, "orders", go_on).await;
+    values(["2", "2", "2"]).await;
+    let error = skiff_rollback(&world, "orders --to main").await.unwrap_err();
+    assert!(error.contains("it has several sources with revisions of their own"), "{error}");
+    let said = skiff_rollback(&world, "orders").await.unwrap();
+    assert_eq!(said.matches("pushed ").count(), 2, "one commit for each repository: {said}");
+    let application = values(["1", "1", "1"]).await;
+    let present = application.status.sync.unwrap().revisions;
+    let (_, strange) = world.repository.read_at(&present[0], "strange/c.yaml");
+    assert!(strange.contains("key: \"2\""), "what the application does not read stays");
 }

@@ -7,7 +7,12 @@
 //! Only files that the Application reads are touched: those of its path, and those that its render read at the revision
 //! to go back to. So the cluster is never ahead of Git, and the rollback is itself a commit that can be reverted.
 
-use std::{collections::BTreeSet, ops::ControlFlow, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::ControlFlow,
+    sync::Arc,
+    time::Duration,
+};
 
 use similar::TextDiff;
 use tokio_util::sync::CancellationToken;
@@ -139,12 +144,45 @@ pub async fn run_on(
     let name = AppName::parse(&options.name, session.namespace())?;
     let found = session.get(&name).await?;
     let refused = |why: &str| RollbackError::Refused { name: name.to_string(), why: why.to_owned() };
-    let source = source(&found).map_err(|why| refused(&why))?;
-    let url = RepoUrl::parse(&source.repo_url).map_err(GitLoginError::from)?;
-    let credentials = options.login.credentials(&url)?;
-    // A mirror of its own: it may be the machine of somebody who is on call, or a pipeline.
+    let parts = parts(&found, options.to.as_deref()).map_err(|why| refused(&why))?;
+    // Mirrors of its own: it may be the machine of somebody who is on call, or a pipeline.
     let cache = tempfile::tempdir().map_err(RollbackError::Directory)?;
     let repositories = Repositories::new(GitOptions::new(cache.path().to_owned()), None);
+    // The last one of each branch: an Application shows no other.
+    let mut pushed: BTreeMap<(&str, &str), CommitId> = BTreeMap::new();
+    for part in &parts {
+        let made = take_back(&name, &found, part, &repositories, options, console).await?;
+        let branch = part.sources.first().map(|it| (it.repo_url.as_str(), it.target_revision.as_str()));
+        pushed.extend(branch.zip(made));
+    }
+    let pushed: Vec<CommitId> = pushed.into_values().collect();
+    if pushed.is_empty() {
+        Ok(())
+    } else {
+        wait(session, &name, &pushed, limit(options.timeout), console).await
+    }
+}
+
+/// What is taken back by one commit.
+struct Part {
+    /// Sources of one branch of one repository.
+    sources: Vec<ApplicationSource>,
+    /// The revision to go back to.
+    to: String,
+}
+
+/// Makes the commit that takes a part back, and pushes it. `None` where nothing has to change, and with `--dry-run`.
+async fn take_back(
+    name: &AppName,
+    found: &Found,
+    part: &Part,
+    repositories: &Repositories,
+    options: &Options,
+    console: &mut Console<'_>,
+) -> Result<Option<CommitId>, RollbackError> {
+    let Some(source) = part.sources.first() else { return Ok(None) };
+    let url = RepoUrl::parse(&source.repo_url).map_err(GitLoginError::from)?;
+    let credentials = options.login.credentials(&url)?;
     let cancel = CancellationToken::new();
     let references = repositories.references(&url, &credentials, &cancel).await?;
     let wanted = match source.target_revision.as_str() {
@@ -152,27 +190,23 @@ pub async fn run_on(
         revision => format!("refs/heads/{}", revision.trim_start_matches("refs/heads/")),
     };
     if !references.refs.contains_key(&wanted) {
-        return Err(refused(&format!(
+        let why = format!(
             "its targetRevision '{}' is no branch: change it to the revision to go back to",
             source.target_revision
-        )));
+        );
+        return Err(RollbackError::Refused { name: name.to_string(), why });
     }
     let branch = wanted.trim_start_matches("refs/heads/").to_owned();
-    let to = match &options.to {
-        Some(to) => to.clone(),
-        None => before_the_present(&found).ok_or_else(|| {
-            refused("its history has no revision before the present one: name one with --to")
-        })?,
-    };
-    let revision = RevisionSpec::parse(&to, None)?;
+    let revision = RevisionSpec::parse(&part.to, None)?;
     let to = repositories.resolve(&url, &credentials, &revision, &references, &cancel).await?;
     let good = repositories.commit_tree(&url, &credentials, &to, &cancel).await?;
-    let read = read_by(&found, &source, &good)?;
+    let read: Vec<Read> =
+        part.sources.iter().map(|source| read_by(found, source, &good)).collect::<Result<_, _>>()?;
     if options.dry_run {
         let tip = references.refs.get(&wanted).cloned().unwrap_or_else(|| to.clone());
         let tree = repositories.commit_tree(&url, &credentials, &tip, &cancel).await?;
         let changes = changes(&tree, &good, &read)?;
-        return show(&changes, &tree, &branch, &to, console);
+        return show(&changes, &tree, &branch, &to, console).map(|()| None);
     }
     let author = options.login.author()?;
     let person = person(&author);
@@ -187,7 +221,7 @@ pub async fn run_on(
     };
     let draft = |tree: &Arc<GitTree>| {
         let changes = changes(tree, &good, &read)?;
-        let message = message(&name, tree.commit(), &to, &person);
+        let message = message(name, tree.commit(), &to, &person);
         let draft = Draft { content: Content::Changes(changes.clone()), message };
         Ok::<_, RollbackError>((!changes.is_empty()).then_some(draft))
     };
@@ -195,35 +229,72 @@ pub async fn run_on(
         Published::Nothing { at, .. } => {
             let text = format!("nothing to take back: {} of {branch} is as {}", at.short(), to.short());
             console.line(&text)?;
-            Ok(())
+            Ok(None)
         }
         Published::Commit { id, .. } => {
             console.line(&format!("pushed {} to {branch}: as {}", id.short(), to.short()))?;
-            wait(session, &name, &id, limit(options.timeout), console).await
+            Ok(Some(id))
         }
     }
 }
 
-/// The one source of an Application that a commit can be made for.
-fn source(found: &Found) -> Result<ApplicationSource, String> {
+/// What has to be taken back: the one source, or those of several whose revisions changed with the last sync.
+fn parts(found: &Found, to: Option<&str>) -> Result<Vec<Part>, String> {
     let spec = &found.application.spec;
-    if spec.has_multiple_sources() || spec.source_hydrator.is_some() {
-        return Err(
-            "it has several sources: revert the commit in the repository that it came from".to_owned()
-        );
+    if spec.source_hydrator.is_some() {
+        return Err("its manifests are hydrated: revert the commit of the dry source".to_owned());
     }
-    match spec.effective_sources().into_iter().next() {
-        Some(source) if source.chart.is_empty() => Ok(source),
-        Some(_) => Err("its source is a Helm chart: change spec.source.targetRevision".to_owned()),
-        None => Err("it has no source".to_owned()),
+    if !spec.has_multiple_sources() {
+        let source = spec.effective_sources().into_iter().next().ok_or("it has no source")?;
+        if !source.chart.is_empty() {
+            return Err("its source is a Helm chart: change spec.source.targetRevision".to_owned());
+        }
+        let before = || {
+            before_the_present(found)
+                .ok_or("its history has no revision before the present one: name one with --to")
+        };
+        let to = to.map_or_else(|| before().map(str::to_owned), |to| Ok(to.to_owned()))?;
+        return Ok(vec![Part { sources: vec![source], to }]);
     }
+    if to.is_some() {
+        return Err("it has several sources with revisions of their own: without --to it goes back to those that were \
+                    synced before the present ones"
+            .to_owned());
+    }
+    let history = &found.application.status.history;
+    let present = history.last().ok_or("its history is empty")?;
+    let before = history
+        .iter()
+        .rev()
+        .find(|entry| entry.revisions != present.revisions && entry.revisions.len() == spec.sources.len());
+    let before = before.ok_or("its history has no revisions before the present ones")?;
+    let mut parts: Vec<Part> = Vec::new();
+    let revisions = before.revisions.iter().zip(&present.revisions);
+    for (source, (to, _)) in spec.sources.iter().zip(revisions).filter(|(_, (to, now))| to != now) {
+        // A chart has no branch, and one that others refer to declares nothing by itself.
+        if !source.chart.is_empty() || source.path.is_empty() {
+            continue;
+        }
+        let is_alike = |part: &&mut Part| {
+            let first = part.sources.first();
+            part.to == *to
+                && first.is_some_and(|it| {
+                    (&it.repo_url, &it.target_revision) == (&source.repo_url, &source.target_revision)
+                })
+        };
+        match parts.iter_mut().find(is_alike) {
+            Some(part) => part.sources.push(source.clone()),
+            None => parts.push(Part { sources: vec![source.clone()], to: to.clone() }),
+        }
+    }
+    Ok(parts)
 }
 
 /// The newest revision of the history that is not the present one.
-fn before_the_present(found: &Found) -> Option<String> {
+fn before_the_present(found: &Found) -> Option<&str> {
     let history = &found.application.status.history;
     let present = &history.last()?.revision;
-    history.iter().rev().map(|entry| &entry.revision).find(|revision| *revision != present).cloned()
+    history.iter().rev().map(|entry| entry.revision.as_str()).find(|revision| revision != present)
 }
 
 /// What an Application reads of its repository.
@@ -254,10 +325,13 @@ fn read_by(found: &Found, source: &ApplicationSource, tree: &Arc<GitTree>) -> Re
 }
 
 /// What has to change for the files to be as they were.
-fn changes(tip: &Arc<GitTree>, good: &Arc<GitTree>, read: &Read) -> Result<Vec<Change>, RollbackError> {
-    let mut paths = read.others.clone();
-    for tree in [tip, good] {
-        collect(tree.as_ref(), &read.directory, 0, &mut paths)?;
+fn changes(tip: &Arc<GitTree>, good: &Arc<GitTree>, read: &[Read]) -> Result<Vec<Change>, RollbackError> {
+    let mut paths = BTreeSet::new();
+    for source in read {
+        paths.extend(source.others.iter().cloned());
+        for tree in [tip, good] {
+            collect(tree.as_ref(), &source.directory, 0, &mut paths)?;
+        }
     }
     let limit = FileLimits::default().file_bytes;
     let mut changes = Vec::new();
@@ -356,11 +430,11 @@ fn show(
     Ok(())
 }
 
-/// Waits until the agent has compared the Application with the commit and, where it syncs by itself, has synced it.
+/// Waits until the agent has compared the Application with the commits and, where it syncs by itself, has synced it.
 async fn wait(
     session: &Session,
     name: &AppName,
-    commit: &CommitId,
+    pushed: &[CommitId],
     limit: Option<Duration>,
     console: &mut Console<'_>,
 ) -> Result<(), RollbackError> {
@@ -374,7 +448,11 @@ async fn wait(
     let done = session.follow(name, limit, |found| {
         let Some(found) = found else { return Err(AppError::NotFound { name: name.to_string() }) };
         let status = &found.application.status;
-        let compared = status.sync.as_ref().is_some_and(|sync| sync.revision == commit.as_str());
+        let compared = status.sync.as_ref().is_some_and(|sync| {
+            pushed.iter().all(|commit| {
+                sync.revision == commit.as_str() || sync.revisions.iter().any(|it| it == commit.as_str())
+            })
+        });
         let idle = found.application.operation.is_none();
         state = format!("it is {} and {}", status.sync_code(), status.health_code());
         let is_done = compared && idle && status.sync_code() == SyncStatusCode::Synced;
