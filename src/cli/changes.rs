@@ -31,14 +31,36 @@ pub enum Colour {
     Never,
 }
 
-impl Colour {
-    /// Lets a console use colours or not.
-    pub fn set(self, console: &mut Console<'_>) {
-        match self {
-            Self::Auto => {}
-            Self::Always => console.colours = true,
-            Self::Never => console.colours = false,
+/// How a command shows changes.
+#[derive(Debug, clap::Args)]
+pub struct ChangesOptions {
+    /// What the output looks like
+    #[arg(short, long, value_enum, default_value_t)]
+    output: ChangesFormat,
+
+    /// When to use colours
+    #[arg(long, value_enum, default_value_t, value_name = "WHEN")]
+    color: Colour,
+}
+
+impl ChangesOptions {
+    /// Prints the changes. `title` says what of; `notes` what is left out.
+    ///
+    /// # Errors
+    /// When the output is gone.
+    pub fn show(
+        &self,
+        title: &str,
+        changes: &[ShownChange<'_>],
+        notes: &[String],
+        console: &mut Console<'_>,
+    ) -> io::Result<()> {
+        match self.color {
+            Colour::Auto => {}
+            Colour::Always => console.colours = true,
+            Colour::Never => console.colours = false,
         }
+        show(title, changes, notes, self.output, console)
     }
 }
 
@@ -62,11 +84,7 @@ impl ShownChange<'_> {
     }
 }
 
-/// Prints the changes. `title` says what of; `notes` what is left out.
-///
-/// # Errors
-/// When the output is gone.
-pub fn show(
+fn show(
     title: &str,
     changes: &[ShownChange<'_>],
     notes: &[String],

@@ -11,7 +11,7 @@ use std::{
 };
 
 use super::{
-    changes::{self, ChangesFormat, Colour, ShownChange},
+    changes::{ChangesOptions, ShownChange},
     documents::{self, DocumentsError, FileDocument},
     output::Console,
 };
@@ -20,7 +20,7 @@ use crate::{
     compare::{Local, Rules, SystemRules, TextDiffOptions, local, text_diff},
     error::{Classified, ErrorKind},
     files::{DiskTree, FileLimits, Files},
-    object::{Object, ObjectError, ObjectKey},
+    object::{Object, ObjectKey},
     render::{RenderContext, RenderError, render},
     sandbox::predict,
 };
@@ -41,12 +41,8 @@ pub struct DiffOptions {
     /// The live objects, as 'kubectl get -o yaml' prints them; '-' for standard input
     #[arg(long, value_name = "FILE")]
     live: PathBuf,
-    /// What the output looks like
-    #[arg(short, long, value_enum, default_value_t)]
-    output: ChangesFormat,
-    /// When to use colours
-    #[arg(long, value_enum, default_value_t, value_name = "WHEN")]
-    color: Colour,
+    #[command(flatten)]
+    shown: ChangesOptions,
 }
 
 /// Why files cannot be compared.
@@ -55,15 +51,6 @@ pub enum DiffError {
     /// A file cannot be read.
     #[error(transparent)]
     Documents(#[from] DocumentsError),
-    /// A document is no object.
-    #[error("{place}")]
-    NoObject {
-        /// File and line.
-        place: String,
-        /// What is missing.
-        #[source]
-        source: ObjectError,
-    },
     /// A directory cannot be read.
     #[error("cannot read {path}")]
     Directory {
@@ -109,10 +96,9 @@ pub fn run(options: &DiffOptions, console: &mut Console<'_>) -> Result<u8, DiffE
         }
     }
     found.sort_by(|a, b| a.0.cmp(&b.0));
-    options.color.set(console);
     let shown: Vec<ShownChange<'_>> = found.iter().map(|(key, text)| ShownChange { key, text }).collect();
     let title = format!("{} against {}", options.desired.display(), options.live.display());
-    changes::show(&title, &shown, &notes, options.output, console)?;
+    options.shown.show(&title, &shown, &notes, console)?;
     console.out.flush()?;
     Ok(u8::from(!found.is_empty()))
 }
@@ -170,9 +156,5 @@ fn desired(path: &Path) -> Result<Vec<Object>, DiffError> {
 }
 
 fn objects(documents: Vec<FileDocument>) -> Result<Vec<Object>, DiffError> {
-    let object = |document: FileDocument| {
-        let place = document.place();
-        Object::from_value(document.value).map_err(|source| DiffError::NoObject { place, source })
-    };
-    documents.into_iter().map(object).collect()
+    documents.into_iter().map(|document| Ok(document.object(document.value.clone())?)).collect()
 }

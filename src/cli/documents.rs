@@ -10,7 +10,10 @@ use serde_json::Value;
 
 use crate::{
     error::{Classified, ErrorKind},
-    object::yaml::{self, DuplicateKeys, Options, Schema, YamlError},
+    object::{
+        Object, ObjectError,
+        yaml::{self, DuplicateKeys, Options, Schema, YamlError},
+    },
 };
 
 /// How much of standard input is read.
@@ -37,6 +40,15 @@ pub enum DocumentsError {
         #[source]
         source: YamlError,
     },
+    /// A document is no object.
+    #[error("{place}")]
+    NoObject {
+        /// File and line.
+        place: String,
+        /// What is missing.
+        #[source]
+        source: ObjectError,
+    },
 }
 
 impl Classified for DocumentsError {
@@ -60,6 +72,14 @@ impl FileDocument {
     /// Where it is, for messages.
     pub fn place(&self) -> String {
         format!("{}, document at line {}", self.file, self.line)
+    }
+
+    /// A value of it as an object.
+    ///
+    /// # Errors
+    /// When the value is none.
+    pub fn object(&self, value: Value) -> Result<Object, DocumentsError> {
+        Object::from_value(value).map_err(|source| DocumentsError::NoObject { place: self.place(), source })
     }
 }
 

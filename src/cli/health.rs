@@ -19,7 +19,7 @@ use crate::{
     api::{HealthStatus, HealthStatusCode},
     error::{Classified, ErrorKind},
     health::{self, Scripts},
-    object::{Object, ObjectError},
+    object::Object,
     settings::{self, RawSettings, Settings, SettingsProblem},
 };
 
@@ -64,15 +64,6 @@ pub enum HealthCommandError {
     /// A file cannot be read.
     #[error(transparent)]
     Documents(#[from] DocumentsError),
-    /// A document is no object.
-    #[error("{place}")]
-    NoObject {
-        /// File and line.
-        place: String,
-        /// What is missing.
-        #[source]
-        source: ObjectError,
-    },
     /// The settings file has no ConfigMap.
     #[error(
         "{path} has no ConfigMap '{}': its data would hold 'resource.customizations'",
@@ -152,8 +143,7 @@ fn read_settings(path: &Path) -> Result<(Scripts, Vec<SettingsProblem>), HealthC
 }
 
 fn judge(document: FileDocument, scripts: &Scripts) -> Result<Judged, HealthCommandError> {
-    let object = object(document.value.clone())
-        .map_err(|source| HealthCommandError::NoObject { place: document.place(), source })?;
+    let object = document.object(with_name(document.value.clone()))?;
     let has_own_rule = health::is_custom_kind(object.group(), object.kind())
         || scripts.find(object.group(), object.kind()).is_some();
     let health = if has_own_rule { scripts.by_kind(&object) } else { scripts.assess(&object) };
@@ -162,8 +152,8 @@ fn judge(document: FileDocument, scripts: &Scripts) -> Result<Judged, HealthComm
     Ok(Judged { document, object, health })
 }
 
-/// A document as an object. Its name does not matter for its health, so one without is no error.
-fn object(mut value: Value) -> Result<Object, ObjectError> {
+/// The name does not matter for the health, so an object without one gets one.
+fn with_name(mut value: Value) -> Value {
     if let Some(fields) = value.as_object_mut() {
         let metadata = fields.entry("metadata").or_insert(Value::Null);
         if metadata.is_null() {
@@ -178,7 +168,7 @@ fn object(mut value: Value) -> Result<Object, ObjectError> {
             }
         }
     }
-    Object::from_value(value)
+    value
 }
 
 fn as_json(judged: &Judged) -> Value {

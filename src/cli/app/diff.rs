@@ -3,7 +3,7 @@
 use super::{AppError, Session, error::EXIT_COMMAND, name::One};
 use crate::{
     cli::{
-        changes::{self, ChangesFormat, Colour, ShownChange},
+        changes::{ChangesOptions, ShownChange},
         output::Console,
     },
     controller::{Agent, AgentOptions, PreviewOptions},
@@ -24,13 +24,8 @@ pub struct Options {
     #[arg(long)]
     server_side: bool,
 
-    /// What the output looks like
-    #[arg(short, long, value_enum, default_value_t)]
-    output: ChangesFormat,
-
-    /// When to use colours
-    #[arg(long, value_enum, default_value_t, value_name = "WHEN")]
-    color: Colour,
+    #[command(flatten)]
+    shown: ChangesOptions,
 
     /// Exit with a code of its own when something differs
     #[arg(long, default_value_t = true, action = clap::ArgAction::Set, num_args = 0..=1, default_missing_value = "true", require_equals = true)]
@@ -71,12 +66,11 @@ async fn show(session: &Session, options: &Options, console: &mut Console<'_>) -
     let agent = Agent::new(session.client(), agent_options, metrics.into());
     let wishes = PreviewOptions { revision: options.revision.clone(), server_side: options.server_side };
     let preview = agent.preview(application, &wishes).await?;
-    options.color.set(console);
     let changes: Vec<ShownChange<'_>> =
         preview.changes.iter().map(|change| ShownChange { key: &change.key, text: &change.text }).collect();
     let commit: String = preview.commit.chars().take(7).collect();
     let title = format!("Application {name} at {commit}");
-    changes::show(&title, &changes, &preview.notes, options.output, console)?;
+    options.shown.show(&title, &changes, &preview.notes, console)?;
     let differs = !preview.changes.is_empty();
     Ok(if differs && options.exit_code { options.diff_exit_code } else { 0 })
 }
