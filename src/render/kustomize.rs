@@ -164,6 +164,10 @@ impl fmt::Display for Identity {
 /// or anything that it leads to, is missing, malformed or contradictory, or passes a limit. The chain of causes leads from
 /// the kustomization to the place to mend.
 pub fn build(files: &Files, root: &RepoPath, options: &Options) -> Result<Output, KustomizeError> {
+    build_all(files, root, options).map_err(|error| error.located(files))
+}
+
+fn build_all(files: &Files, root: &RepoPath, options: &Options) -> Result<Output, KustomizeError> {
     let mut build = accumulate::Build::new(files, options);
     let (kustomization, mut accumulator) = build.top(root).map_err(|error| {
         if error.is_of_remotes() { KustomizeError::Remotes(build.loader.needed()) } else { error }

@@ -91,8 +91,8 @@ fn an_error_shows_the_way_to_the_line() {
     fs::create_dir(folder.0.path().join(".git")).unwrap();
     let error = folder.run("overlays/dev", None).unwrap_err();
     let parts = [
-        "'overlays/dev/kustomization.yaml', resources entry '../../base'",
-        "'base/kustomization.yaml', resources entry 'a.yaml'",
+        "'overlays/dev/kustomization.yaml' (line 1), resources entry '../../base'",
+        "'base/kustomization.yaml' (line 1), resources entry 'a.yaml'",
         "'base/a.yaml': line 2",
     ];
     let mut rest = error.as_str();

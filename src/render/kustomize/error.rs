@@ -7,8 +7,8 @@ use super::{
 };
 use crate::{
     error::{Classified, ErrorKind},
-    files::{Exhausted, FilesError, PathError, RepoPath},
-    object::yaml::YamlError,
+    files::{Exhausted, Files, FilesError, PathError, RepoPath},
+    object::yaml::{self, Located, LocatedContent, YamlError},
     render::parsed::Unparsed,
 };
 
@@ -17,10 +17,12 @@ use crate::{
 #[derive(Debug, thiserror::Error)]
 pub enum KustomizeError {
     /// One step of the way to the error.
-    #[error("in '{file}', {place}")]
+    #[error("in '{file}'{}, {place}", .line.map(|line| format!(" (line {line})")).unwrap_or_default())]
     Within {
         /// The kustomization file.
         file: RepoPath,
+        /// The line of the entry, from 1, where it is found.
+        line: Option<usize>,
         /// The entry in it: "resources entry '../base'".
         place: String,
         /// What went wrong there.
@@ -118,7 +120,22 @@ impl KustomizeError {
     }
 
     pub(super) fn within(self, file: &RepoPath, place: impl Into<String>) -> Self {
-        Self::Within { file: file.clone(), place: place.into(), source: Box::new(self) }
+        Self::Within { file: file.clone(), line: None, place: place.into(), source: Box::new(self) }
+    }
+
+    /// Adds the lines of the entries that led to the error.
+    pub(super) fn located(self, files: &Files) -> Self {
+        match self {
+            Self::Within { file, line: _, place, source } => {
+                let text = files.read(&file).unwrap_or_default();
+                let line = yaml::locate(&text).ok().flatten().and_then(|top| line_of(&place, &top));
+                Self::Within { file, line, place, source: Box::new(source.located(files)) }
+            }
+            Self::Object { action, object, source } => {
+                Self::Object { action, object, source: Box::new(source.located(files)) }
+            }
+            other => other,
+        }
     }
 
     /// Whether remotes that are not mounted are all that is wrong.
@@ -156,4 +173,33 @@ impl Classified for KustomizeError {
             _ => ErrorKind::User,
         }
     }
+}
+
+/// The line of an entry that is named as the kustomization file names it: by its field, and by its number, or its name or path
+/// in quotes, where the field is a list.
+fn line_of(place: &str, top: &Located) -> Option<usize> {
+    let field = place.split(' ').next()?;
+    let value_of = |node: &Located, name: &str| match &node.content {
+        LocatedContent::Mapping { entries, .. } => {
+            let is_it = |key: &Located| key.scalar().is_some_and(|key| key.eq_ignore_ascii_case(name));
+            entries.iter().position(|(key, _)| is_it(key))
+        }
+        _ => None,
+    };
+    let LocatedContent::Mapping { entries, .. } = &top.content else { return None };
+    let (key, list) = entries.get(value_of(top, field)?)?;
+    let LocatedContent::Sequence { items, .. } = &list.content else { return Some(key.line) };
+    let quoted = place.split_once('\'').and_then(|(_, rest)| rest.strip_suffix('\''));
+    let number = place.rsplit(' ').next().and_then(|number| number.parse::<usize>().ok());
+    let is_named = |item: &Located| match (&item.content, quoted) {
+        (LocatedContent::Mapping { entries, .. }, Some(quoted)) => ["name", "path"].iter().any(|field| {
+            let value =
+                value_of(item, field).and_then(|at| entries.get(at)).and_then(|(_, value)| value.scalar());
+            value == Some(quoted)
+        }),
+        (_, Some(quoted)) => item.scalar() == Some(quoted),
+        _ => false,
+    };
+    let numbered = || items.get(number?.checked_sub(1)?);
+    Some(items.iter().find(|item| is_named(item)).or_else(numbered).map_or(key.line, |item| item.line))
 }

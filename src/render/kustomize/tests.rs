@@ -50,7 +50,7 @@ fn a_base_that_leads_back_to_itself_is_an_error_that_names_the_chain() {
         "a",
     );
     assert!(message.contains("'a' uses 'b' uses 'c' uses 'a'"), "{message}");
-    assert!(message.contains("in 'b/kustomization.yaml', resources entry '../c'"), "{message}");
+    assert!(message.contains("in 'b/kustomization.yaml' (line 1), resources entry '../c'"), "{message}");
 }
 
 #[test]
@@ -156,9 +156,25 @@ fn a_missing_file_is_named_with_the_kustomizations_that_lead_to_it() {
     );
     assert_eq!(
         message,
-        "in 'o/kustomization.yaml', resources entry '../base': in 'base/kustomization.yaml', resources entry \
-         'deployment.yaml': 'base/deployment.yaml' does not exist in the source"
+        "in 'o/kustomization.yaml' (line 1), resources entry '../base': in 'base/kustomization.yaml' (line 1), resources \
+         entry 'deployment.yaml': 'base/deployment.yaml' does not exist in the source"
     );
+}
+
+#[test]
+fn an_error_names_the_line_of_the_entry_that_led_to_it() {
+    let entries = [
+        ("resources:\n- a.yaml\n\n- gone.yaml\n", 4),
+        ("resources: [a.yaml]\nconfigMapGenerator:\n- name: x\n- name: g\n  literals: [novalue]\n", 4),
+        ("resources: [a.yaml]\npatches:\n# first\n- path: a.yaml\n- target: {kind: X}\n  patch: '['\n", 5),
+        ("resources: [a.yaml]\nPatches:\n- path: a.yaml\n- path: gone.yaml\n", 4),
+        ("resources: [a.yaml]\n\nvars: [{name: X}, {name: X}]\n", 3),
+        ("resources: [a.yaml]\ngenerators:\n- |\n  kind: X\n  metadata: {name: x}\n", 2),
+    ];
+    for (kustomization, line) in entries {
+        let message = refused(&[("o/kustomization.yaml", kustomization), ("o/a.yaml", CONFIG_MAP)], "o");
+        assert!(message.starts_with(&format!("in 'o/kustomization.yaml' (line {line}), ")), "{message}");
+    }
 }
 
 #[test]
