@@ -261,8 +261,8 @@ impl Kustomization {
             || self.helm_globals.is_some()
         {
             return Err(KustomizeError::invalid(format!(
-                "'{file}' uses helmCharts, which are not supported inside of a kustomization: \
-                 make the chart a Helm source of its own"
+                "'{file}' uses helmCharts, which is not supported yet: Helm charts cannot be rendered; \
+                 keep the rendered manifests in Git and name them under 'resources'"
             )));
         }
         let typed = self.config_map_generator.iter().find(|arguments| arguments.secret_type.is_some());

@@ -13,12 +13,12 @@ use serde_json::Value;
 use super::{
     LoadRestrictor, Options,
     error::KustomizeError,
-    manifest::Manifest,
+    manifest::{Manifest, PatchForm},
     remote::{self, Location, Remote, RemoteSource},
 };
 use crate::{
     files::{Budget, EntryKind, Files, Form, PathError, RepoPath},
-    object::yaml::{self, DuplicateKeys, Schema},
+    object::yaml::{self, Document, DuplicateKeys, Schema},
     render::parsed::{self, Unparsed},
 };
 
@@ -304,6 +304,23 @@ impl<'a> Loader<'a> {
         let manifests = Manifest::from_documents(documents, Some(&file))?;
         self.manifests.borrow_mut().insert(file, is_known.then(|| manifests.clone()));
         Ok(manifests)
+    }
+
+    /// The documents of a file that is a patch, and where it is.
+    pub fn patch(
+        &self,
+        root: &Root,
+        entry: &str,
+        form: PatchForm,
+    ) -> Result<(RepoPath, Vec<Document>), KustomizeError> {
+        let file = self.file(root, entry)?;
+        let documents = self.patch_documents(&file, form)?;
+        Ok((file, documents))
+    }
+
+    /// The documents of a patch in a file that has been found.
+    pub fn patch_documents(&self, file: &RepoPath, form: PatchForm) -> Result<Vec<Document>, KustomizeError> {
+        Ok(parsed::documents(self.files, file, form.kept_as(), &form.reading())?)
     }
 
     /// What an entry of `resources` (or of the plugin lists) leads to.

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::{error::KustomizeError, filter::scalar_text};
 use crate::{
-    files::RepoPath,
+    files::{Form, RepoPath},
     object::{
         type_name,
         yaml::{self, DuplicateKeys, Schema},
@@ -27,21 +27,45 @@ pub(super) struct Manifest {
     pub blank_fields: Vec<Vec<String>>,
 }
 
+/// What kustomize writes to a patch before it is applied. What is written so is text: a null removes nothing then.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum PatchForm {
+    /// Nothing.
+    AsWritten,
+    /// Notes among its annotations: one with options.
+    Noted,
+    /// Notes, and new labels and annotations: one that has a target, and those of `patchesStrategicMerge`.
+    Copied,
+}
+
+impl PatchForm {
+    /// How the text of such a patch is read. Its keys meet those of the object as text: `80:` is the key `"80"`.
+    pub fn reading(self) -> yaml::Options {
+        yaml::Options {
+            is_patch: true,
+            annotations_as_text: self != Self::AsWritten,
+            labels_as_text: self == Self::Copied,
+            ..Manifest::reading()
+        }
+    }
+
+    /// The form in which files that are read so are kept for later renders.
+    pub fn kept_as(self) -> Form {
+        match self {
+            Self::AsWritten => "kustomize patch",
+            Self::Noted => "kustomize patch with options",
+            Self::Copied => "kustomize patch for a target",
+        }
+    }
+}
+
 impl Manifest {
     /// An object that no file has.
     pub fn generated(value: Value, file: &RepoPath) -> Self {
         Self { value, file: Some(file.clone()), line: 1, blank_fields: Vec::new() }
     }
 
-    /// Reads the objects of a YAML text: lists are unpacked, empty documents dropped.
-    ///
-    /// # Errors
-    /// When the text is no YAML, or a document has no kind or no name.
-    pub fn parse(text: &[u8], file: Option<&RepoPath>) -> Result<Vec<Self>, KustomizeError> {
-        Self::from_documents(read(text, file, &Self::reading())?, file)
-    }
-
-    /// As [`Manifest::parse`], for a text that has been read as YAML.
+    /// The objects of a text that has been read as YAML: lists are unpacked, empty documents dropped.
     ///
     /// # Errors
     /// When a document has no kind or no name.
@@ -59,29 +83,29 @@ impl Manifest {
         yaml::Options::new(Schema::Yaml12ish, DuplicateKeys::Error)
     }
 
-    /// Reads the objects of a patch. Its keys meet those of the object as text: `80:` is the key `"80"`.
+    /// Reads the objects of a patch that is given as text.
     ///
     /// # Errors
-    /// As [`Manifest::parse`].
-    pub fn parse_patch(text: &[u8], file: Option<&RepoPath>) -> Result<Vec<Self>, KustomizeError> {
-        let options = yaml::Options { is_patch: true, ..Self::reading() };
-        Self::unpacked(read(text, file, &options)?, file)
-    }
-
-    /// Reads a patch that kustomize writes to before it is applied. One with options gets notes among its annotations; one
-    /// that is copied for its targets (`is_copied`: each that has a target, and those of `patchesStrategicMerge`) gets new
-    /// labels and annotations. What is written so is text: a null removes nothing then.
-    ///
-    /// # Errors
-    /// As [`Manifest::parse`].
-    pub fn parse_noted_patch(
+    /// When the text is no YAML, or a document has no kind or no name.
+    pub fn parse_patch(
         text: &[u8],
         file: Option<&RepoPath>,
-        is_copied: bool,
+        form: PatchForm,
     ) -> Result<Vec<Self>, KustomizeError> {
-        let mut options = Self::reading();
-        (options.is_patch, options.annotations_as_text, options.labels_as_text) = (true, true, is_copied);
-        let mut patches = Self::unpacked(read(text, file, &options)?, file)?;
+        Self::patches(read(text, file, &form.reading())?, file, form)
+    }
+
+    /// As [`Manifest::parse_patch`], for a text that has been read as YAML.
+    ///
+    /// # Errors
+    /// When a document has no kind or no name.
+    pub fn patches(
+        documents: Vec<yaml::Document>,
+        file: Option<&RepoPath>,
+        form: PatchForm,
+    ) -> Result<Vec<Self>, KustomizeError> {
+        let mut patches = Self::unpacked(documents, file)?;
+        let is_copied = form == PatchForm::Copied;
         for patch in patches.iter_mut().filter(|_| is_copied) {
             let Some(Value::Object(metadata)) = patch.value.get_mut("metadata") else { continue };
             for field in ["labels", "annotations"] {

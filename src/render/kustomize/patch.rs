@@ -9,7 +9,7 @@ use super::{
     error::KustomizeError,
     json_patch::{self, Patch as JsonPatch},
     load::{Loader, Root},
-    manifest::Manifest,
+    manifest::{Manifest, PatchForm},
     merge::{Merged, strategic_merge},
     resource::{Resource, describe},
     resources::Resources,
@@ -110,28 +110,42 @@ pub(super) fn parse(
     patch: &Text,
     has_target: bool,
     permissions: Permissions,
+    loader: &Loader<'_>,
 ) -> Result<Content, KustomizeError> {
     let text = &patch.text;
-    let mut options = yaml::Options::new(yaml::Schema::Yaml12ish, yaml::DuplicateKeys::LastWins);
-    options.is_patch = true;
-    let documents = yaml::parse(text.as_bytes(), &options);
+    let form = match (has_target, permissions == Permissions::default()) {
+        (true, _) => PatchForm::Copied,
+        (false, false) => PatchForm::Noted,
+        (false, true) => PatchForm::AsWritten,
+    };
+    let documents = match &patch.file {
+        Some(file) => loader.patch_documents(file, form).ok(),
+        None => yaml::parse(text.as_bytes(), &form.reading()).ok(),
+    };
     let is_json_patch = match &documents {
-        Ok(documents) => documents.first().is_some_and(|document| document.value.is_array()),
-        // JSON escapes that the reader of resources does not know.
-        Err(_) => text.trim_start().starts_with('['),
+        Some(documents) => documents.first().is_some_and(|document| document.value.is_array()),
+        // JSON escapes that the reader of resources does not know, or keys that stand twice.
+        None => text.trim_start().starts_with('[') || is_list(text, form),
     };
     if is_json_patch {
         return json_patch::parse(text).map(Content::Json).map_err(|error| patch.error("reading", error));
     }
-    let (text, file) = (text.as_bytes(), patch.file.as_ref());
-    let patches = if has_target || permissions != Permissions::default() {
-        Manifest::parse_noted_patch(text, file, has_target)
-    } else {
-        Manifest::parse_patch(text, file)
+    let file = patch.file.as_ref();
+    let patches = match documents {
+        Some(documents) => Manifest::patches(documents, file, form),
+        None => Manifest::parse_patch(text.as_bytes(), file, form),
     };
     patches
         .map(Content::StrategicMerge)
         .map_err(|error| patch.error("reading as strategic merge patch or JSON patch", error))
+}
+
+/// Whether a text is a list once repeated keys are put up with.
+fn is_list(text: &str, form: PatchForm) -> bool {
+    let options = yaml::Options { duplicate_keys: yaml::DuplicateKeys::LastWins, ..form.reading() };
+    let first =
+        yaml::parse(text.as_bytes(), &options).ok().and_then(|documents| documents.into_iter().next());
+    first.is_some_and(|document| document.value.is_array())
 }
 
 /// Merges patches into the resources that they name.

@@ -17,7 +17,7 @@ use super::{
     json_patch,
     kustomization::{GeneratorArguments, Image, Patch, ReplacementEntry, Replica},
     load::{Loader, Root},
-    manifest::Manifest,
+    manifest::{Manifest, PatchForm},
     patch::{self, Content, Permissions, Target},
     replacement::Replacement,
     resource::{Resource, describe, id_of},
@@ -196,7 +196,7 @@ impl Plugins<'_> {
         let option = |name: &str| patch.options.get(name).copied().unwrap_or_default();
         let permissions = Permissions { name: option("allowNameChange"), kind: option("allowKindChange") };
         let target = patch.target.as_ref().map(Target::new).transpose()?;
-        match (patch::parse(&text, target.is_some(), permissions)?, target) {
+        match (patch::parse(&text, target.is_some(), permissions, self.loader)?, target) {
             (Content::Json(patch), Some(target)) => Ok(Step::Json { patch, target, remembers: true }),
             (Content::Json(_), None) => Err(KustomizeError::invalid(format!(
                 "{field}: {place} is a JSON patch, which needs a target that says what it is for"
@@ -220,14 +220,14 @@ impl Plugins<'_> {
         let mut patches = Vec::new();
         for entry in entries {
             if looks_like_yaml(entry) {
-                patches.extend(Manifest::parse_noted_patch(entry.as_bytes(), None, true)?);
+                patches.extend(Manifest::parse_patch(entry.as_bytes(), None, PatchForm::Copied)?);
             } else {
-                let (file, text) = self.loader.text(self.root, entry)?;
-                patches.extend(Manifest::parse_noted_patch(text.as_bytes(), Some(&file), true)?);
+                let (file, documents) = self.loader.patch(self.root, entry, PatchForm::Copied)?;
+                patches.extend(Manifest::patches(documents, Some(&file), PatchForm::Copied)?);
             }
         }
         if !inline.is_empty() {
-            patches.extend(Manifest::parse_noted_patch(inline.as_bytes(), None, true)?);
+            patches.extend(Manifest::parse_patch(inline.as_bytes(), None, PatchForm::Copied)?);
         }
         if patches.is_empty() {
             return Err(KustomizeError::invalid("the strategic merge patch is empty"));
@@ -325,7 +325,8 @@ impl Plugins<'_> {
 
 /// The resources in an entry that is YAML rather than a path; nothing for a path.
 pub(super) fn inline_manifests(entry: &str) -> Option<Result<Vec<Manifest>, KustomizeError>> {
-    (entry.trim().is_empty() || looks_like_yaml(entry)).then(|| Manifest::parse_patch(entry.as_bytes(), None))
+    (entry.trim().is_empty() || looks_like_yaml(entry))
+        .then(|| Manifest::parse_patch(entry.as_bytes(), None, PatchForm::AsWritten))
 }
 
 fn looks_like_yaml(entry: &str) -> bool {
@@ -357,8 +358,8 @@ fn builtin_kind(config: &Value) -> Result<&str, KustomizeError> {
     let kind = config.get("kind").and_then(Value::as_str).unwrap_or_default();
     if kind == "HelmChartInflationGenerator" {
         return Err(KustomizeError::invalid(format!(
-            "plugin {} renders a Helm chart, which is not supported inside of a kustomization: \
-             make the chart a Helm source of its own",
+            "plugin {} renders a Helm chart, which is not supported yet: Helm charts cannot be \
+             rendered; keep the rendered manifests in Git and name them under 'resources'",
             plugin()
         )));
     }
