@@ -101,6 +101,8 @@ pub(super) struct Build<'a> {
     top: RepoPath,
     /// What `openapi` asked for, once it has been met.
     schema: Option<OpenApi>,
+    /// Whether kustomize has read its built-in schema by now.
+    is_built_in_read: bool,
     pub metadata: BuildMetadata,
     pub warnings: Vec<String>,
     layers: usize,
@@ -127,6 +129,7 @@ impl<'a> Build<'a> {
             options,
             top: RepoPath::root(),
             schema: None,
+            is_built_in_read: false,
             metadata: BuildMetadata::default(),
             warnings: Vec::new(),
             layers: 0,
@@ -179,7 +182,8 @@ impl<'a> Build<'a> {
         Ok(kustomization)
     }
 
-    /// The first `openapi` that is met counts for the whole build.
+    /// The first `openapi` that is met counts for the whole build. It stands in the place of the built-in schema, or beside it
+    /// where something has needed that before: an odd thing that kustomize does.
     fn use_openapi(&mut self, root: &Root, kustomization: &Kustomization) -> Result<(), KustomizeError> {
         let get =
             |name: &str| kustomization.openapi.get(name).map(String::as_str).filter(|text| !text.is_empty());
@@ -197,7 +201,13 @@ impl<'a> Build<'a> {
             }
             (Some(path), None) => {
                 let (_, value) = self.loader.configuration(root, path).map_err(fail)?;
-                OpenApi::File(Rc::new(Schema::from_openapi(&value).map_err(|error| fail(error.into()))?))
+                let schema = Schema::from_openapi(&value).map_err(|error| fail(error.into()))?;
+                let is_second = self.is_built_in_read;
+                OpenApi::File(Rc::new(if is_second {
+                    Schema::built_in().extended_by(&schema)
+                } else {
+                    schema
+                }))
             }
         };
         self.schema.get_or_insert(schema);
@@ -238,6 +248,7 @@ impl<'a> Build<'a> {
         }
         for transformer in self.transformers(root, kustomization, accumulator)? {
             let (place, transformer) = transformer;
+            self.is_built_in_read |= transformer.step.is_merge();
             transformer
                 .run(&mut accumulator.resources, self.schema(), self.loader.budget())
                 .map_err(|error| error.within(&root.file, place))?;
@@ -268,12 +279,14 @@ impl<'a> Build<'a> {
         }
     }
 
-    fn append(&self, resource: Resource, accumulator: &mut Accumulator) -> Result<(), KustomizeError> {
+    fn append(&mut self, resource: Resource, accumulator: &mut Accumulator) -> Result<(), KustomizeError> {
         let limit = self.options.limits.resources;
         if accumulator.resources.len() >= limit {
             return Err(KustomizeError::Limit { limit: format!("{limit} resources in one build") });
         }
         self.loader.budget().spend(&resource.value)?;
+        // The scope of an unknown kind is looked up in the schema.
+        self.is_built_in_read = self.is_built_in_read || !Schema::is_built_in(&resource.id().gvk);
         accumulator.resources.append(resource)
     }
 

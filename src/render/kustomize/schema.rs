@@ -188,6 +188,28 @@ impl Schema {
         Ok(Builder::new(definitions).build())
     }
 
+    /// The types of this schema and of one that was read later, which counts for the kinds that both have.
+    pub fn extended_by(&self, later: &Self) -> Self {
+        let mut both = self.clone();
+        let moved = |index: usize| index + self.types.len();
+        both.types.extend(later.types.iter().map(|later| Type {
+            fields: later.fields.iter().map(|(name, index)| (name.clone(), moved(*index))).collect(),
+            other_fields: later.other_fields.map(moved),
+            items: later.items.map(moved),
+            merge_keys: later.merge_keys.clone(),
+        }));
+        for (api_version, kinds) in &later.kinds {
+            let kinds = kinds.iter().map(|(kind, index)| (kind.clone(), moved(*index)));
+            both.kinds.entry(api_version.clone()).or_default().extend(kinds);
+        }
+        both
+    }
+
+    /// Whether the built-in table has a kind.
+    pub fn is_built_in(gvk: &Gvk) -> bool {
+        table().kinds.get(&gvk.api_version()).is_some_and(|kinds| kinds.contains_key(&gvk.kind))
+    }
+
     /// The type of a kind.
     pub fn root(&self, api_version: &str, kind: &str) -> Option<TypeRef<'_>> {
         let index = *self.kinds.get(api_version)?.get(kind)?;

@@ -108,6 +108,11 @@ pub(super) fn image(image: &Image) -> Result<images::Image, KustomizeError> {
 }
 
 impl Step {
+    /// Whether it is a strategic merge.
+    pub fn is_merge(&self) -> bool {
+        matches!(self, Self::Merge { .. } | Self::MergeSelected { .. })
+    }
+
     fn run(&self, resources: &mut Resources, schema: &Schema, budget: &Budget) -> Result<(), KustomizeError> {
         budget.check()?;
         match self {

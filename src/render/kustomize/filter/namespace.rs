@@ -43,8 +43,7 @@ pub fn apply(object: &mut Value, config: &Namespace, fieldspecs: &[FieldSpec]) -
         let spec = FieldSpec::any("metadata/namespace", true);
         visit_any_kind(object, &spec, Create::Scalar, &mut |place| config.set(place, &spec))?;
     }
-    let is_binding = matches!(gvk.kind.as_str(), "RoleBinding" | "ClusterRoleBinding");
-    if is_binding {
+    if is_role_binding(&gvk.kind) {
         set_subjects(object, config)?;
     }
     for spec in fieldspecs {
@@ -52,7 +51,8 @@ pub fn apply(object: &mut Value, config: &Namespace, fieldspecs: &[FieldSpec]) -
         let is_done = match path {
             "metadata/namespace" => true,
             "metadata/name" => !(gvk.group.is_empty() && gvk.version == "v1"),
-            "subjects" | "subjects/namespace" => is_binding,
+            // Only what is meant for role bindings by name gives way to their rule.
+            "subjects" | "subjects/namespace" => is_role_binding(&spec.kind),
             _ => false,
         };
         if !is_done {
@@ -60,6 +60,10 @@ pub fn apply(object: &mut Value, config: &Namespace, fieldspecs: &[FieldSpec]) -
         }
     }
     Ok(())
+}
+
+fn is_role_binding(kind: &str) -> bool {
+    matches!(kind, "RoleBinding" | "ClusterRoleBinding")
 }
 
 impl Namespace {
@@ -179,6 +183,20 @@ mod tests {
         assert_eq!(namespaces(RoleBindingSubjects::DefaultOnly), ["new", "old", "new"]);
         assert_eq!(namespaces(RoleBindingSubjects::AllServiceAccounts), ["new", "new", ""]);
         assert_eq!(namespaces(RoleBindingSubjects::None), ["", "old", ""]);
+    }
+
+    #[test]
+    fn a_field_spec_for_subjects_of_any_kind_moves_them_all() {
+        let of_kind = |kind: &str| {
+            let mut binding = object("rbac.authorization.k8s.io/v1", "RoleBinding");
+            binding["subjects"] = json!([{"kind": "ServiceAccount", "name": "robot", "namespace": "old"}]);
+            let config = Namespace { namespace: "new".to_owned(), ..Namespace::default() };
+            let spec = FieldSpec { kind: kind.to_owned(), ..FieldSpec::any("subjects/namespace", true) };
+            apply(&mut binding, &config, &[spec]).unwrap();
+            binding["subjects"][0]["namespace"].clone()
+        };
+        assert_eq!(of_kind("RoleBinding"), "old");
+        assert_eq!(of_kind(""), "new");
     }
 
     #[test]

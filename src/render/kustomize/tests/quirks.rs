@@ -218,3 +218,26 @@ fn a_folded_text_with_an_indented_line_gains_a_line_as_in_kustomize() {
     let output = built(&[("kustomization.yaml", &kustomization), ("a.yaml", &folded("a"))], "");
     assert_eq!(output.objects[0]["data"], json!({"x": "a\n\n  || b", "y": "a\n\n  || b"}));
 }
+
+#[test]
+fn a_schema_that_comes_after_the_built_in_one_was_needed_stands_beside_it() {
+    let patch = "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: web}\n\
+                 spec: {template: {spec: {containers: [{name: b, image: y}]}}}\n";
+    let containers = |bases: &str| {
+        let files = [
+            ("top/kustomization.yaml", &*format!("resources: [{bases}]\npatches: [{{path: p.yaml}}]\n")),
+            ("top/p.yaml", patch),
+            ("web/kustomization.yaml", "resources: [web.yaml]\npatches: [{path: p.yaml}]\n"),
+            ("web/web.yaml", &patch.replace("name: b, image: y", "name: a, image: x")),
+            ("web/p.yaml", "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: web, labels: {a: b}}\n"),
+            ("types/kustomization.yaml", "resources: [a.yaml]\nopenapi: {path: schema.json}\n"),
+            ("types/a.yaml", CONFIG_MAP),
+            ("types/schema.json", "{\"definitions\": {}}"),
+        ];
+        let output = built(&files, "top");
+        let web = output.objects.iter().find(|object| object["kind"] == "Deployment").unwrap();
+        web["spec"]["template"]["spec"]["containers"].as_array().unwrap().len()
+    };
+    assert_eq!(containers("../web, ../types"), 2);
+    assert_eq!(containers("../types, ../web"), 1);
+}
