@@ -381,7 +381,7 @@ impl<'s> Walk<'_, 's> {
                     Cow::Owned(name) => name.strip_suffix("[]").map(|name| Cow::Owned(name.to_owned())),
                 };
                 if let Some(name) = list {
-                    return match fields.get_mut(name.as_ref()) {
+                    return match field_mut(fields, &name) {
                         None => Ok(()),
                         Some(next) => {
                             // A list that is announced and null becomes an empty one, as in kustomize.
@@ -405,6 +405,14 @@ impl<'s> Walk<'_, 's> {
     }
 }
 
+/// A field of a mapping. In a small one a look at every key is cheaper than a hash, and this is asked for more than all else.
+fn field_mut<'a>(fields: &'a mut Map<String, Value>, name: &str) -> Option<&'a mut Value> {
+    if fields.len() > 8 {
+        return fields.get_mut(name);
+    }
+    fields.iter_mut().find(|(key, _)| *key == name).map(|(_, value)| value)
+}
+
 fn field_or_created<'a>(
     fields: &'a mut Map<String, Value>,
     name: &str,
@@ -412,7 +420,7 @@ fn field_or_created<'a>(
     is_last: bool,
 ) -> Option<&'a mut Value> {
     let new = match (create, is_last) {
-        (Create::Never, _) => return fields.get_mut(name).filter(|value| !value.is_null()),
+        (Create::Never, _) => return field_mut(fields, name).filter(|value| !value.is_null()),
         (Create::Scalar, true) => Value::Null,
         (Create::Mapping, _) | (Create::Scalar, false) => Value::Object(Map::new()),
     };
