@@ -7,7 +7,7 @@ use skiff::object::yaml;
 
 use crate::{
     process::{self, Process},
-    world::{World, until},
+    world::{World, refusals, until},
 };
 
 /// What `skiff install` prints with these options.
@@ -25,11 +25,6 @@ async fn start(world: &World, account: &str, further: &[&str]) -> Process {
     let agent = world.start_agent_with("agent-0", &kubeconfig, further);
     agent.until_ready().await;
     agent
-}
-
-/// What the agent's log says of refused requests.
-fn refusals(agent: &Process) -> Vec<String> {
-    agent.err.all().into_iter().filter(|line| line.contains("orbidden") || line.contains("403")).collect()
 }
 
 const WEB: &str = "

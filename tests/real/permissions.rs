@@ -7,7 +7,7 @@ use skiff::object::yaml;
 
 use crate::{
     process::{self, Process},
-    world::{World, until},
+    world::{World, refusals, until},
 };
 
 /// The objects of `deploy/agent`, as Skiff itself renders them, moved into a world's namespace.
@@ -59,11 +59,6 @@ async fn world_with_agent() -> (World, Process) {
 async fn kubeconfig(world: &World) -> PathBuf {
     let token = world.token(&world.argocd, "skiff-agent").await;
     world.write_kubeconfig("agent.kubeconfig", json!({ "token": token }))
-}
-
-/// What the agent's log says of refused requests.
-fn refusals(agent: &Process) -> Vec<String> {
-    agent.err.all().into_iter().filter(|line| line.contains("orbidden") || line.contains("403")).collect()
 }
 
 const EVERYTHING: &str = r"

@@ -290,6 +290,11 @@ impl Drop for World {
     }
 }
 
+/// What an agent's log says of refused requests. The status code is not looked for: revisions and times have any digits.
+pub fn refusals(agent: &Process) -> Vec<String> {
+    agent.err.all().into_iter().filter(|line| line.contains("orbidden")).collect()
+}
+
 /// Waits until `look` finds something; its error says how things are instead.
 pub async fn until<T, F: Future<Output = Result<T, String>>>(what: &str, look: impl Fn() -> F) -> T {
     let begun = Instant::now();
