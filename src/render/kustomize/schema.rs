@@ -340,8 +340,13 @@ pub fn crd_configuration(document: &Value) -> Result<Configuration, SchemaError>
         definition: definition.to_owned(),
         reason: format!("it is {}", type_name(value)),
     };
-    let root = document.as_object().ok_or_else(|| not_definitions("", document))?;
-    for (name, definition) in root {
+    // A file with nothing but comments defines nothing.
+    let nothing = Map::new();
+    let root = match document {
+        Value::Null => &nothing,
+        _ => document.as_object().ok_or_else(|| not_definitions("", document))?,
+    };
+    for (name, definition) in root.iter().filter(|(_, definition)| !definition.is_null()) {
         let fields = definition.as_object().ok_or_else(|| not_definitions(name, definition))?;
         let schema = fields.iter().find(|(field, _)| field.eq_ignore_ascii_case("schema"));
         let properties = schema.and_then(|(_, schema)| schema.get("properties")).and_then(Value::as_object);

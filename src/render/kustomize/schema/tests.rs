@@ -127,3 +127,11 @@ fn types_that_refer_to_each_other_without_end_and_manifests_are_refused() {
     let manifest = json!({"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition"});
     assert!(matches!(crd_configuration(&manifest), Err(SchemaError::NotDefinitions { .. })));
 }
+
+#[test]
+fn a_crd_file_may_define_nothing() {
+    for document in [json!(null), json!({}), json!({"a": null})] {
+        assert_eq!(crd_configuration(&document), Ok(Configuration::default()), "{document}");
+    }
+    assert!(crd_configuration(&json!([])).is_err());
+}
