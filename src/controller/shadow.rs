@@ -176,10 +176,20 @@ fn judged(look: &mut Look<'_>, target: &Target, observation: &Observation) -> Ou
     let Observation { desired, comparison, .. } = observation;
     let mut found = std::mem::take(&mut look.conditions);
     found.extend(comparison.conditions.iter().cloned());
-    let mut guessed = BTreeMap::new();
+    let (mut guessed, mut known) = (BTreeMap::new(), BTreeMap::new());
     for candidate in &comparison.candidates {
-        if let (Verdict::Differs(differences), Some(object)) = (&candidate.verdict, candidate.object()) {
-            guessed.insert(object.key(), differences.iter().map(ToString::to_string).collect());
+        let Some(key) = candidate.object().map(|object| object.key()) else { continue };
+        match &candidate.verdict {
+            Verdict::Differs(differences) => {
+                guessed.insert(key, differences.iter().map(ToString::to_string).collect());
+            }
+            Verdict::Missing => {
+                known.insert(key, "it is missing in the cluster");
+            }
+            Verdict::Extra => {
+                known.insert(key, "the source does not declare it");
+            }
+            Verdict::Same | Verdict::Unknown => {}
         }
     }
     let revisions = match target.is_list {
@@ -194,6 +204,7 @@ fn judged(look: &mut Look<'_>, target: &Target, observation: &Observation) -> Ou
         notes: notes(look, comparison.rows.iter().any(|row| row.kind == "Application")),
         conditions: with_warnings(look, found),
         guessed,
+        known,
         failing_since: None,
     }
 }

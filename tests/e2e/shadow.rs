@@ -148,7 +148,7 @@ async fn drift_is_reported_and_left_alone() {
     // That an object is missing is.
     world.delete("apps/v1", "Deployment", &world.namespace, "web").await;
     let entry = until_reported(&world, "app", "different", "Deployment").await;
-    assert!(entry.to_string().contains("\"Missing\""), "{entry:#}");
+    assert!(entry.to_string().contains("it is missing in the cluster"), "{entry:#}");
     // Argo CD comes to the same verdict, and all is well.
     let mut rows: Vec<Value> = Vec::new();
     for row in &world.read_application("app").await.status.resources {

@@ -11,7 +11,7 @@
 //! Without a dry run some differences between declared and live objects are guesses; a verdict that hangs on guesses
 //! alone is doubtful.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt::Display};
 
 use jiff::Timestamp;
 
@@ -68,6 +68,8 @@ pub(super) struct Ours {
     pub(super) conditions: Vec<ApplicationCondition>,
     /// The fields in which objects differ from what is declared, where no dry run has settled that.
     pub(super) guessed: BTreeMap<ObjectKey, Vec<String>>,
+    /// Why other objects are out of sync, which is certain.
+    pub(super) known: BTreeMap<ObjectKey, &'static str>,
     /// Since when it could not be compared, where it could not.
     pub(super) failing_since: Option<Timestamp>,
     /// What whoever migrates should know of the Application, whatever the verdicts are.
@@ -87,7 +89,7 @@ pub(super) struct Difference {
 }
 
 impl Difference {
-    pub(super) fn new(of: impl Into<String>, skiff: impl ToString, argo_cd: impl ToString) -> Self {
+    pub(super) fn new(of: impl Into<String>, skiff: &dyn Display, argo_cd: &dyn Display) -> Self {
         let (skiff, argo_cd) = (skiff.to_string(), argo_cd.to_string());
         Self { of: of.into(), skiff, argo_cd, because: Vec::new(), is_guess: false }
     }
@@ -167,7 +169,7 @@ pub(super) fn compare(
     let differences = &mut outcome.differences;
     if ours.sync != theirs.sync_code() {
         let is_certain = |difference: &Difference| difference.skiff == OUT_OF_SYNC && !difference.is_guess;
-        let mut difference = Difference::new("sync status", ours.sync, theirs.sync_code());
+        let mut difference = Difference::new("sync status", &ours.sync, &theirs.sync_code());
         difference.is_guess = ours.sync == SyncStatusCode::OutOfSync
             && theirs.sync_code() == SyncStatusCode::Synced
             && rows.iter().any(|row| row.is_guess)
@@ -175,7 +177,7 @@ pub(super) fn compare(
         differences.push(difference);
     }
     if ours.health != theirs.health_code() {
-        differences.push(Difference::new("health", ours.health, theirs.health_code()));
+        differences.push(Difference::new("health", &ours.health, &theirs.health_code()));
     }
     differences.extend(conditions(&ours.conditions, &theirs.conditions));
     differences.extend(rows);
@@ -245,7 +247,8 @@ fn rows(ours: &Ours, theirs: &ApplicationStatus) -> Vec<Difference> {
         };
         let (skiff, argo_cd) = (status(pair.0), status(pair.1));
         if skiff != argo_cd {
-            let mut difference = Difference::new(key.to_string(), skiff, argo_cd);
+            let mut difference = Difference::new(key.to_string(), &skiff, &argo_cd);
+            difference.because.extend(ours.known.get(&key).map(|&reason| reason.to_owned()));
             if let Some(fields) = ours.guessed.get(&key) {
                 difference.because = fields.iter().take(FIELDS).cloned().collect();
                 difference.is_guess = difference.skiff == OUT_OF_SYNC && difference.argo_cd == "Synced";
@@ -257,7 +260,7 @@ fn rows(ours: &Ours, theirs: &ApplicationStatus) -> Vec<Difference> {
         if let (Some(skiff), Some(argo_cd)) = (health(pair.0), health(pair.1))
             && skiff != argo_cd
         {
-            found.push(Difference::new(format!("{key} health"), skiff, argo_cd));
+            found.push(Difference::new(format!("{key} health"), &skiff, &argo_cd));
         }
     }
     found
@@ -273,13 +276,13 @@ fn conditions(ours: &[ApplicationCondition], theirs: &[ApplicationCondition]) ->
         let of = format!("condition {error}");
         match (has(ours, error), has(theirs, error)) {
             (true, false) => {
-                let mut difference = Difference::new(of, "present", ABSENT);
+                let mut difference = Difference::new(of, &"present", &ABSENT);
                 let messages = ours.iter().filter(|condition| condition.condition_type == *error);
                 difference.because =
                     messages.take(FIELDS).map(|condition| condition.message.clone()).collect();
                 found.push(difference);
             }
-            (false, true) => found.push(Difference::new(of, ABSENT, "present")),
+            (false, true) => found.push(Difference::new(of, &ABSENT, &"present")),
             _ => {}
         }
     }

@@ -15,12 +15,13 @@ fn row(kind: &str, status: &str) -> Value {
 
 /// What Argo CD says of an Application whose source is empty.
 fn theirs(sync: &str, health: &str, rows: Value) -> Value {
-    json!({
+    let mut status = json!({
         "sync": { "status": sync, "revision": COMMIT, "comparedTo": { "source": source() } },
         "health": { "status": health },
-        "resources": rows,
         "reconciledAt": "2026-03-01T12:00:00Z",
-    })
+    });
+    status["resources"] = rows;
+    status
 }
 
 fn source() -> ApplicationSource {
