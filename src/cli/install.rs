@@ -15,6 +15,7 @@ mod tree;
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use clap::ValueEnum;
+use k8s_openapi::api::core::v1::Namespace;
 use kube::{
     Api, Client,
     api::{Patch, PatchParams},
@@ -111,7 +112,7 @@ pub async fn run(options: &InstallOptions, console: &mut Console<'_>) -> Result<
     let objects = tree::objects(options)?;
     if options.dry_run {
         if options.namespaced {
-            write!(console.out, "# Once, by a cluster administrator: {ADMINISTRATORS_PART}\n")?;
+            writeln!(console.out, "# Once, by a cluster administrator: {ADMINISTRATORS_PART}")?;
         }
         for (position, object) in objects.iter().enumerate() {
             let separator = if position > 0 { "---\n" } else { "" };
@@ -176,6 +177,9 @@ async fn install(
         if !(own("Application") && own("AppProject")) {
             return Err(InstallError::NoDefinitions);
         }
+        for namespace in std::iter::once(&options.namespace).chain(&options.target_namespaces) {
+            is_there(client, namespace).await?;
+        }
     }
     let mut passed_over: BTreeMap<String, usize> = BTreeMap::new();
     for object in objects {
@@ -192,7 +196,7 @@ async fn install(
             Err(InstallError::Cluster(source))
                 if options.namespaced && is_role(&object) && source.is_forbidden() =>
             {
-                return Err(InstallError::MayNotGrant { object: object.key().to_string(), source });
+                return Err(InstallError::MayNotGrant { object: shown, source: source.into() });
             }
             applied => applied?,
         };
@@ -208,6 +212,17 @@ async fn install(
         console.line(&format!("left out   {count} {kind}: this cluster has no Prometheus operator"))?;
     }
     Ok(())
+}
+
+/// Makes sure of a namespace that is not brought. Whoever may not look is told by what follows.
+async fn is_there(client: &Client, namespace: &str) -> Result<(), InstallError> {
+    let namespaces: Api<Namespace> = Api::all(client.clone());
+    match request("get", namespace, namespaces.get_opt(namespace)).await {
+        Ok(None) => Err(InstallError::NoNamespace(namespace.to_owned())),
+        Ok(Some(_)) => Ok(()),
+        Err(error) if error.is_forbidden() => Ok(()),
+        Err(error) => Err(error.into()),
+    }
 }
 
 fn is_role(object: &Object) -> bool {

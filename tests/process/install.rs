@@ -239,6 +239,12 @@ async fn a_shadow_is_installed_beside_a_running_argo_cd_and_may_only_read() {
     }
     world.apply(application_controller("StatefulSet", labels, 0)).await;
     world.skiff(&["install", "--mode", "shadow"]).await.expect(0, &["no Argo CD controller is seen"]);
+    // A namespace that is not brought has to be there, before anything is applied.
+    for options in [["--mode=shadow", "--namespace=nobody"], ["--namespaced", "--target-namespaces=nobody"]] {
+        let said = world.skiff(&[&["install"], &options[..]].concat()).await;
+        let said = said.expect(1, &["namespace 'nobody' does not exist"]);
+        assert!(!said.out.contains("created") && !said.out.contains("changed"), "{}", said.out);
+    }
 }
 
 #[tokio::test]

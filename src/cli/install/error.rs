@@ -43,6 +43,9 @@ pub enum InstallError {
     /// A namespace's name is none.
     #[error("--target-namespaces: '{0}' is no name of a namespace")]
     Namespace(String),
+    /// A namespace is not there, and these options do not bring it.
+    #[error("namespace '{0}' does not exist: 'kubectl create namespace {0}' makes it, or somebody who may")]
+    NoNamespace(String),
     /// The kinds are not there, and these options do not bring them.
     #[error(
         "the cluster has no kinds Application and AppProject (argoproj.io/v1alpha1), and definitions are a cluster \
@@ -59,7 +62,7 @@ pub enum InstallError {
         object: String,
         /// What the API server says.
         #[source]
-        source: ClusterError,
+        source: Box<ClusterError>,
     },
     /// The API server refused or did not answer.
     #[error(transparent)]
@@ -81,6 +84,7 @@ impl Classified for InstallError {
             | Self::Shadow
             | Self::Namespace(_)
             | Self::NoDefinitions
+            | Self::NoNamespace(_)
             | Self::MayNotGrant { .. } => ErrorKind::User,
             Self::Connect(error) => error.kind(),
             Self::Cluster(error) => error.kind(),
