@@ -103,7 +103,9 @@ fn kustomize_overlay_one_file_changed(bencher: Bencher, objects: usize) {
         tree.insert(changed.clone(), format!("{}# {count}\n", application::application(0)).into());
         let files =
             Files::new(Arc::new(tree.clone()), FileLimits::default()).with_derived(Arc::clone(&parsed));
-        render(&files, &source, &RenderContext::default()).unwrap()
+        let rendered = render(&files, &source, &RenderContext::default()).unwrap();
+        files.keep_derived();
+        rendered
     });
 }
 

@@ -175,7 +175,12 @@ pub struct Files {
     /// The entries on the way there.
     entries: Mutex<HashMap<RepoPath, Option<TreeEntry>>>,
     derived: Option<Arc<DerivedCache>>,
+    /// What this render has made of files so far.
+    made: Mutex<Vec<(Arc<str>, Form, Derived)>>,
 }
+
+/// A source of fewer files than this is parsed so quickly that nothing is kept of it.
+const MANY_FILES: usize = 8;
 
 /// What is at a path once links are followed, and where that really is.
 type Resolved = Option<(RepoPath, TreeEntry)>;
@@ -194,6 +199,7 @@ impl Files {
             resolved: Mutex::default(),
             entries: Mutex::default(),
             derived: None,
+            made: Mutex::default(),
         }
     }
 
@@ -278,7 +284,7 @@ impl Files {
         Ok(Some(kept.made))
     }
 
-    /// Keeps what was made of a file's content for later renders, if there is a place for it.
+    /// Notes what was made of a file's content, for [`Files::keep_derived`].
     ///
     /// # Errors
     /// As [`Files::kind`].
@@ -289,12 +295,22 @@ impl Files {
         content: &[u8],
         make: impl FnOnce() -> Vec<u8>,
     ) -> Result<(), FilesError> {
-        if let Some(derived) = &self.derived
+        if self.derived.is_some()
             && let Some((_, entry)) = self.resolve(path)?
         {
-            derived.put(entry.id, form, Derived { made: make().into(), length: content.len() });
+            let derived = Derived { made: make().into(), length: content.len() };
+            lock(&self.made).push((entry.id, form, derived));
         }
         Ok(())
+    }
+
+    /// Keeps what the render has made of files for later ones, if it has read many: where one of them changes, the others
+    /// need not be parsed again.
+    pub fn keep_derived(&self) {
+        let made = std::mem::take(&mut *lock(&self.made));
+        if let Some(derived) = self.derived.as_ref().filter(|_| self.recorder.files() >= MANY_FILES) {
+            made.into_iter().for_each(|(id, form, made)| derived.put(id, form, made));
+        }
     }
 
     /// Names and kinds of what a directory holds, sorted by name; links show the kind of what they lead to.

@@ -226,6 +226,7 @@ impl Renderer {
         let rendering = blocking(permit, move || {
             let files = Files::new(tree, limits).within(Budget::of(limit)).with_derived(parsed);
             let rendered = render(&files, &source, &context);
+            files.keep_derived();
             (rendered, files.budget().is_overdue())
         });
         match tokio::time::timeout(limit.saturating_add(GRACE), rendering).await {

@@ -103,6 +103,11 @@ impl Recorder {
         Ok(())
     }
 
+    /// How many files have been read.
+    pub(super) fn files(&self) -> usize {
+        self.lock().files
+    }
+
     pub(super) fn inputs(&self) -> Inputs {
         Inputs(Arc::new(self.lock().accesses.clone()))
     }

@@ -160,7 +160,9 @@ impl Tree for Watched {
 fn read_with(cache: &Arc<DerivedCache>, tree: &MemoryTree, spec: &Value) -> (Vec<String>, Vec<Value>) {
     let watched = Arc::new(Watched { tree: tree.clone(), read: Mutex::default() });
     let files = Files::new(Arc::clone(&watched) as Arc<dyn Tree>, FileLimits::default());
-    let rendered = render(&files.with_derived(Arc::clone(cache)), &source(spec.clone()), &context()).unwrap();
+    let files = files.with_derived(Arc::clone(cache));
+    let rendered = render(&files, &source(spec.clone()), &context()).unwrap();
+    files.keep_derived();
     let without = try_render(tree.clone(), spec.clone()).unwrap();
     let values = |rendered: &Rendered| -> Vec<Value> {
         rendered.objects.iter().map(|rendered| rendered.object.value().clone()).collect()
@@ -175,35 +177,57 @@ fn read_with(cache: &Arc<DerivedCache>, tree: &MemoryTree, spec: &Value) -> (Vec
 #[test]
 fn where_one_file_of_many_changes_only_that_one_is_read_and_parsed_again() {
     let mut tree = tree(&[
-        ("base/kustomization.yaml", "resources: [a.yaml, b.yaml]\n"),
-        ("base/a.yaml", &config_map("a")),
+        ("dev/kustomization.yaml", "resources: [../base]\nnamePrefix: dev-\npatches: [{path: p.yaml}]\n"),
+        ("dev/p.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: b}\ndata:\n  z: 1e300\n"),
         ("base/b.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: b\ndata:\n  x: 1.5\n  y:\n"),
-        ("dev/kustomization.yaml", "resources: [../base]\nnamePrefix: dev-\n"),
-        ("plain/a.yaml", "apiVersion: v1\nkind: A\nmetadata: {name: a, name: a}\n"),
-        ("plain/b.yaml", &config_map("b")),
+        ("plain/b.yaml", "apiVersion: v1\nkind: A\nmetadata: {name: a, name: a}\n"),
     ]);
-    for (spec, changed) in [("dev", "base/a.yaml"), ("plain", "plain/b.yaml")] {
+    let mut resources = "resources: [b.yaml".to_owned();
+    for number in 0..8 {
+        resources.push_str(&format!(", {number}.yaml"));
+        for directory in ["base", "plain"] {
+            tree.insert(path(&format!("{directory}/{number}.yaml")), config_map(&format!("c{number}")));
+        }
+    }
+    tree.insert(path("base/kustomization.yaml"), resources + "]\n");
+    for (spec, changed) in [("dev", "base/3.yaml"), ("plain", "plain/3.yaml")] {
         let cache = Arc::new(DerivedCache::new(1 << 20, Duration::from_secs(3600)));
         let spec = json!({ "path": spec });
         let (first, _) = read_with(&cache, &tree, &spec);
-        assert!(first.len() >= 2, "{first:?}");
-        assert_eq!(read_with(&cache, &tree, &spec).0, [""; 0]);
+        assert!(first.len() >= 9, "{first:?}");
+        // Patches are read as text first.
+        let again = read_with(&cache, &tree, &spec).0;
+        assert!(again.iter().all(|file| file == "dev/p.yaml"), "{again:?}");
         tree.insert(path(changed), config_map("z"));
         let (read, values) = read_with(&cache, &tree, &spec);
-        assert_eq!(read, [changed]);
+        assert_eq!(read.iter().filter(|file| *file != "dev/p.yaml").collect::<Vec<_>>(), [changed]);
         assert!(values.iter().any(|value| value["metadata"]["name"].as_str().unwrap().ends_with('z')));
     }
 }
 
 #[test]
-fn a_parsed_file_counts_against_the_limits_as_if_it_were_read() {
+fn of_a_source_of_a_few_files_nothing_is_kept() {
+    let cache = Arc::new(DerivedCache::new(1 << 20, Duration::from_secs(3600)));
     let tree = tree(&[("app/a.yaml", &config_map("a")), ("app/b.yaml", &config_map("b"))]);
+    read_with(&cache, &tree, &json!({ "path": "app" }));
+    assert_eq!(cache.size(), (0, 0));
+}
+
+#[test]
+fn a_parsed_file_counts_against_the_limits_as_if_it_were_read() {
+    let mut tree = tree(&[]);
+    for number in 0..10 {
+        tree.insert(path(&format!("app/{number}.yaml")), config_map(&format!("c{number}")));
+    }
     let cache = Arc::new(DerivedCache::new(1 << 20, Duration::from_secs(3600)));
     let render_with = |files: usize| {
         let limits = FileLimits { files, ..FileLimits::default() };
         let files = Files::new(Arc::new(tree.clone()), limits).with_derived(Arc::clone(&cache));
-        render(&files, &source(json!({ "path": "app" })), &context())
+        let rendered = render(&files, &source(json!({ "path": "app" })), &context());
+        files.keep_derived();
+        rendered
     };
-    render_with(2).unwrap();
-    assert!(matches!(render_with(1), Err(RenderError::Files(FilesError::Limit { .. }))));
+    render_with(10).unwrap();
+    assert_eq!(cache.size().0, 10);
+    assert!(matches!(render_with(9), Err(RenderError::Files(FilesError::Limit { .. }))));
 }
