@@ -160,7 +160,7 @@ async fn installing_is_repeatable_and_brings_a_cluster_to_work() {
 }
 
 /// Argo CD's application controller, with the labels that its installation gives it.
-fn application_controller(kind: &str, labels: Value, replicas: u32) -> Value {
+fn application_controller(kind: &str, labels: &Value, replicas: u32) -> Value {
     json!({
         "apiVersion": "apps/v1", "kind": kind,
         "metadata": { "name": "application-controller", "namespace": "argocd", "labels": labels },
@@ -182,12 +182,12 @@ async fn nothing_is_installed_beside_a_running_argo_cd() {
         "app.kubernetes.io/component": "application-controller",
     });
     for (kind, labels) in [("StatefulSet", by_name), ("Deployment", by_operator)] {
-        world.apply(application_controller(kind, labels.clone(), 1)).await;
+        world.apply(application_controller(kind, &labels, 1)).await;
         let workload = format!("{}/application-controller", kind.to_lowercase());
         let scale = format!("kubectl -n argocd scale {workload} --replicas=0");
         let said = world.skiff(&["install"]).await.expect(1, &[&workload, &scale, "--mode shadow"]);
         assert_eq!(said.out, "");
-        world.apply(application_controller(kind, labels, 0)).await;
+        world.apply(application_controller(kind, &labels, 0)).await;
     }
     world.skiff(&["install"]).await.expect(0, &["created    apps/Deployment:argocd/skiff-agent"]);
 }
@@ -197,7 +197,7 @@ async fn a_shadow_is_installed_beside_a_running_argo_cd_and_may_only_read() {
     let world = World::bare().await;
     world.apply(json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": "argocd" } })).await;
     let labels = json!({ "app.kubernetes.io/name": "argocd-application-controller" });
-    world.apply(application_controller("StatefulSet", labels.clone(), 1)).await;
+    world.apply(application_controller("StatefulSet", &labels, 1)).await;
     world.skiff(&["install", "--mode", "shadow"]).await.expect(1, &["skiff crds | kubectl apply"]);
     for definition in skiff::api::crd::definitions() {
         world.apply(crate::world::parse(&definition.to_yaml())).await;
@@ -237,7 +237,7 @@ async fn a_shadow_is_installed_beside_a_running_argo_cd_and_may_only_read() {
             .await
             .expect(1, &["has no variants"]);
     }
-    world.apply(application_controller("StatefulSet", labels, 0)).await;
+    world.apply(application_controller("StatefulSet", &labels, 0)).await;
     world.skiff(&["install", "--mode", "shadow"]).await.expect(0, &["no Argo CD controller is seen"]);
     // A namespace that is not brought has to be there, before anything is applied.
     for options in [["--mode=shadow", "--namespace=nobody"], ["--namespaced", "--target-namespaces=nobody"]] {

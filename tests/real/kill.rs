@@ -28,7 +28,7 @@ const COMMIT_EVERY: usize = 7;
 
 /// What a commit declares: the value of each object.
 fn declared(number: usize) -> BTreeMap<String, String> {
-    let chosen = (0..OBJECTS).filter(|object| (object + number) % 5 != 0);
+    let chosen = (0..OBJECTS).filter(|object| !(object + number).is_multiple_of(5));
     chosen.map(|object| (format!("object-{object:03}"), format!("commit-{number}"))).collect()
 }
 
