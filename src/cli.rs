@@ -63,6 +63,10 @@ enum Command {
     Sandbox(sandbox::SandboxArguments),
 }
 
+/// The exit code of a command whose reader has gone: what a shell shows of a program that SIGPIPE ended. It is no success,
+/// since nobody can tell how it would have ended.
+const GIVEN_UP: u8 = 128 + 13;
+
 /// Reads the command line and does what it says.
 pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
@@ -110,7 +114,7 @@ async fn app_command(options: &app::AppOptions) -> ExitCode {
     let mut console = Console { input, ..console(&mut out, &mut err) };
     match app::run(options, &mut console).await {
         Ok(code) => ExitCode::from(code),
-        Err(_) if Output::is_given_up() => ExitCode::SUCCESS,
+        Err(_) if Output::is_given_up() => ExitCode::from(GIVEN_UP),
         Err(error) => {
             // Where the error itself cannot be written there is nobody to tell.
             let _ = console.problem(&error, error.hint().as_deref());
@@ -130,7 +134,7 @@ fn code<E: Classified>(result: Result<u8, E>) -> ExitCode {
 
 fn fail(error: &dyn std::error::Error, kind: ErrorKind) -> ExitCode {
     if Output::is_given_up() {
-        return ExitCode::SUCCESS;
+        return ExitCode::from(GIVEN_UP);
     }
     let (mut out, mut err) = (Output::new(), io::stderr());
     let colours = colours_wanted(err.is_terminal());

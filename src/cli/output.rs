@@ -21,7 +21,7 @@ use crate::{
 /// Whether whoever read the output has gone, as `head` does when it has had enough.
 static READER_IS_GONE: AtomicBool = AtomicBool::new(false);
 
-/// Standard output. That nobody reads it any more is the end of a command, but nothing that has failed.
+/// Standard output. That nobody reads it any more is the end of a command, and nothing to complain about.
 pub struct Output(io::Stdout);
 
 impl Output {

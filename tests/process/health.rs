@@ -91,10 +91,10 @@ async fn what_cannot_be_read_is_named_with_its_place() {
 }
 
 #[test]
-fn a_reader_that_has_had_enough_is_no_error() {
+fn a_command_whose_reader_has_had_enough_ends_without_a_word() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("objects.yaml");
-    fs::write(&file, OBJECTS).unwrap();
+    fs::write(&file, config_map("b", "1")).unwrap();
     let directory = folder.path().join("app");
     fs::create_dir(&directory).unwrap();
     fs::write(directory.join("a.yaml"), config_map("a", "1")).unwrap();
@@ -107,13 +107,13 @@ fn a_reader_that_has_had_enough_is_no_error() {
         &["diff", "--desired", file, "--live", "/dev/null"],
     ];
     for arguments in commands {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_skiff"));
-        let mut child =
-            command.args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         // Nobody reads it from the beginning, so that its first write fails.
-        drop(child.stdout.take());
-        let said = child.wait_with_output().unwrap();
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let mut command = Command::new(env!("CARGO_BIN_EXE_skiff"));
+        let said = command.args(arguments).stdout(writer).stderr(Stdio::piped()).output().unwrap();
         let err = String::from_utf8_lossy(&said.stderr);
-        assert!(said.status.success() && !err.contains("error"), "{arguments:?}: {}: {err}", said.status);
+        assert_eq!(said.status.code(), Some(128 + 13), "{arguments:?}: {err}");
+        assert!(!err.contains("error"), "{arguments:?}: {err}");
     }
 }
