@@ -19,7 +19,8 @@ pub struct BuildOptions {
     pub reorder: Reorder,
 }
 
-const HELM: &str = "has no effect: Helm charts cannot be rendered yet, so that those inside of a kustomization are refused";
+const HELM: &str =
+    "has no effect: Helm charts cannot be rendered yet, so that those inside of a kustomization are refused";
 const PROGRAM: &str = "has no effect: the agent runs no other program, so functions and plugins are refused whatever is enabled";
 const OUTPUT: &str = "has no effect: nothing is written to files";
 const NO_FLAG: &str = "is no flag of kustomize build";

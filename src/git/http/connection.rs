@@ -134,7 +134,8 @@ where
     let name = ServerName::try_from(host.trim_matches(['[', ']']).to_owned())
         .map_err(|_| step.failed("the host's name is not valid in TLS"))?;
     let connector = TlsConnector::from(Arc::new(tls::client_config(step)?));
-    let stream = connector.connect(name, stream).await.map_err(|error| handshake_error(step, host, &error))?;
+    let stream =
+        connector.connect(name, stream).await.map_err(|error| handshake_error(step, host, &error))?;
     if let Some(certificate) = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first()) {
         let mut shown = step.server_certificate.lock().unwrap_or_else(PoisonError::into_inner);
         *shown = Some((host.to_owned(), certificate.to_vec()));
