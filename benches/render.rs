@@ -50,7 +50,7 @@ fn kustomize_overlay(bencher: Bencher, objects: usize) {
 struct Stored(HashMap<RepoPath, (TreeEntry, Bytes)>);
 
 impl Stored {
-    fn insert(&mut self, path: RepoPath, content: Vec<u8>) {
+    fn insert(&mut self, path: &RepoPath, content: Vec<u8>) {
         let mut hasher = DefaultHasher::new();
         content.hash(&mut hasher);
         let id = format!("{:x}-{}", hasher.finish(), content.len()).into();
@@ -91,7 +91,7 @@ fn kustomize_overlay_one_file_changed(bencher: Bencher, objects: usize) {
         for entry in std::fs::read_dir(directory.path().join(name)).unwrap() {
             let path = entry.unwrap().path();
             let inside = path.strip_prefix(directory.path()).unwrap().to_str().unwrap();
-            tree.insert(RepoPath::parse(inside).unwrap(), std::fs::read(&path).unwrap());
+            tree.insert(&RepoPath::parse(inside).unwrap(), std::fs::read(&path).unwrap());
         }
     }
     let source = ApplicationSource { path: "overlays/o0".to_owned(), ..Default::default() };
@@ -100,7 +100,7 @@ fn kustomize_overlay_one_file_changed(bencher: Bencher, objects: usize) {
     let mut count = 0;
     bencher.counter(ItemsCount::new(objects)).bench_local(|| {
         count += 1;
-        tree.insert(changed.clone(), format!("{}# {count}\n", application::application(0)).into());
+        tree.insert(&changed, format!("{}# {count}\n", application::application(0)).into());
         let files =
             Files::new(Arc::new(tree.clone()), FileLimits::default()).with_derived(Arc::clone(&parsed));
         let rendered = render(&files, &source, &RenderContext::default()).unwrap();
