@@ -24,9 +24,13 @@ const KEY: usize = 1000;
 
 /// Reads a text if it is simple.
 pub(super) fn parse(text: &str, options: &Options) -> Option<Vec<Document>> {
-    let has_unusual_breaks =
-        || ['\u{85}', '\u{2028}', '\u{2029}', '\u{feff}'].iter().any(|c| text.contains(*c));
-    if !text.ends_with('\n') || text.contains(['\t', '\r']) || (!text.is_ascii() && has_unusual_breaks()) {
+    let is_unusual = |c: char| {
+        (c.is_control() && c != '\n')
+            || matches!(c, '\u{2028}' | '\u{2029}' | '\u{feff}' | '\u{fffe}' | '\u{ffff}')
+    };
+    let is_control = |byte: u8| (byte < b' ' && byte != b'\n') || byte == 0x7f;
+    let has_unusual = text.bytes().any(is_control) || (!text.is_ascii() && text.contains(is_unusual));
+    if !text.ends_with('\n') || has_unusual {
         return None;
     }
     let lines = text.split('\n').map(Line::new).collect();

@@ -71,6 +71,12 @@ fn what_is_unusual_is_left_to_the_full_reader() {
         "a: -\n",
         "a:\n- b\n  - c\n",
         "a: \u{2028}\n",
+        "a: x\u{1}y\n",
+        "a: x\u{7f}\n",
+        "a: x\u{80}\n",
+        "a: x\u{feff}\n",
+        "a: x\u{ffff}\n",
+        "# \u{1b}\na: x\n",
         "\"a\\\"\": b\n",
     ];
     for text in texts {
@@ -97,6 +103,7 @@ fn edits() -> impl Strategy<Value = Vec<(prop::sample::Index, Edit)>> {
     let piece = prop::sample::select(vec![
         "'", "\"", ": ", ":", "- ", "-", "#", " #", "|", "|-", ">", "[", "]", "{", "}", ",", "&a ", "*a",
         "!", "%", "@", "\\", "~", "?", " ", "", "\t", "é", "---", "...", "<<: ", "0x1", "\n", "\n\n",
+        "\u{1}", "\u{7f}", "\u{9f}",
     ]);
     let edit = prop_oneof![
         Just(Edit::Drop),
