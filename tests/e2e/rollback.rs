@@ -197,3 +197,37 @@ async fn several_sources_go_back_together_each_in_its_own_repository() {
     let (_, strange) = world.repository.read_at(&present[0], "strange/c.yaml");
     assert!(strange.contains("key: \"2\""), "what the application does not read stays");
 }
+
+#[tokio::test]
+async fn where_only_a_source_changed_that_others_refer_to_there_is_nothing_to_take_back() {
+    let world = World::new().await;
+    let values = Repository::new(&world.directory().join("values"));
+    world.repository.commit(&[("app/a.yaml", Some(&config_map("a", "1")))]);
+    values.commit(&[("values.yaml", Some("a: 0\n"))]);
+    let mut application = world.application("orders", "app");
+    application["spec"].as_object_mut().unwrap().shift_remove("source");
+    application["spec"]["sources"] = json!([
+        { "repoURL": world.repository.url(), "path": "app", "targetRevision": "main" },
+        { "repoURL": values.url(), "ref": "values", "targetRevision": "main" },
+    ]);
+    world.apply(application).await;
+    for entries in 1..=2 {
+        world.sync("orders", json!({ "syncOptions": ["CreateNamespace=true"] })).await;
+        world
+            .until_application("orders", "has the sync in its history", |it| {
+                it.status.history.len() == entries
+            })
+            .await;
+        let moved = values.commit(&[("values.yaml", Some(&format!("a: {entries}\n")))]);
+        world
+            .until_application("orders", "shows the commit", |it| {
+                it.status
+                    .sync
+                    .as_ref()
+                    .is_some_and(|sync| sync.revisions.get(1).is_some_and(|it| it == moved.as_str()))
+            })
+            .await;
+    }
+    let error = skiff_rollback(&world, "orders").await.unwrap_err();
+    assert!(error.contains("sources that others refer to"), "{error}");
+}

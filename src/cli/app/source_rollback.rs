@@ -287,6 +287,9 @@ fn parts(found: &Found, to: Option<&str>) -> Result<Vec<Part>, String> {
             None => parts.push(Part { sources: vec![source.clone()], to: to.clone() }),
         }
     }
+    if parts.is_empty() {
+        return Err("what changed with its last sync are charts, or sources that others refer to: change their revisions".to_owned());
+    }
     Ok(parts)
 }
 
