@@ -391,6 +391,12 @@ impl World {
         self.patch("argoproj.io/v1alpha1", "Application", &self.argocd, name, patch).await;
     }
 
+    /// Asks for a sync of everything, and waits until it has succeeded.
+    pub async fn sync_succeeds(&self, name: &str) {
+        self.sync(name, json!({})).await;
+        self.until_operation(name, OperationPhase::Succeeded).await;
+    }
+
     /// Reads an Application.
     pub async fn read_application(&self, name: &str) -> Application {
         let value =

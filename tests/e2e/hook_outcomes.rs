@@ -98,8 +98,7 @@ async fn hooks_of_one_phase_run_wave_by_wave_until_one_fails() {
     assert_eq!(job_applies(&world.agent_writes()), ["first", "second"]);
     world.repository.commit(&[("app/b.yaml", Some(&in_wave(&hook("second", "hook:1", "PreSync"), 0)))]);
     world.requests.clear();
-    world.sync("orders", json!({})).await;
-    world.until_operation("orders", OperationPhase::Succeeded).await;
+    world.sync_succeeds("orders").await;
     assert_eq!(job_applies(&world.agent_writes()), ["first", "second", "third"]);
 }
 
@@ -195,8 +194,7 @@ async fn what_is_to_be_skipped_or_no_hook_that_is_known_is_left_alone() {
         ("app/ignored.yaml", Some(&with("ignored", "Whenever"))),
     ])
     .await;
-    world.sync("orders", json!({})).await;
-    world.until_operation("orders", OperationPhase::Succeeded).await;
+    world.sync_succeeds("orders").await;
     let application = world.until_status("orders", SyncStatusCode::Synced).await;
     assert_eq!(world.names("v1", "ConfigMap", &world.namespace).await, ["a"]);
     let shown = application.status.resources.iter().find(|row| row.name == "skipped").unwrap();

@@ -126,8 +126,7 @@ async fn a_hook_that_fails_stops_the_sync_and_starts_what_is_for_that() {
 #[tokio::test]
 async fn each_operation_runs_a_hook_once_and_anew() {
     let world = World::manual(&[("app/pre.yaml", Some(&hook("pre", "hook:1", "PreSync")))]).await;
-    world.sync("orders", json!({})).await;
-    world.until_operation("orders", OperationPhase::Succeeded).await;
+    world.sync_succeeds("orders").await;
     let first = job_of(&world, "pre").await.unwrap();
     world.sync("orders", json!({})).await;
     world
@@ -152,8 +151,7 @@ async fn delete_policies_say_when_a_hook_goes() {
         ("app/f.yaml", Some(&with("on-failure", "hook:1", "HookFailed"))),
     ])
     .await;
-    world.sync("orders", json!({})).await;
-    world.until_operation("orders", OperationPhase::Succeeded).await;
+    world.sync_succeeds("orders").await;
     world
         .until("the hook is gone", async |w: &World| job_of(w, "on-success").await.is_none().then_some(()))
         .await;
@@ -196,8 +194,7 @@ async fn helms_annotations_mean_what_they_mean_to_argo_cd() {
         ("app/p.yaml", Some(&helm("post", "post-upgrade", "0"))),
     ])
     .await;
-    world.sync("orders", json!({})).await;
-    world.until_operation("orders", OperationPhase::Succeeded).await;
+    world.sync_succeeds("orders").await;
     let applies = job_applies(&world.agent_writes());
     assert_eq!(applies, ["first", "second", "post"]);
 }

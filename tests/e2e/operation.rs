@@ -103,8 +103,7 @@ async fn a_sync_prunes_only_if_it_says_so() {
         ("app/b.yaml", Some(&config_map("b", "1"))),
     ])
     .await;
-    world.sync("orders", json!({})).await;
-    world.until_operation("orders", OperationPhase::Succeeded).await;
+    world.sync_succeeds("orders").await;
     world.repository.commit(&[("app/b.yaml", None)]);
     world
         .until_application("orders", "has an object to prune", |application| {
@@ -273,8 +272,7 @@ async fn an_operation_that_waits_can_be_terminated() {
     assert_eq!(state(&application).message, "Operation terminated (retried 1 times).");
     assert_eq!(value(&world, "a").await, None);
 
-    world.sync("orders", json!({})).await;
-    world.until_operation("orders", OperationPhase::Succeeded).await;
+    world.sync_succeeds("orders").await;
     assert_eq!(value(&world, "a").await.unwrap(), "1");
 }
 
@@ -350,8 +348,7 @@ async fn a_dry_run_tells_what_would_be_pruned() {
         ("app/b.yaml", Some(&config_map("b", "1"))),
     ])
     .await;
-    world.sync("orders", json!({})).await;
-    world.until_operation("orders", OperationPhase::Succeeded).await;
+    world.sync_succeeds("orders").await;
     world.repository.commit(&[("app/b.yaml", None)]);
     world.until_status("orders", SyncStatusCode::OutOfSync).await;
     world.sync("orders", json!({ "dryRun": true, "prune": true })).await;
@@ -467,6 +464,5 @@ async fn an_operation_that_hangs_can_be_terminated() {
     assert!(application.operation.is_none());
 
     world.faults.clear();
-    world.sync("orders", json!({})).await;
-    world.until_operation("orders", OperationPhase::Succeeded).await;
+    world.sync_succeeds("orders").await;
 }

@@ -44,12 +44,10 @@ const DEPLOYMENT: (&str, &str) = ("apps/v1", "Deployment");
 async fn replace_takes_away_what_the_source_does_not_have() {
     let world =
         World::manual(&[("app/a.yaml", Some(&with_options(&config_map("a", "1"), "Replace=true")))]).await;
-    world.sync("orders", json!({})).await;
-    world.until_operation("orders", OperationPhase::Succeeded).await;
+    world.sync_succeeds("orders").await;
     world.patch("v1", "ConfigMap", &world.namespace, "a", json!({ "data": { "theirs": "2" } })).await;
     let before = live(&world, CONFIG_MAP, "a").await.unwrap();
-    world.sync("orders", json!({})).await;
-    world.until_operation("orders", OperationPhase::Succeeded).await;
+    world.sync_succeeds("orders").await;
     let after = live(&world, CONFIG_MAP, "a").await.unwrap();
     assert_eq!(after["data"], json!({ "key": "1" }));
     assert_eq!(after["metadata"]["uid"], before["metadata"]["uid"]);
@@ -58,8 +56,7 @@ async fn replace_takes_away_what_the_source_does_not_have() {
 #[tokio::test]
 async fn force_deletes_and_creates_what_cannot_be_changed() {
     let world = World::manual(&[("app/web.yaml", Some(&deployment("web", "web:1.0", 1)))]).await;
-    world.sync("orders", json!({})).await;
-    world.until_operation("orders", OperationPhase::Succeeded).await;
+    world.sync_succeeds("orders").await;
     let before = live(&world, DEPLOYMENT, "web").await.unwrap();
     // The selector of a Deployment is immutable.
     let other = deployment("web", "web:2.0", 1).replace("{app: web}", "{app: other}");
@@ -70,8 +67,7 @@ async fn force_deletes_and_creates_what_cannot_be_changed() {
     assert_eq!(live(&world, DEPLOYMENT, "web").await.unwrap()["metadata"]["uid"], before["metadata"]["uid"]);
 
     world.repository.commit(&[("app/web.yaml", Some(&with_options(&other, "Force=true")))]);
-    world.sync("orders", json!({})).await;
-    world.until_operation("orders", OperationPhase::Succeeded).await;
+    world.sync_succeeds("orders").await;
     let after = live(&world, DEPLOYMENT, "web").await.unwrap();
     assert_ne!(after["metadata"]["uid"], before["metadata"]["uid"]);
     assert_eq!(after["spec"]["selector"]["matchLabels"]["app"], "other");
@@ -99,8 +95,7 @@ async fn ignored_fields_are_left_as_they_are_where_that_is_asked_for() {
 #[tokio::test]
 async fn a_shared_object_fails_the_sync_where_that_is_asked_for() {
     let world = World::manual(&[("app/a.yaml", Some(&config_map("a", "1")))]).await;
-    world.sync("orders", json!({})).await;
-    world.until_operation("orders", OperationPhase::Succeeded).await;
+    world.sync_succeeds("orders").await;
     world.apply(world.application("second", "app")).await;
     world.until_application("second", "was compared", |it| it.status.sync.is_some()).await;
     world.sync("second", json!({ "syncOptions": ["FailOnSharedResource=true"] })).await;
@@ -194,8 +189,7 @@ async fn what_is_pruned_last_goes_when_all_else_is_done() {
     let last = with_options(&config_map("last", "1"), "PruneLast=true");
     let world =
         World::manual(&[("app/last.yaml", Some(&last)), ("app/a.yaml", Some(&config_map("a", "1")))]).await;
-    world.sync("orders", json!({})).await;
-    world.until_operation("orders", OperationPhase::Succeeded).await;
+    world.sync_succeeds("orders").await;
     world.repository.commit(&[
         ("app/last.yaml", None),
         ("app/a.yaml", None),
@@ -217,8 +211,7 @@ async fn the_propagation_policy_says_what_becomes_of_dependents() {
         ("app/a.yaml", Some(&config_map("a", "1"))),
     ])
     .await;
-    world.sync("orders", json!({})).await;
-    world.until_operation("orders", OperationPhase::Succeeded).await;
+    world.sync_succeeds("orders").await;
     world
         .until("its Pod is there", async |w: &World| {
             (w.names("v1", "Pod", &w.namespace).await.len() == 1).then_some(())
@@ -297,8 +290,7 @@ async fn one_object_alone_may_be_applied_without_validation() {
     let application = world.until_operation("orders", OperationPhase::Failed).await;
     assert!(message(&application).contains("bogus"), "{}", message(&application));
     world.repository.commit(&[("app/b.yaml", None)]);
-    world.sync("orders", json!({})).await;
-    world.until_operation("orders", OperationPhase::Succeeded).await;
+    world.sync_succeeds("orders").await;
     assert_eq!(world.names("v1", "ConfigMap", &world.namespace).await, ["a"]);
 }
 
@@ -312,8 +304,7 @@ async fn replace_of_the_application_is_for_every_object_and_deletes_no_namespace
         .commit(&[("app/a.yaml", Some(&config_map("a", "1"))), ("app/namespace.yaml", Some(&namespace))]);
     world.create_namespace(&world.namespace).await;
     world.apply(world.application("orders", "app")).await;
-    world.sync("orders", json!({})).await;
-    world.until_operation("orders", OperationPhase::Succeeded).await;
+    world.sync_succeeds("orders").await;
     let before = world.get("v1", "Namespace", "", &name).await.unwrap();
     world.patch("v1", "ConfigMap", &world.namespace, "a", json!({ "data": { "theirs": "2" } })).await;
     let options = json!(["Replace=true"]);
@@ -328,8 +319,7 @@ async fn replace_of_the_application_is_for_every_object_and_deletes_no_namespace
 #[tokio::test]
 async fn a_sync_may_force_what_no_object_asks_for() {
     let world = World::manual(&[("app/web.yaml", Some(&deployment("web", "web:1.0", 1)))]).await;
-    world.sync("orders", json!({})).await;
-    world.until_operation("orders", OperationPhase::Succeeded).await;
+    world.sync_succeeds("orders").await;
     let before = live(&world, DEPLOYMENT, "web").await.unwrap();
     let other = deployment("web", "web:1.0", 1).replace("{app: web}", "{app: other}");
     world.repository.commit(&[("app/web.yaml", Some(&other))]);

@@ -213,8 +213,7 @@ async fn what_an_object_says_of_its_pruning_wins_over_the_application() {
         ("app/rest.yaml", Some(&config_map("rest", "1"))),
     ])
     .await;
-    world.sync("orders", json!({})).await;
-    world.until_operation("orders", OperationPhase::Succeeded).await;
+    world.sync_succeeds("orders").await;
     world.repository.commit(&[("app/kept.yaml", None), ("app/goes.yaml", None)]);
     world.sync("orders", json!({ "prune": true, "syncOptions": ["Prune=false"] })).await;
     world.until_operation("orders", OperationPhase::Succeeded).await;
@@ -229,8 +228,7 @@ async fn what_is_pruned_last_waits_for_the_last_wave() {
         ("app/a.yaml", Some(&config_map("a", "1"))),
     ])
     .await;
-    world.sync("orders", json!({})).await;
-    world.until_operation("orders", OperationPhase::Succeeded).await;
+    world.sync_succeeds("orders").await;
     world.repository.commit(&[
         ("app/early.yaml", None),
         ("app/late.yaml", None),
@@ -255,8 +253,7 @@ async fn what_is_pruned_goes_in_the_reverse_order_of_its_waves() {
         ("app/a.yaml", Some(&config_map("a", "1"))),
     ])
     .await;
-    world.sync("orders", json!({})).await;
-    world.until_operation("orders", OperationPhase::Succeeded).await;
+    world.sync_succeeds("orders").await;
     // Whatever comes after the third waits until it is really gone.
     let held = json!({ "metadata": { "finalizers": ["example.com/held"] } });
     world.patch("v1", "ConfigMap", &world.namespace, "third", held).await;
@@ -280,8 +277,7 @@ async fn an_object_whose_option_is_mistyped_is_pruned_only_when_somebody_confirm
         ("app/b.yaml", Some(&config_map("b", "1"))),
     ])
     .await;
-    world.sync("orders", json!({})).await;
-    world.until_operation("orders", OperationPhase::Succeeded).await;
+    world.sync_succeeds("orders").await;
     // As Argo CD would have applied it.
     let mistyped =
         json!({ "metadata": { "annotations": { "argocd.argoproj.io/sync-options": "Prun=false" } } });
